@@ -1,0 +1,39 @@
+/** What a backend is: it prepares a program, runs its functions, and lets the host read and write named state. */
+import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
+import type { Program } from '../ir/graph.ts'
+
+/** What can go wrong beneath the compiler. */
+export interface BackendError {
+  readonly _tag: 'BackendError'
+  readonly backend: string
+  readonly message: string
+  readonly hint?: string
+}
+
+export const backendError = (backend: string, message: string, hint?: string): BackendError => ({
+  _tag: 'BackendError',
+  backend,
+  message,
+  ...(hint === undefined ? {} : { hint }),
+})
+
+/** Values of inputs and outputs: i32 tensors and f32 tensors, row-major. */
+export type Values = Int32Array | Float32Array
+export type Feeds = Readonly<Record<string, Values>>
+
+export interface Session {
+  /** Runs a function: state it updates is updated, its outputs are returned. */
+  readonly run: (fn: string, inputs: Feeds) => TaskEither<BackendError, Feeds>
+  /** The bytes of a state tensor, laid out as `parts` of its type. */
+  readonly read: (state: string) => TaskEither<BackendError, Uint8Array>
+  readonly write: (state: string, bytes: Uint8Array) => TaskEither<BackendError, void>
+  readonly close: () => TaskEither<BackendError, void>
+}
+
+export interface Backend {
+  readonly name: string
+  readonly doc: string
+  /** Null when it works here, else why not and how to mend it. */
+  readonly diagnose: () => Promise<string | null>
+  readonly prepare: (p: Program) => TaskEither<BackendError, Session>
+}

@@ -1,0 +1,65 @@
+/** First values of state: follows a recipe, touching one tensor at a time. */
+import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import * as TE from 'fp-ts/lib/TaskEither.js'
+import type { Recipe, State } from '../ir/graph.ts'
+import { quantize } from '../ir/nf4.ts'
+import { hash32 } from '../ir/random.ts'
+import { bytes, size, type TensorType } from '../ir/type.ts'
+import { encode } from './bytes.ts'
+
+/** Gives the f32 values of a checkpoint tensor of the expected shape. */
+export type Source<Err> = (
+  key: string,
+  shape: ReadonlyArray<number>,
+) => TE.TaskEither<Err, Float32Array>
+
+const nameHash = (name: string): number =>
+  [...name].reduce((h, c) => Math.imul(h ^ c.codePointAt(0)!, 16777619), 2166136261)
+
+/** U(−1/√in, 1/√in) for a [out, in] matrix. */
+const kaiming = (name: string, type: TensorType, seed: number): Float32Array => {
+  const bound = 1 / Math.sqrt(type.shape[1] ?? 1)
+  const salt = nameHash(name)
+  return new Float32Array(size(type)).map(
+    (_, i) => ((hash32(seed, salt, i) / 2 ** 32) * 2 - 1) * bound,
+  )
+}
+
+const values = <Err>(
+  name: string,
+  type: TensorType,
+  recipe: Recipe,
+  source: Source<Err>,
+  seed: number,
+): TE.TaskEither<Err, Float32Array> => {
+  switch (recipe._tag) {
+    case 'load':
+      return source(recipe.key, type.shape)
+    case 'nf4':
+      return values(name, type, recipe.of, source, seed)
+    case 'fill':
+      return TE.right(new Float32Array(size(type)).fill(recipe.value))
+    case 'kaiming':
+      return TE.right(kaiming(name, type, seed))
+  }
+}
+
+/** The bytes of a state tensor before the first step, in the layout of its type. */
+export const materialize = <Err>(
+  state: State,
+  source: Source<Err>,
+  seed: number,
+): TE.TaskEither<Err, Uint8Array> =>
+  pipe(
+    values(state.name, state.type, state.recipe, source, seed),
+    TE.map((x) => {
+      if (state.recipe._tag !== 'nf4') return encode(state.type, x)
+      const out = new Uint8Array(bytes(state.type))
+      quantize(x, state.type, out)
+      return out
+    }),
+  )
+
+/** A source for programs that load nothing. */
+export const noSource: Source<string> = (key) => async () => E.left(`nothing to load ${key} from`)

@@ -1,0 +1,30 @@
+/** The op set. A new op is one record in a sibling file; every table keyed by `OpName` then fails to compile until it has it. */
+import type { Op } from '../op.ts'
+import * as attention from './attention.ts'
+import * as cache from './cache.ts'
+import * as elementwise from './elementwise.ts'
+import * as linalg from './linalg.ts'
+import * as loss from './loss.ts'
+import * as nn from './nn.ts'
+import * as optim from './optim.ts'
+import * as quant from './quant.ts'
+import * as rope from './rope.ts'
+
+export const ops = {
+  ...elementwise,
+  ...linalg,
+  ...nn,
+  ...rope,
+  ...attention,
+  ...cache,
+  ...loss,
+  ...quant,
+  ...optim,
+} as const
+
+export type OpName = keyof typeof ops
+
+/** The record of an op whose attributes are only known as data; typing has checked them. */
+export const opOf = (name: OpName): Op<unknown> => ops[name] as unknown as Op<unknown>
+export const opNames = Object.keys(ops) as ReadonlyArray<OpName>
+export const isOpName = (name: string): name is OpName => Object.hasOwn(ops, name)

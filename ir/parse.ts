@@ -1,0 +1,189 @@
+/** Reads the text that `print` writes. Comments start with `//`. */
+import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import type { AttrValue, Eqn, Fn, Id, Place, Program, Recipe, Role, Stage, State } from './graph.ts'
+import { isOpName, opOf } from './ops/index.ts'
+import type { Reason } from './reason.ts'
+import { parseType, type TensorType } from './type.ts'
+import { verify } from './verify.ts'
+
+interface Line {
+  readonly at: number
+  readonly text: string
+}
+
+/** Carries a syntax error out of the recursive descent; caught by `parse` and nowhere else. */
+const reject = (line: Line, why: string): never => {
+  throw Object.assign(new Error(why), { line: line.at })
+}
+const match = (line: Line, pattern: RegExp, expected: string): RegExpExecArray =>
+  pattern.exec(line.text) ?? reject(line, `expected ${expected}, got "${line.text}"`)
+
+const typeAt = (line: Line, text: string): { type: TensorType; offset: number | undefined } => {
+  const [type, offset] = text.split('@')
+  return pipe(
+    parseType(type!),
+    E.match(
+      (why) => reject(line, why),
+      (t) => ({ type: t, offset: offset === undefined ? undefined : Number(offset) }),
+    ),
+  )
+}
+
+/** Splits at commas that are not inside brackets. */
+const split = (text: string): ReadonlyArray<string> =>
+  text.trim() === '' ? [] : text.split(/,\s*(?![^[]*\])/).map((s) => s.trim())
+
+const parseRecipe = (line: Line, text: string): Recipe => {
+  const nf4 = /^nf4\((.*)\)$/.exec(text)
+  if (nf4 !== null) return { _tag: 'nf4', of: parseRecipe(line, nf4[1]!) }
+  if (text === 'kaiming') return { _tag: 'kaiming' }
+  const fill = /^fill (\S+)$/.exec(text)
+  if (fill !== null) return { _tag: 'fill', value: Number(fill[1]) }
+  const load = match(line, /^load ("(?:[^"\\]|\\.)*")$/.exec(text) ? /load/ : /^$/, 'a recipe')
+  return {
+    _tag: 'load',
+    key: JSON.parse(text.slice(load[0].length + text.indexOf('load') + 1)) as string,
+  }
+}
+
+const roles: ReadonlyArray<string> = ['frozen', 'train', 'gradient', 'optimizer', 'scaler', 'cache']
+const parseState = (line: Line): State => {
+  const [, name, role, recipe, type] = match(
+    line,
+    /^%(\S+) = (\w+) (.*?)\s+: (\S+\[.*)$/,
+    'a state tensor',
+  )
+  if (!roles.includes(role!)) reject(line, `no role "${role}"; there are ${roles.join(', ')}`)
+  const { type: t, offset } = typeAt(line, type!)
+  const state = { name: name!, role: role as Role, recipe: parseRecipe(line, recipe!), type: t }
+  return offset === undefined ? state : { ...state, offset }
+}
+
+const parseAttr = (text: string): AttrValue => {
+  if (text.startsWith('[')) return split(text.slice(1, -1)).map(Number)
+  return text !== '' && !Number.isNaN(Number(text)) ? Number(text) : text === 'NaN' ? NaN : text
+}
+
+const parseAttrs = (line: Line, op: Eqn['op'], text: string | undefined): Eqn['attrs'] => {
+  const raw = Object.fromEntries(
+    split(text ?? '').map((a) => {
+      const i = a.indexOf('=')
+      return i < 0 ? [a, true] : [a.slice(0, i), parseAttr(a.slice(i + 1))]
+    }),
+  )
+  const decoded = opOf(op).attrs.decode(raw)
+  return E.isRight(decoded)
+    ? (decoded.right as Eqn['attrs'])
+    : reject(line, `attributes {${text ?? ''}} do not fit ${op}`)
+}
+
+const names = (text: string): ReadonlyArray<string> => split(text).map((s) => s.replace(/^%/, ''))
+
+const stages: ReadonlyArray<string> = ['backward', 'recompute', 'update']
+const parseLabel = (text: string): Place => {
+  const words = text.slice(0, -1).split(' ')
+  const last = words.at(-1)!
+  return stages.includes(last)
+    ? { scope: words.slice(0, -1).join(' '), stage: last as Stage }
+    : { scope: words.join(' '), stage: 'forward' }
+}
+
+const header = /^fn @(\S+?)\((.*)\)(?: minimizes (\S+))? \{$/
+
+const parseFn = (lines: ReadonlyArray<Line>, states: ReadonlyMap<string, State>): Fn => {
+  const [head, ...body] = lines
+  const [, name, params, minimizes] = match(head!, header, 'fn @name(inputs) {')
+  const ids = new Map<string, Id>()
+  const define = (n: string): Id => {
+    ids.set(n, ids.size)
+    return ids.size - 1
+  }
+  const inputs = split(params!).map((p) => {
+    const [, n, type] = match({ at: head!.at, text: p }, /^%(\S+): (.*)$/, 'an input %name: type')
+    return { id: define(n!), name: n!, type: typeAt(head!, type!).type }
+  })
+  const reads: Array<{ id: Id; state: string }> = []
+  const use = (line: Line, n: string): Id => {
+    const known = ids.get(n)
+    if (known !== undefined) return known
+    if (!states.has(n)) reject(line, `%${n} is not defined`)
+    reads.push({ id: define(n), state: n })
+    return ids.size - 1
+  }
+  const eqns: Eqn[] = []
+  const outs: Array<Fn['outs'][number]> = []
+  const updates: Array<Fn['updates'][number]> = []
+  const offsets = new Map<Id, number>()
+  let place: Place = { scope: '', stage: 'forward' }
+  const equation = (line: Line): void => {
+    const [, bound, op, args, attrs, types] = match(
+      line,
+      /^(%[^=]+) = (\w+)(?: (%[^{:]*?))?(?: \{(.*)\})?\s+: (.*)$/,
+      'an equation',
+    )
+    if (!isOpName(op!)) return reject(line, `no op "${op}"`)
+    const operands = names(args ?? '').map((a) => use(line, a))
+    const typed = split(types!).map((t) => typeAt(line, t))
+    const results = names(bound!).map((n) =>
+      ids.has(n) ? reject(line, `%${n} is bound twice`) : define(n),
+    )
+    typed.forEach((t, i) => t.offset !== undefined && offsets.set(results[i]!, t.offset))
+    eqns.push({
+      outs: results,
+      op,
+      args: operands,
+      attrs: parseAttrs(line, op, attrs),
+      types: typed.map((t) => t.type),
+      place,
+    })
+  }
+  for (const line of body) {
+    const end = /^(return|update) (\S+) = %(\S+)$/.exec(line.text)
+    if (end?.[1] === 'return') outs.push({ name: end[2]!, id: use(line, end[3]!) })
+    else if (end !== null) updates.push({ state: end[2]!.slice(1), id: use(line, end[3]!) })
+    else if (/^[^%].*:$|^:$/.test(line.text)) place = parseLabel(line.text)
+    else equation(line)
+  }
+  const fn = { name: name!, inputs, reads, eqns, outs, updates }
+  const goal = minimizes === undefined ? fn : { ...fn, minimizes }
+  return offsets.size === 0 ? goal : { ...goal, offsets }
+}
+
+const parseProgram = (lines: ReadonlyArray<Line>): Program => {
+  const first = lines[0] ?? { at: 1, text: '' }
+  const [, name] = match(first, /^program @(\S+) \{$/, 'program @name {')
+  const state: State[] = []
+  const fns: Fn[] = []
+  for (let i = 1; i < lines.length; i++) {
+    const line = lines[i]!
+    if (line.text === '}')
+      return i === lines.length - 1
+        ? { name: name!, state, fns }
+        : reject(lines[i + 1]!, 'text after the program')
+    if (!line.text.startsWith('fn ')) {
+      state.push(parseState(line))
+      continue
+    }
+    const end = lines.findIndex((l, j) => j > i && l.text === '}')
+    if (end < 0) reject(line, 'the function is not closed')
+    fns.push(parseFn(lines.slice(i, end), new Map(state.map((s) => [s.name, s]))))
+    i = end
+  }
+  return reject(lines.at(-1) ?? first, 'the program is not closed')
+}
+
+/** Text to a verified program. */
+export const parse = (text: string): E.Either<Reason, Program> => {
+  const lines = text
+    .split('\n')
+    .map((t, i) => ({ at: i + 1, text: t.replace(/(^|\s)\/\/.*$/, '').trim() }))
+    .filter((l) => l.text !== '')
+  try {
+    return verify(parseProgram(lines))
+  } catch (e) {
+    if (e instanceof Error && 'line' in e)
+      return E.left({ _tag: 'Syntax', line: e.line as number, why: e.message })
+    throw e
+  }
+}

@@ -1,0 +1,130 @@
+/** Gradients become an update: unscale, clip by global norm, one Adam step for every trainable tensor. */
+import * as E from 'fp-ts/lib/Either.js'
+import type { Adam } from '../ir/algebra.ts'
+import { building, type Builder } from '../ir/build.ts'
+import type { Fn, Id, Program, State } from '../ir/graph.ts'
+import { stateOf } from '../ir/graph.ts'
+import { broken } from '../ir/reason.ts'
+import { scalar } from '../ir/type.ts'
+import { gradName } from './differentiate.ts'
+import type { Pass } from './pass.ts'
+import { SCALE, STREAK } from './precision.ts'
+import { rebuild, type Extra } from './rewrite.ts'
+
+export interface Optimizer extends Adam {
+  /** Largest global 2-norm of the gradient, or null for no clipping. */
+  readonly clip: number | null
+}
+
+export const momentNames = (name: string): readonly [string, string] => [
+  `adam.m.${name}`,
+  `adam.v.${name}`,
+]
+
+const moments = (s: State): ReadonlyArray<State> =>
+  momentNames(s.name).map((name) => ({
+    name,
+    type: s.type,
+    role: 'optimizer',
+    recipe: { _tag: 'fill', value: 0 },
+  }))
+
+interface Norm {
+  readonly norm: Id
+  /** What gradients are multiplied by before the step; null for nothing. */
+  readonly factor: Id | null
+  readonly finite: Id | null
+}
+
+const normOf = (b: Builder, o: Optimizer, grads: ReadonlyArray<Id>, scale: Id | null): Norm => {
+  const { alg } = b
+  const squares = grads.map((g) => alg.sumSquares(g)).reduce((x, y) => alg.add(x, y))
+  const unscale = scale === null ? null : alg.reciprocal(scale)
+  const square = unscale === null ? squares : alg.mul(alg.mul(squares, unscale), unscale)
+  const clip = o.clip === null ? null : alg.clipCoefficient(o.clip, square)
+  const factor = clip !== null && unscale !== null ? alg.mul(clip, unscale) : (clip ?? unscale)
+  return { norm: alg.sqrt(square), factor, finite: scale === null ? null : alg.isFinite(squares) }
+}
+
+const step = (
+  b: Builder,
+  o: Optimizer,
+  states: ReadonlyMap<string, State>,
+  grads: ReadonlyArray<{ readonly state: State; readonly id: Id }>,
+): Extra => {
+  const { alg } = b
+  const read = (name: string) => b.read(states.get(name)!)
+  const [lr, t] = [b.input('lr', scalar('f32')), b.input('step', scalar('f32'))]
+  const scale = states.has(SCALE) ? read(SCALE) : null
+  const { norm, factor, finite } = normOf(
+    b,
+    o,
+    grads.map((g) => g.id),
+    scale,
+  )
+  const { clip: _, ...adam } = o
+  const updates = grads.flatMap(({ state, id }) => {
+    const names = [state.name, ...momentNames(state.name)]
+    const [p, m, v] = names.map(read) as [Id, Id, Id]
+    const g = factor === null ? id : alg.scaleBy(id, factor)
+    const next = alg.adamw(adam, p, g, m, v, lr, t)
+    // A step that overflowed changes nothing but the loss scale.
+    return names.map((name, i) => ({
+      state: name,
+      id: finite === null ? next[i]! : alg.select(finite, next[i]!, [p, m, v][i]!),
+    }))
+  })
+  if (finite === null) return { updates, outs: [{ name: 'grad_norm', id: norm }] }
+  const [nextScale, streak] = alg.lossScale(read(SCALE), read(STREAK), finite)
+  return {
+    updates: [...updates, { state: SCALE, id: nextScale }, { state: STREAK, id: streak }],
+    outs: [
+      { name: 'grad_norm', id: norm },
+      { name: 'finite', id: finite },
+    ],
+  }
+}
+
+const optimize = (f: Fn, p: Program, o: Optimizer, states: ReadonlyMap<string, State>): Fn => {
+  const train = p.state.filter((s) => s.role === 'train')
+  return rebuild(
+    f,
+    states,
+    () => null,
+    (b, now) => {
+      const outs = f.outs.map((x) => ({ ...x, id: now(x.id) }))
+      const grads = train.map((state) => ({
+        state,
+        id: outs.find((x) => x.name === gradName(state.name))!.id,
+      }))
+      const extra = b.at({ scope: 'optimizer', stage: 'update' }, () => step(b, o, states, grads))
+      return { ...extra, outs: [...outs, ...(extra.outs ?? [])] }
+    },
+  )
+}
+
+/** Whether a function returns the gradient of every trainable tensor. */
+const differentiated = (p: Program) => (f: Fn) =>
+  f.minimizes !== undefined &&
+  p.state.every((s) => s.role !== 'train' || f.outs.some((x) => x.name === gradName(s.name)))
+
+export const optimizer = (o: Optimizer): Pass => ({
+  name: `optimizer(${o.decoupled ? 'adamw' : 'adam'}, betas=[${o.beta1}, ${o.beta2}], decay=${o.decay}${o.clip === null ? '' : `, clip=${o.clip}`})`,
+  keeps: 'meaning',
+  run: (p) => {
+    if (!p.fns.some(differentiated(p)))
+      return E.left(broken('the optimizer comes after differentiate'))
+    const state = [...p.state, ...p.state.filter((s) => s.role === 'train').flatMap(moments)]
+    const states = stateOf({ ...p, state })
+    return building((): Program => ({
+      ...p,
+      state,
+      fns: p.fns.map((f) => (differentiated(p)(f) ? optimize(f, p, o, states) : f)),
+    }))
+  },
+  promise: (p) => {
+    const updated = new Set(p.fns.flatMap((f) => f.updates.map((u) => u.state)))
+    const idle = p.state.find((s) => s.role === 'train' && !updated.has(s.name))
+    return idle === undefined ? null : `every trainable tensor is updated, but ${idle.name} is not`
+  },
+})

@@ -1,0 +1,50 @@
+/** Frozen linear weights become NF4 and are decoded where they are used: W becomes dequantize(nf4 W). */
+import * as E from 'fp-ts/lib/Either.js'
+import type { Program, State } from '../ir/graph.ts'
+import { isFloat, like, type Encoded } from '../ir/type.ts'
+import { linearWeights } from './linear.ts'
+import type { Pass } from './pass.ts'
+import { rewrite } from './rewrite.ts'
+
+export interface Quantize {
+  /** Values per scale. */
+  readonly block: number
+  /** Quantize the scales too, to 8 bits in blocks of this many; null keeps them in f32. */
+  readonly nested: number | null
+}
+
+/** Embeddings, norms and the output head stay as they are. */
+const quantizable = (p: Program): ReadonlyArray<State> =>
+  linearWeights(p).filter((s) => s.role === 'frozen' && isFloat(s.type.dtype))
+
+export const quantize = (o: Quantize): Pass => ({
+  name: `quantize(nf4, block=${o.block}${o.nested === null ? '' : `, double=${o.nested}`})`,
+  keeps: 'approx',
+  run: (p) => {
+    const dtype: Encoded = o.nested === null ? `nf4/${o.block}` : `nf4/${o.block}/${o.nested}`
+    const chosen = new Map(quantizable(p).map((s) => [s.name, s.type.dtype]))
+    if (chosen.size === 0)
+      return E.left({
+        _tag: 'NoMatch',
+        target: 'quantization',
+        known: ['frozen linear weights only; add an adapter'],
+      })
+    const state = p.state.map((s): State =>
+      chosen.has(s.name)
+        ? { ...s, type: like(s.type, dtype), recipe: { _tag: 'nf4', of: s.recipe } }
+        : s,
+    )
+    return rewrite(p, state, ({ eqn, args, b, state: read }) => {
+      const to = chosen.get(read(1)?.name ?? '')
+      return eqn.op === 'dot' && to !== undefined
+        ? b.emit('dot', eqn.attrs, args[0]!, b.alg.dequantize(to, args[1]!))
+        : null
+    })
+  },
+  promise: (p) => {
+    const wide = quantizable(p)[0]
+    return wide === undefined
+      ? null
+      : `no frozen linear weight is wider than 4 bits, but ${wide.name} is`
+  },
+})
