@@ -1,0 +1,10 @@
+/** Every pass, by the name it has in the YAML, in traces and on the command line. */
+export { accumulate } from './accumulate.ts'
+export { differentiate } from './differentiate.ts'
+export { lora, type Lora } from './lora.ts'
+export { optimizer, type Optimizer } from './optimizer.ts'
+export { precision, type Precision } from './precision.ts'
+export { quantize, type Quantize } from './quantize.ts'
+export { rematerialize, type Policy } from './rematerialize.ts'
+export { schedule } from './schedule.ts'
+export { simplify } from './simplify.ts'
