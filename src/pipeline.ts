@@ -1,0 +1,53 @@
+/** THE pipeline: every pass in its one order, each with the reason for its place. A config switches passes on and sets them. */
+import type { Float } from '../ir/type.ts'
+import {
+  accumulate,
+  differentiate,
+  lora,
+  optimizer,
+  precision,
+  quantize,
+  rematerialize,
+  schedule,
+  simplify,
+  type Lora,
+  type Optimizer,
+  type Policy,
+  type Quantize,
+} from '../passes/index.ts'
+import type { Pass } from '../passes/pass.ts'
+
+/** What a config asks of the compiler; null switches a technique off. */
+export interface Techniques {
+  readonly lora: Lora | null
+  readonly quantize: Quantize | null
+  readonly compute: Float
+  readonly optimizer: Optimizer
+  readonly recompute: Policy
+}
+
+/** Passes that change the model itself; generation and evaluation need no others. */
+export const modelPasses = (o: Techniques): ReadonlyArray<Pass> => [
+  // First: it looks for the original weights, and freezing them decides what may be quantized.
+  ...(o.lora === null ? [] : [lora(o.lora)]),
+  // Frozen weights only, so after lora; before precision, which says what decoding rounds to.
+  ...(o.quantize === null ? [] : [quantize(o.quantize)]),
+  // Before differentiate: gradients then have the dtypes of the values they belong to.
+  ...(o.compute === 'f32' ? [] : [precision({ compute: o.compute })]),
+]
+
+export const pipeline = (o: Techniques): ReadonlyArray<Pass> => [
+  ...modelPasses(o),
+  // Towards trainable state alone, which lora has chosen.
+  differentiate,
+  // Needs the gradients; adds Adam's state.
+  optimizer(o.optimizer),
+  // Gradient rules emit more than is needed; everything after sees the lean program.
+  simplify,
+  // Splits the step where gradients meet the optimizer, so after both exist.
+  accumulate,
+  // After accumulate: a budget counts gradient buffers. After simplify: merging equal equations would undo it.
+  ...(o.recompute._tag === 'none' ? [] : [rematerialize(o.recompute)]),
+  // Last: offsets hold for the program as it is run.
+  schedule,
+]

@@ -1,0 +1,129 @@
+/** The dataset of a job: rows read, prompts rendered, split, and turned into samples, with an account of every loss. */
+import path from 'node:path'
+import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import type { Config } from '../config/schema/config.ts'
+import { isEmpty, locate, type Table } from '../data/cell.ts'
+import { nearest } from '../data/nearest.ts'
+import { renderPrompts } from '../data/prompt.ts'
+import { str } from '../data/python.ts'
+import { buildSamples, type RowNote, type RowText, type Sample } from '../data/samples.ts'
+import { sampleRows, splitNames, splitRows, type Split, type SplitName } from '../data/split.ts'
+import { readTable } from '../data/table.ts'
+import { issue, one, type Issues } from '../issue.ts'
+import type { ModelSpec } from '../models/spec.ts'
+import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
+
+export interface Dataset {
+  readonly table: Table
+  readonly split: Split
+  /** Prompt and answer of every row of the table; null where the cell is empty. */
+  readonly texts: ReadonlyArray<RowText>
+  readonly samples: { readonly [S in SplitName]: ReadonlyArray<Sample> }
+  readonly notes: ReadonlyArray<RowNote>
+  readonly tokenizer: Tokenizer
+}
+
+const textsOf = (c: Config, table: Table): E.Either<Issues, ReadonlyArray<RowText>> => {
+  const target = c.output_features[0].column
+  if (!table.columns.includes(target)) {
+    const close = nearest(target, table.columns)
+    return E.left(
+      one(
+        issue(`the data has no column "${target}"`, {
+          file: table.file,
+          path: 'output_features[0].name',
+          expected: `one of ${table.columns.join(', ')}`,
+          ...(close === undefined ? {} : { hint: `did you mean "${close}"?` }),
+        }),
+      ),
+    )
+  }
+  const { template, task } = c.prompt
+  return pipe(
+    renderPrompts(
+      {
+        inputColumn: c.input_features[0].column,
+        ...(template === null ? {} : { template }),
+        ...(task === null ? {} : { task }),
+      },
+      table,
+    ),
+    E.map((prompts) =>
+      prompts.map((prompt, row): RowText => {
+        const cell = table.rows[row]![target] ?? null
+        return { row, prompt, target: isEmpty(cell) ? null : str(cell) }
+      }),
+    ),
+  )
+}
+
+const splitOf = (c: Config, table: Table): E.Either<Issues, Split> => {
+  const { sample_ratio: ratio, sample_size: size, split } = c.preprocessing
+  return pipe(
+    sampleRows(table.rows.length, size === null ? { ratio } : { size }, c.random_seed),
+    E.chain((rows) => splitRows(table, rows, split, c.random_seed)),
+  )
+}
+
+const limits = (c: Config, spec: ModelSpec) => {
+  const prompt = c.input_features[0].preprocessing.max_sequence_length
+  const target = c.output_features[0].preprocessing.max_sequence_length
+  return {
+    ...(prompt === null ? {} : { promptLimit: prompt }),
+    ...(target === null ? {} : { targetLimit: target }),
+    sequenceLimit: sequenceLimit(c, spec),
+    targetBos: c.compiler.target_bos,
+    modelVocab: spec.vocab,
+  }
+}
+
+/** Tokens that prompt and answer may have together. */
+export const sequenceLimit = (c: Config, spec: ModelSpec): number =>
+  Math.min(c.preprocessing.global_max_sequence_length ?? spec.context, spec.context)
+
+/** Reads and prepares `file` for a model whose tokenizer lies in `folder`. Left: every problem of file, columns, split. */
+export const prepareDataset = (
+  c: Config,
+  file: string,
+  folder: string,
+  spec: ModelSpec,
+): E.Either<Issues, Dataset> =>
+  pipe(
+    E.Do,
+    E.bind('table', () => readTable(path.resolve(file))),
+    E.bind('texts', ({ table }) => textsOf(c, table)),
+    E.bind('split', ({ table }) => splitOf(c, table)),
+    E.bind('tokenizer', () => pipe(loadTokenizer(folder), E.mapLeft(one))),
+    E.bind('built', ({ table, texts, split, tokenizer }) =>
+      pipe(
+        [...splitNames],
+        E.traverseArray((name) =>
+          buildSamples(
+            tokenizer,
+            split[name].map((row) => texts[row]!),
+            limits(c, spec),
+            (row) => locate(table, row),
+          ),
+        ),
+      ),
+    ),
+    E.chain(({ built, ...rest }) => {
+      const [train, validation, test] = built.map((b) => b.samples)
+      const notes = built.flatMap((b) => b.notes)
+      return train!.length === 0
+        ? E.left(
+            one(
+              issue('no training row has anything to learn: every answer is empty or cut off', {
+                file: rest.table.file,
+                hint: 'raise preprocessing.global_max_sequence_length, or fill the answers',
+              }),
+            ),
+          )
+        : E.right({
+            ...rest,
+            notes,
+            samples: { train: train!, validation: validation!, test: test! },
+          })
+    }),
+  )

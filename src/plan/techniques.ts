@@ -1,0 +1,66 @@
+/** From the config's words to the settings of the passes. */
+import type { Float } from '../../ir/type.ts'
+import type { Policy } from '../../passes/index.ts'
+import type { Config } from '../config/schema/config.ts'
+import type { Techniques } from '../pipeline.ts'
+
+/** PEFT's default for Llama, Mistral and Qwen2. */
+const DEFAULT_TARGETS = ['q_proj', 'v_proj']
+/** Every linear layer but the output head. */
+const ALL_LINEAR = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']
+
+/** QLoRA's block sizes: 64 weights a scale, 256 scales a second-level scale. */
+const BLOCK = 64
+const NESTED = 256
+
+const dtypes = { float32: 'f32', bfloat16: 'bf16', float16: 'f16' } as const
+
+/** Said explicitly, or bfloat16 for a quantized base (Ludwig: float16, which needs loss scaling), else float32. */
+export const computeDtype = (c: Config): Float => {
+  const said = c.compiler.compute_dtype
+  if (said !== 'auto') return dtypes[said]
+  const quantized = c.quantization?.bnb_4bit_compute_dtype
+  return quantized === undefined ? 'f32' : dtypes[quantized ?? 'bfloat16']
+}
+
+export const recomputePolicy = (c: Config): Policy => {
+  const { recompute, memory_budget: budget } = c.compiler
+  const kind =
+    recompute !== 'auto'
+      ? recompute
+      : c.trainer.enable_gradient_checkpointing
+        ? 'layers'
+        : budget !== null
+          ? 'budget'
+          : 'none'
+  return kind === 'budget' ? { _tag: 'budget', bytes: budget ?? 0 } : { _tag: kind }
+}
+
+export const techniquesOf = (c: Config): Techniques => {
+  const { adapter: a, quantization: q } = c
+  const { optimizer: o, gradient_clipping: clip } = c.trainer
+  const targets = a?.target_modules ?? DEFAULT_TARGETS
+  return {
+    lora:
+      a === null
+        ? null
+        : {
+            r: a.r,
+            alpha: a.alpha,
+            dropout: a.dropout,
+            targets: targets === 'all-linear' ? ALL_LINEAR : targets,
+          },
+    quantize:
+      q === null ? null : { block: BLOCK, nested: q.bnb_4bit_use_double_quant ? NESTED : null },
+    compute: computeDtype(c),
+    optimizer: {
+      beta1: o.betas[0],
+      beta2: o.betas[1],
+      eps: o.eps,
+      decay: o.weight_decay,
+      decoupled: o.type === 'adamw',
+      clip: clip.clipglobalnorm === 0 ? null : clip.clipglobalnorm,
+    },
+    recompute: recomputePolicy(c),
+  }
+}
