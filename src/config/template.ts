@@ -76,3 +76,6 @@ export const parseTemplate = (text: string): E.Either<string, ReadonlyArray<Temp
   }
   return E.right(literal === '' ? parts : [...parts, { literal }])
 }
+
+/** Ludwig's name for a column: each of `( ) { } . : " ' [ ]` becomes `_`; templates use this name. */
+export const columnName = (name: string): string => name.replace(/[(){}.:"'[\]]/g, '_')

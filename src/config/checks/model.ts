@@ -1,0 +1,77 @@
+/** Checks of `adapter`, `quantization`, `generation` and `compiler` against each other. */
+import { problem, when, type Check } from './check.ts'
+
+const quantized: Check = {
+  reads: ['adapter', 'quantization'],
+  find: ({ adapter, quantization }) =>
+    when(quantization !== null && adapter === null, () =>
+      problem(
+        'quantization',
+        'quantized weights cannot be trained themselves',
+        'add `adapter: {type: lora}`, or remove `quantization`',
+      ),
+    ),
+}
+
+const computeDtype: Check = {
+  reads: ['quantization', 'compiler.compute_dtype'],
+  find: ({ quantization, compiler }) => {
+    const asked = quantization?.bnb_4bit_compute_dtype ?? null
+    const own = compiler.compute_dtype
+    return when(asked !== null && own !== 'auto' && asked !== own, () =>
+      problem(
+        'compiler.compute_dtype',
+        `compute_dtype ${own} contradicts quantization.bnb_4bit_compute_dtype ${asked}`,
+        'keep one of them',
+      ),
+    )
+  },
+}
+
+const recompute: Check = {
+  reads: ['compiler.recompute', 'compiler.memory_budget', 'trainer.enable_gradient_checkpointing'],
+  find: ({ compiler, trainer }) => {
+    const { recompute: policy } = compiler
+    const checkpoints = trainer.enable_gradient_checkpointing
+    const contradicts = checkpoints ? policy === 'none' : policy === 'layers' || policy === 'budget'
+    return [
+      ...when(contradicts, () =>
+        problem(
+          'compiler.recompute',
+          `recompute: ${policy} contradicts trainer.enable_gradient_checkpointing: ${checkpoints}`,
+          'keep one of them',
+        ),
+      ),
+      ...when(policy === 'budget' && compiler.memory_budget === null, () =>
+        problem(
+          'compiler.recompute',
+          'recompute: budget needs a budget',
+          'add `memory_budget: 16GB` beside it',
+        ),
+      ),
+    ]
+  },
+}
+
+const sampling: Check = {
+  reads: ['generation'],
+  find: ({ generation: { do_sample, temperature, min_new_tokens, max_new_tokens } }) => [
+    ...when(do_sample && temperature === 0, () =>
+      problem(
+        'generation.temperature',
+        'nothing can be sampled at temperature 0',
+        'for the most likely token each time, write `do_sample: false`',
+      ),
+    ),
+    ...when(
+      min_new_tokens !== null && max_new_tokens !== null && min_new_tokens > max_new_tokens,
+      () =>
+        problem(
+          'generation.min_new_tokens',
+          `min_new_tokens ${min_new_tokens} is more than max_new_tokens ${max_new_tokens}`,
+        ),
+    ),
+  ],
+}
+
+export const modelChecks: ReadonlyArray<Check> = [quantized, computeDtype, recompute, sampling]

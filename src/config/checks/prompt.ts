@@ -1,0 +1,78 @@
+/** Checks of `prompt.template`: its syntax, its placeholders, what they may name. */
+import * as E from 'fp-ts/lib/Either.js'
+
+import type { Problem } from '../problem.ts'
+import type { Config } from '../schema/config.ts'
+import { columnName, parseTemplate, type TemplatePart } from '../template.ts'
+import { problem, when, type Check } from './check.ts'
+
+const path = 'prompt.template'
+
+type Field = Extract<TemplatePart, { readonly field: string }>
+
+const special = (fields: ReadonlyArray<Field>, task: string | null): ReadonlyArray<Problem> => {
+  const names = fields.map((f) => f.field)
+  return [
+    ...when(task !== null && !names.includes('__task__'), () =>
+      problem(path, 'the template does not use `prompt.task`', 'put `{__task__}` where it belongs'),
+    ),
+    ...when(task === null && names.includes('__task__'), () =>
+      problem(path, 'the template names `{__task__}`, but `prompt.task` is not given'),
+    ),
+    ...when(names.includes('__context__'), () =>
+      problem(
+        path,
+        'Ludwig knows `{__context__}`; tunec does not yet',
+        'write the examples into the template',
+      ),
+    ),
+  ]
+}
+
+const inFields = (
+  fields: ReadonlyArray<Field>,
+  { prompt, output_features: [output] }: Config,
+): ReadonlyArray<Problem> => {
+  const target = fields.find((f) => f.field === columnName(output.column))
+  const formatted = fields.find((f) => f.spec !== '' && !f.spec.includes('f'))
+  return [
+    ...when(fields.length === 0, () =>
+      problem(
+        path,
+        'the template has no placeholder: every prompt would be the same',
+        'name a column in braces, as in `{instruction}`',
+      ),
+    ),
+    ...when(target !== undefined, () =>
+      problem(
+        path,
+        `the template shows the answer: \`{${output.column}}\` is the output's column`,
+        'remove it: the output follows the prompt by itself',
+      ),
+    ),
+    ...when(formatted !== undefined, () =>
+      problem(
+        path,
+        `the format of \`{${formatted?.field}:${formatted?.spec}}\` is not supported`,
+        'use a fixed-point format such as `{price:.2f}`; double the braces that are meant as text',
+      ),
+    ),
+    ...special(fields, prompt.task),
+  ]
+}
+
+const template: Check = {
+  reads: ['prompt', 'output_features'],
+  find: (config) => {
+    if (config.prompt.template === null) return []
+    const parsed = parseTemplate(config.prompt.template)
+    return E.isLeft(parsed)
+      ? [problem(path, `the template does not parse: ${parsed.left}`)]
+      : inFields(
+          parsed.right.filter((part): part is Field => 'field' in part),
+          config,
+        )
+  },
+}
+
+export const promptChecks: ReadonlyArray<Check> = [template]

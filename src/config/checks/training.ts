@@ -1,0 +1,78 @@
+/** Checks of `trainer`: batches, checkpoints, the learning rate's course. */
+import { problem, when, type Check } from './check.ts'
+
+const arithmetic: Check = {
+  reads: [
+    'trainer.batch_size',
+    'trainer.effective_batch_size',
+    'trainer.gradient_accumulation_steps',
+    'trainer.max_batch_size',
+  ],
+  find: ({ trainer }) => {
+    const all = trainer.effective_batch_size
+    if (all === 'auto') return []
+    const parts = (['batch_size', 'gradient_accumulation_steps'] as const).flatMap((key) => {
+      const part = trainer[key]
+      return when(part !== 'auto' && all % part !== 0, () =>
+        problem(
+          'trainer.effective_batch_size',
+          `effective_batch_size ${all} is not a multiple of ${key} ${part}`,
+          `set ${key} to a divisor of ${all}, or leave effective_batch_size out`,
+        ),
+      )
+    })
+    const tooSmall = when(trainer.max_batch_size < all, () =>
+      problem(
+        'trainer.max_batch_size',
+        `max_batch_size ${trainer.max_batch_size} is less than effective_batch_size ${all}`,
+        'raise max_batch_size or leave it out',
+      ),
+    )
+    return [...parts, ...tooSmall]
+  },
+}
+
+const checkpoints: Check = {
+  reads: ['trainer.steps_per_checkpoint', 'trainer.checkpoints_per_epoch'],
+  find: ({ trainer }) =>
+    when(trainer.steps_per_checkpoint > 0 && trainer.checkpoints_per_epoch > 0, () =>
+      problem(
+        'trainer.checkpoints_per_epoch',
+        'steps_per_checkpoint and checkpoints_per_epoch both say when to evaluate',
+        'keep one of them',
+      ),
+    ),
+}
+
+const floor: Check = {
+  reads: ['trainer.learning_rate', 'trainer.learning_rate_scheduler.eta_min'],
+  find: ({ trainer }) => {
+    const least = trainer.learning_rate_scheduler.eta_min
+    return when(least > trainer.learning_rate, () =>
+      problem(
+        'trainer.learning_rate_scheduler.eta_min',
+        `eta_min ${least} is more than the learning rate ${trainer.learning_rate}`,
+        'the learning rate falls to eta_min: make it smaller',
+      ),
+    )
+  },
+}
+
+const validationField: Check = {
+  reads: ['trainer.validation_field', 'output_features'],
+  find: ({ trainer, output_features: [output] }) =>
+    when(trainer.validation_field !== output.name, () =>
+      problem(
+        'trainer.validation_field',
+        `validation_field is ${JSON.stringify(trainer.validation_field)}, which is no output feature`,
+        `write ${JSON.stringify(output.name)} or leave it out`,
+      ),
+    ),
+}
+
+export const trainingChecks: ReadonlyArray<Check> = [
+  arithmetic,
+  checkpoints,
+  floor,
+  validationField,
+]

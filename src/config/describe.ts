@@ -1,0 +1,71 @@
+/** A value that does not fit, said in words: what it is, what was expected, how to mend it. */
+import { ludwigValue } from './ludwig/values.ts'
+import { nearest } from './nearest.ts'
+import type { Problem } from './problem.ts'
+import { wordsOf } from './schema/codec.ts'
+import { shorten, showPath, type Path } from './yaml/node.ts'
+
+const feature = "add the column's name, as in `name: instruction`"
+
+/** What to write where a key that has no default is missing. */
+const additions: ReadonlyMap<string, string> = new Map([
+  [
+    'model_type',
+    'add `model_type: llm`; without it Ludwig reads the file as ECD and ignores `base_model`, ' +
+      '`adapter` and `quantization`',
+  ],
+  ['base_model', 'add `base_model:` with a folder or a hub id'],
+  ['input_features', 'add `input_features: [{name: prompt, type: text}]`'],
+  ['output_features', 'add `output_features: [{name: output, type: text}]`'],
+  ['input_features[0].name', feature],
+  ['output_features[0].name', feature],
+  ['input_features[0].type', 'add `type: text`'],
+  ['output_features[0].type', 'add `type: text`'],
+  ['trainer', 'add `trainer: {type: finetune}`; without it Ludwig trains nothing'],
+  ['trainer.type', 'add `type: finetune`; Ludwig refuses a trainer without it'],
+  ['adapter.type', 'add `type: lora`'],
+  ['model_parameters.rope_scaling.rope_type', 'add `rope_type: linear`'],
+  ['model_parameters.rope_scaling.factor', 'add `factor:` with the new length / the old one'],
+])
+
+export const showValue = (value: unknown): string => {
+  if (value === null) return 'empty'
+  if (Array.isArray(value)) return `a list of ${value.length}`
+  if (typeof value === 'string') return shorten(JSON.stringify(value), 40)
+  return typeof value === 'object' ? 'a map of keys' : String(value)
+}
+
+/** Any codec of the schema. */
+interface Named {
+  readonly name: string
+}
+
+const hintFor = (codec: Named, value: unknown): string | undefined => {
+  if (value === null) return 'give a value, or leave the key out'
+  if (codec.name.startsWith('non-empty text')) {
+    if (typeof value === 'object')
+      return 'put the text in quotes: `{` and `[` have a meaning in YAML'
+    return typeof value === 'string' ? undefined : 'put it in quotes'
+  }
+  if (codec.name.includes('list of module names') && typeof value === 'string')
+    return `write it as a list: [${shorten(value, 40)}]`
+  const word = typeof value === 'string' ? nearest(value, wordsOf(codec)) : undefined
+  return word === undefined ? undefined : `did you mean \`${word}\`?`
+}
+
+/** `value` stands at `path`, where `codec` does not take it; undefined: nothing stands there. */
+export const describeMisfit = (path: Path, value: unknown, codec: Named): Problem => {
+  const shown = showPath(path)
+  const expected = codec.name
+  if (value === undefined) {
+    const hint = additions.get(shown)
+    return { message: `\`${shown}\` is missing`, path, of: 'key', expected, ...(hint && { hint }) }
+  }
+  const instead = ludwigValue(shown, value)
+  if (instead !== undefined) {
+    const message = `Ludwig knows \`${String(value)}\` for \`${shown}\`; tunec does not yet`
+    return { message, path, expected, hint: instead }
+  }
+  const hint = hintFor(codec, value)
+  return { message: `\`${shown}\` is ${showValue(value)}`, path, expected, ...(hint && { hint }) }
+}

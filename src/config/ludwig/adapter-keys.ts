@@ -1,0 +1,54 @@
+/** What else Ludwig knows inside `adapter`, `quantization` and `model_parameters`. */
+import { keysOfType, no, type Known } from './known.ts'
+
+const plainLora = 'leave it out: the adapter is plain LoRA with the scale alpha / r'
+const uniform = 'leave it out: r and alpha are the same for every module'
+
+const lora: Known = {
+  pretrained_adapter_weights: no(
+    'merge that adapter into the base first and train on the result',
+    null,
+  ),
+  use_rslora: no('set `alpha` to alpha·√r, which gives the same scale', false),
+  use_dora: no(plainLora, false),
+  loraplus_lr_ratio: no('leave it out: both matrices learn at `trainer.learning_rate`', null),
+  init_lora_weights: no('leave it out: A starts random, B zero', 'default'),
+  eva_config: no('leave it out: A starts random, B zero', null),
+  loftq_config: no('leave it out: A starts random, B zero', null),
+  rank_pattern: no(uniform, null, {}),
+  alpha_pattern: no(uniform, null, {}),
+  layer_replication: no('leave it out: the base keeps its layers', null),
+}
+
+const otherTypes: Known = {
+  ...keysOfType(
+    'adalora',
+    'target_r init_r tinit tfinal delta_t beta1 beta2 orth_reg_weight total_step',
+  ),
+  ...keysOfType('ia3', 'feedforward_modules fan_in_fan_out modules_to_save init_ia3_weights'),
+  ...keysOfType('vera', 'projection_prng_key'),
+  ...keysOfType('fourierft waveft', 'n_frequency scaling'),
+  ...keysOfType('waveft', 'wavelet_family'),
+  ...keysOfType('boft', 'boft_block_size boft_n_butterfly_factor boft_dropout'),
+  ...keysOfType('tinylora', 'u weight_tying projection_seed save_projection tinylora_dropout'),
+  ...keysOfType('c3a', 'block_size'),
+  ...keysOfType('oft', 'oft_block_size module_dropout coft eps'),
+  ...keysOfType('adaption_prompt', 'adapter_len adapter_layers'),
+  ...keysOfType('hra', 'apply_GS'),
+  ...keysOfType('vblora', 'num_vectors vector_length topk vblora_dropout save_only_topk_weights'),
+}
+
+export const adapterKeys: Known = { ...otherTypes, ...lora }
+
+export const quantizationKeys: Known = {
+  llm_int8_threshold: no('leave it out: it belongs to 8 bits', 6),
+  llm_int8_has_fp16_weight: no('leave it out: it belongs to 8 bits', false),
+  backend: no('leave it out: tunec has its own 4-bit kernels', 'bitsandbytes'),
+  mode: no('leave it out: it belongs to torchao', null),
+  qat: no('leave it out: it belongs to torchao', false),
+}
+
+export const modelParameterKeys: Known = {
+  neftune_noise_alpha: no('leave it out: embeddings get no noise', 0),
+  rope_scaling: { section: { type: no('write `rope_type`') } },
+}

@@ -1,0 +1,114 @@
+/** What is accepted but worth saying before a run: surprising defaults, keys without effect. */
+import type { Given } from './checks/check.ts'
+import { pathOf } from './checks/check.ts'
+import { resolveBatch } from './batch.ts'
+import type { Config } from './schema/config.ts'
+import type { Path } from './yaml/node.ts'
+
+interface Rule {
+  readonly path: string
+  readonly when: (config: Config, given: Given) => boolean
+  readonly say: (config: Config) => string
+}
+
+const surprises: ReadonlyArray<Rule> = [
+  {
+    path: 'trainer.learning_rate',
+    when: (_, given) => !given('trainer.learning_rate'),
+    say: () => "learning_rate is Ludwig's default 0.001, which is high for most models",
+  },
+  {
+    path: 'trainer.epochs',
+    when: ({ trainer }, given) => !given('trainer.epochs') && trainer.train_steps === null,
+    say: () => "epochs is Ludwig's default 100; 3 is usual for fine-tuning",
+  },
+  {
+    path: 'trainer.train_steps',
+    when: ({ trainer }, given) => given('trainer.epochs') && trainer.train_steps !== null,
+    say: ({ trainer }) =>
+      `train_steps ${trainer.train_steps} wins over epochs ${trainer.epochs}, as in Ludwig`,
+  },
+  {
+    path: 'trainer.learning_rate_scheduler.decay',
+    when: ({ trainer: { learning_rate_scheduler: s } }) => s.decay === 'cosine' && s.t_0 === null,
+    say: () =>
+      'cosine decay restarts at every evaluation, as in Ludwig; set t_0 to the number of steps for one half-cosine',
+  },
+  {
+    path: 'trainer.learning_rate_scheduler.warmup_evaluations',
+    when: ({ trainer: { learning_rate_scheduler: s } }) =>
+      s.warmup_evaluations > 0 && s.warmup_fraction > 0,
+    say: () => 'of warmup_evaluations and warmup_fraction, the longer warm-up wins',
+  },
+  {
+    path: 'trainer.effective_batch_size',
+    when: ({ trainer }) =>
+      trainer.effective_batch_size !== 'auto' &&
+      resolveBatch(trainer).effective_batch_size !== trainer.effective_batch_size,
+    say: ({ trainer }) =>
+      `batch_size ${trainer.batch_size} and gradient_accumulation_steps ${trainer.gradient_accumulation_steps} ` +
+      `win over effective_batch_size ${trainer.effective_batch_size}, as in Ludwig: ` +
+      `a step takes ${resolveBatch(trainer).effective_batch_size} samples`,
+  },
+  {
+    path: 'adapter.postprocessor.merge_adapter_into_base_model',
+    when: ({ adapter, quantization }) =>
+      adapter?.postprocessor.merge_adapter_into_base_model === true && quantization !== null,
+    say: () =>
+      'the adapter is merged into the 16-bit base, not into the 4-bit weights (Ludwig refuses this)',
+  },
+]
+
+/** Keys that the file holds and another key puts out of use. */
+const idle: ReadonlyArray<readonly [string, (config: Config) => boolean, string]> = [
+  ...['t_0', 't_mult', 'eta_min'].map(
+    (key) =>
+      [
+        `trainer.learning_rate_scheduler.${key}`,
+        ({ trainer }: Config) => trainer.learning_rate_scheduler.decay !== 'cosine',
+        'the decay is not cosine',
+      ] as const,
+  ),
+  ...['temperature', 'top_k', 'top_p'].map(
+    (key) =>
+      [
+        `generation.${key}`,
+        ({ generation }: Config) => !generation.do_sample,
+        'do_sample is false',
+      ] as const,
+  ),
+  ...['early_stop', 'eval_steps', 'eval_batch_size', 'evaluate_training_set'].map(
+    (key) =>
+      [
+        `trainer.${key}`,
+        ({ trainer }: Config) => trainer.skip_all_evaluation,
+        'skip_all_evaluation is true',
+      ] as const,
+  ),
+  [
+    'trainer.max_batch_size',
+    ({ trainer }) => trainer.batch_size !== 'auto',
+    'batch_size is not auto',
+  ],
+  [
+    'adapter.postprocessor.progressbar',
+    ({ adapter }) => adapter?.postprocessor.merge_adapter_into_base_model === false,
+    'nothing is merged',
+  ],
+]
+
+/** Each with the key it is about. */
+export const remarks = (
+  config: Config,
+  given: Given,
+): ReadonlyArray<{ readonly message: string; readonly path: Path }> => [
+  ...surprises
+    .filter((rule) => rule.when(config, given))
+    .map(({ path, say }) => ({ message: say(config), path: pathOf(path) })),
+  ...idle
+    .filter(([path, isIdle]) => given(path) && isIdle(config))
+    .map(([path, , why]) => ({
+      message: `\`${path}\` has no effect: ${why}`,
+      path: pathOf(path),
+    })),
+]

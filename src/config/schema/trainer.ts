@@ -1,0 +1,71 @@
+/** `trainer`: how long, how much at once, how often to look. */
+import type * as t from 'io-ts'
+
+import {
+  natural,
+  nullable,
+  numberThat,
+  oneOf,
+  orAuto,
+  positive,
+  required,
+  section,
+  share,
+  text,
+  truth,
+  withDefault,
+} from './codec.ts'
+import { gradientClipping, learningRateScheduler, optimizer } from './optimization.ts'
+
+const metrics = oneOf(
+  'loss',
+  'perplexity',
+  'next_token_perplexity',
+  'token_accuracy',
+  'sequence_accuracy',
+)
+
+const openTrainer = section({
+  type: oneOf('finetune'),
+  epochs: withDefault(positive, 100),
+  /** Micro-batches of `batch_size` samples; overrides `epochs`. */
+  train_steps: withDefault(nullable(positive), null),
+  /** Samples of one micro-batch. */
+  batch_size: withDefault(orAuto(positive), 1),
+  /** Null: as `batch_size`. */
+  eval_batch_size: withDefault(nullable(orAuto(positive)), 2),
+  /** Bounds `batch_size: auto`. */
+  max_batch_size: withDefault(positive, 2 ** 40),
+  /** Samples of one optimizer step. */
+  effective_batch_size: withDefault(orAuto(positive), 'auto'),
+  gradient_accumulation_steps: withDefault(orAuto(positive), 'auto'),
+  optimizer,
+  learning_rate: withDefault(share, 0.001),
+  learning_rate_scheduler: learningRateScheduler,
+  gradient_clipping: gradientClipping,
+  /** Filled from `compiler.recompute` when the file does not say. */
+  enable_gradient_checkpointing: withDefault(nullable(truth), null),
+  /** Evaluations without improvement before stopping; 0 and −1: never. */
+  early_stop: withDefault(
+    numberThat('a whole number of at least -1', (n) => Number.isSafeInteger(n) && n >= -1),
+    5,
+  ),
+  /** Micro-batches between evaluations; 0: one evaluation an epoch. */
+  steps_per_checkpoint: withDefault(natural, 0),
+  /** Evaluations an epoch; 0: as `steps_per_checkpoint` says. */
+  checkpoints_per_epoch: withDefault(natural, 0),
+  /** Most batches of one evaluation; null: all. */
+  eval_steps: withDefault(nullable(positive), null),
+  /** A separate pass over the training split at each evaluation. */
+  evaluate_training_set: withDefault(truth, false),
+  skip_all_evaluation: withDefault(truth, false),
+  /** Chooses the best checkpoint; null in the file: loss. */
+  validation_metric: withDefault(nullable(metrics), null),
+  /** The output feature. */
+  validation_field: withDefault(nullable(text), null),
+  should_shuffle: withDefault(truth, true),
+})
+
+export type OpenTrainer = t.TypeOf<typeof openTrainer>
+
+export const trainer = required(openTrainer)
