@@ -1,0 +1,106 @@
+/** Comma- and tab-separated text as RFC 4180 has it: quoted cells may hold separators, quotes and line breaks. */
+import { parse, type Info } from 'csv-parse/sync'
+import * as E from 'fp-ts/lib/Either.js'
+import { isNonEmpty } from 'fp-ts/lib/Array.js'
+import { issue, one, type Issue, type Issues } from '../issue.ts'
+import { assemble, firstIssues, type RawRow } from './assemble.ts'
+import type { Table } from './cell.ts'
+
+interface Fields {
+  readonly fields: ReadonlyArray<string>
+  readonly line: number
+}
+
+const lf = 10
+const cr = 13
+
+/** Walks the bytes once and tells on which line each record starts, blank lines passed over. */
+const lineCounter = (bytes: Uint8Array) => {
+  let at = 0
+  let line = 1
+  const step = (): void => {
+    const byte = bytes[at]
+    if (byte === lf || (byte === cr && bytes[at + 1] !== lf)) line++
+    at++
+  }
+  return {
+    /** The line of the next record, given that the last one ended before byte `end`. */
+    startAfter: (end: number): number => {
+      while (at < end) step()
+      while (bytes[at] === lf || bytes[at] === cr) step()
+      return line
+    },
+  }
+}
+
+const syntaxIssue = (error: unknown, file: string, line: number): Issue => {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  const hint =
+    'put a cell that holds a quote, a separator or a line break in double quotes, and double each quote inside it'
+  const what = code.includes('NOT_CLOSED')
+    ? 'has a quote that is never closed'
+    : code.includes('OPENING_QUOTE')
+      ? 'has a quote inside a cell that does not start with one'
+      : code.includes('CLOSING_QUOTE')
+        ? 'has text after a closing quote'
+        : `cannot be read: ${error instanceof Error ? error.message : String(error)}`
+  return issue(`the row that starts on line ${line} ${what}`, { file, line, hint })
+}
+
+const readRecords = (bytes: Uint8Array, delimiter: string, file: string) => {
+  const records: Array<Fields> = []
+  const lines = lineCounter(bytes)
+  let end = 0
+  return E.tryCatch(
+    () => {
+      parse(bytes, {
+        delimiter,
+        record_delimiter: ['\r\n', '\n', '\r'],
+        relax_column_count: true,
+        skip_empty_lines: true,
+        on_record: (fields: Array<string>, info: Info) => {
+          records.push({ fields, line: lines.startAfter(end) })
+          end = info.bytes
+          return null
+        },
+      })
+      return records
+    },
+    (error) => one(syntaxIssue(error, file, lines.startAfter(end))),
+  )
+}
+
+const ragged = (raw: Fields, width: number, file: string): Issue =>
+  issue(`line ${raw.line} has ${raw.fields.length} cells where the header has ${width}`, {
+    file,
+    line: raw.line,
+    expected: `${width} cells`,
+    hint: 'put a cell that holds the separator in double quotes',
+  })
+
+/** An empty cell is missing; every other cell is kept as written (`007`, ` x `, `NA`). */
+const record = (raw: Fields, columns: ReadonlyArray<string>): RawRow => ({
+  line: raw.line,
+  cells: new Map(columns.map((column, i) => [column, raw.fields[i] || null])),
+})
+
+/** A header line and the rows below it. UTF-8 without byte order mark. Left: bad quotes, ragged rows, repeated columns. */
+export const parseDelimited =
+  (delimiter: ',' | '\t') =>
+  (bytes: Uint8Array, file: string): E.Either<Issues, Table> => {
+    const parsed = readRecords(bytes, delimiter, file)
+    if (E.isLeft(parsed)) return parsed
+    const [header, ...rows] = parsed.right
+    if (header === undefined) return E.left(one(issue('the file is empty', { file })))
+    const columns = header.fields.map((name, i) => name || `Unnamed: ${i}`)
+    const uneven = rows
+      .filter((raw) => raw.fields.length !== columns.length)
+      .map((raw) => ragged(raw, columns.length, file))
+    return isNonEmpty(uneven)
+      ? E.left(firstIssues(uneven as [Issue, ...Issue[]], file))
+      : assemble(
+          file,
+          columns,
+          rows.map((raw) => record(raw, columns)),
+        )
+  }

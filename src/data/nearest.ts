@@ -1,0 +1,2 @@
+/** Column names are compared by the same measure as config keys. */
+export { nearest } from '../config/nearest.ts'

@@ -1,0 +1,134 @@
+/** Puts several samples into one row of T tokens, so that hardly any work is spent on padding. */
+import * as E from 'fp-ts/lib/Either.js'
+import { issue, type Issue } from '../issue.ts'
+import type { Sample } from './samples.ts'
+
+/** The inputs of one micro-step: R rows of T tokens, row-major, each of R·T elements. */
+export interface MicroBatch {
+  /** Token ids; 0 in the tail. */
+  readonly tokens: Int32Array
+  /** Places within the sample, from 0; 0 in the tail. */
+  readonly positions: Int32Array
+  /** Samples of a row count 1, 2, …; 0 is the tail. */
+  readonly segments: Int32Array
+  /** The id to predict at each place: the sample's next token if that is scored, else −100. */
+  readonly targets: Int32Array
+  /** How many targets are not −100. */
+  readonly scored: number
+  /** Indices into the list that was packed, row by row. */
+  readonly samples: ReadonlyArray<number>
+  /** Places that hold a token of a sample. */
+  readonly tokensUsed: number
+}
+
+export const unscored = -100
+
+type Lengths = Pick<Sample, 'prompt' | 'target'>
+
+export const lengthOf = (sample: Lengths): number => sample.prompt.length + sample.target.length
+
+/** Opens and fills rows: `place` puts a sample of `length` into the fullest row that still has room. */
+const rowsOf = (rowLength: number) => {
+  const rows: Array<Array<number>> = []
+  const byRoom: Array<Array<Array<number>>> = Array.from({ length: rowLength + 1 }, () => [])
+  const take = (length: number): readonly [row: Array<number>, room: number] => {
+    for (let room = length; room < rowLength; room++) {
+      const row = byRoom[room]?.pop()
+      if (row) return [row, room]
+    }
+    const row: Array<number> = []
+    rows.push(row)
+    return [row, rowLength]
+  }
+  return {
+    rows,
+    place: (index: number, length: number): void => {
+      const [row, room] = take(length)
+      row.push(index)
+      byRoom[room - length]?.push(row)
+    },
+  }
+}
+
+const tooLong = (sample: Sample, rowLength: number): Issue =>
+  issue(
+    `row ${sample.row + 1} of the data has ${lengthOf(sample)} tokens and a batch row ${rowLength}`,
+    {
+      hint: 'lower preprocessing.global_max_sequence_length or make batch rows longer',
+    },
+  )
+
+/**
+ * Rows of sample indices by best-fit decreasing: longest first, each into the fullest row that has room. Equal
+ * lengths keep their order, so the same samples always give the same rows. Left: a sample longer than a row.
+ */
+export const pack = (
+  samples: ReadonlyArray<Sample>,
+  options: { readonly rowLength: number },
+): E.Either<Issue, ReadonlyArray<ReadonlyArray<number>>> => {
+  const { rowLength } = options
+  const long = samples.find((sample) => lengthOf(sample) > rowLength)
+  if (long) return E.left(tooLong(long, rowLength))
+  const sized = samples.map((sample, index) => ({ index, length: lengthOf(sample) }))
+  const { rows, place } = rowsOf(rowLength)
+  for (const { index, length } of sized.toSorted((a, b) => b.length - a.length))
+    place(index, length)
+  return E.right(rows)
+}
+
+/** Writes one sample at `start` and returns how many targets it scores. */
+const write = (into: MicroBatch, start: number, segment: number, sample: Sample): number => {
+  const ids = [...sample.prompt, ...sample.target]
+  ids.forEach((id, i) => {
+    into.tokens[start + i] = id
+    into.positions[start + i] = i
+    into.segments[start + i] = segment
+    const next = ids[i + 1]
+    if (next !== undefined && i + 1 >= sample.prompt.length) into.targets[start + i] = next
+  })
+  return Math.min(sample.target.length, ids.length - 1)
+}
+
+const fill = (
+  samples: ReadonlyArray<Sample>,
+  rows: ReadonlyArray<ReadonlyArray<number>>,
+  shape: { readonly rows: number; readonly length: number },
+): MicroBatch => {
+  const size = shape.rows * shape.length
+  const empty: MicroBatch = {
+    tokens: new Int32Array(size),
+    positions: new Int32Array(size),
+    segments: new Int32Array(size),
+    targets: new Int32Array(size).fill(unscored),
+    scored: 0,
+    samples: rows.flat(),
+    tokensUsed: 0,
+  }
+  let scored = 0
+  let tokensUsed = 0
+  rows.forEach((row, r) => {
+    let start = r * shape.length
+    row.forEach((index, i) => {
+      const sample = samples[index]
+      if (!sample) return
+      scored += write(empty, start, i + 1, sample)
+      start += lengthOf(sample)
+      tokensUsed += lengthOf(sample)
+    })
+  })
+  return { ...empty, scored, tokensUsed }
+}
+
+/**
+ * One effective batch as however many micro-batches of `rows` × `length` tokens it needs; rows left over in the
+ * last one are all tail. No batch, no micro-batch. Left: a sample longer than a row.
+ */
+export const packBatch = (
+  samples: ReadonlyArray<Sample>,
+  shape: { readonly rows: number; readonly length: number },
+): E.Either<Issue, ReadonlyArray<MicroBatch>> =>
+  E.map((packed: ReadonlyArray<ReadonlyArray<number>>) =>
+    Array.from({ length: Math.ceil(packed.length / shape.rows) }, (_, i) =>
+      fill(samples, packed.slice(i * shape.rows, (i + 1) * shape.rows), shape),
+    ),
+  )(pack(samples, { rowLength: shape.length }))

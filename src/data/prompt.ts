@@ -1,0 +1,104 @@
+/** Turns rows into prompts as Ludwig does: Python's `str.format` with columns as its keywords. */
+import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import * as RA from 'fp-ts/lib/ReadonlyArray.js'
+import { parseTemplate, type TemplatePart } from '../config/template.ts'
+import { issue, one, type Issue, type Issues } from '../issue.ts'
+import { firstIssues } from './assemble.ts'
+import { isEmpty, locate, unknownColumn, type Row, type Table } from './cell.ts'
+import { str } from './python.ts'
+import {
+  cellOf,
+  isSpecial,
+  pieces,
+  templatePath,
+  type Piece,
+  type PromptSpec,
+} from './template-pieces.ts'
+
+export type { PromptSpec } from './template-pieces.ts'
+
+/** Ludwig's zero-shot template. */
+export const taskTemplate =
+  'SAMPLE INPUT: {__sample__}\n\nUSER: Complete the following task: {__task__}\n\nASSISTANT:\n'
+
+const namesSample = (parts: ReadonlyArray<TemplatePart>, columns: ReadonlyArray<string>): boolean =>
+  parts.some((p) => 'field' in p && (p.field === '__sample__' || columns.includes(p.field)))
+
+const compileTemplate = (
+  template: string,
+  spec: PromptSpec,
+  columns: ReadonlyArray<string>,
+): E.Either<Issues, ReadonlyArray<Piece>> =>
+  pipe(
+    parseTemplate(template),
+    E.mapLeft((why) => one(issue(why, templatePath))),
+    E.chain((parts) =>
+      pipe(
+        pieces(parts, spec, columns),
+        E.filterOrElse(
+          () => namesSample(parts, columns),
+          () =>
+            one(
+              issue('the template shows no column of the data, so every row has the same prompt', {
+                ...templatePath,
+                expected: `{__sample__} or one of ${columns.map((c) => `{${c}}`).join(', ')}`,
+              }),
+            ),
+        ),
+      ),
+    ),
+  )
+
+const renderRow =
+  (parts: ReadonlyArray<Piece>, table: Table) =>
+  (row: Row, index: number): E.Either<Issue, string> => {
+    let text = ''
+    for (const part of parts) {
+      const rendered = part(row)
+      if (E.isLeft(rendered)) return E.left(issue(rendered.left, locate(table, index)))
+      text += rendered.right
+    }
+    return E.right(text)
+  }
+
+/** The columns a template shows, in order of appearance; empty when it cannot be read. */
+export const templateColumns = (spec: PromptSpec): ReadonlyArray<string> =>
+  pipe(
+    parseTemplate(spec.template ?? (spec.task === undefined ? '' : taskTemplate)),
+    E.map(RA.flatMap((part) => ('field' in part && !isSpecial(part.field) ? [part.field] : []))),
+    E.match(
+      () => [],
+      (fields) => [...new Set(fields)],
+    ),
+  )
+
+/**
+ * One prompt for each row of the table. Without template and task it is the input cell as text, null when that
+ * is empty; in a template an empty cell shows as `nan`. Left: an unknown column or a cell that does not fit, with lines.
+ */
+export const renderPrompts = (
+  spec: PromptSpec,
+  table: Table,
+): E.Either<Issues, ReadonlyArray<string | null>> => {
+  const template = spec.template ?? (spec.task === undefined ? undefined : taskTemplate)
+  if (template === undefined)
+    return table.columns.includes(spec.inputColumn)
+      ? E.right(
+          table.rows.map((row) => {
+            const cell = cellOf(row, spec.inputColumn)
+            return isEmpty(cell) ? null : str(cell)
+          }),
+        )
+      : E.left(one({ ...unknownColumn(spec.inputColumn, table.columns), file: table.file }))
+  return pipe(
+    compileTemplate(template, spec, table.columns),
+    E.chain((parts) => {
+      const rendered = table.rows.map(renderRow(parts, table))
+      const [first, ...rest] = RA.lefts(rendered)
+      return first
+        ? E.left(firstIssues([first, ...rest], table.file))
+        : E.right(RA.rights(rendered))
+    }),
+  )
+}

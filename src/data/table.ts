@@ -1,0 +1,121 @@
+/** Reads a data file into a table; the format follows from the file's name unless it is given. */
+import { readFile } from 'node:fs/promises'
+import { extname } from 'node:path'
+import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import * as TE from 'fp-ts/lib/TaskEither.js'
+import { issue, one, type Issues } from '../issue.ts'
+import type { Table } from './cell.ts'
+import { parseDelimited } from './csv.ts'
+import { parseJson } from './json.ts'
+import { parseJsonLines } from './jsonl.ts'
+
+export type { Cell, Row, Table } from './cell.ts'
+
+export type Format = 'csv' | 'tsv' | 'json' | 'jsonl'
+
+const byExtension: Readonly<Record<string, Format>> = {
+  '.csv': 'csv',
+  '.tsv': 'tsv',
+  '.json': 'json',
+  '.jsonl': 'jsonl',
+  '.ndjson': 'jsonl',
+}
+
+const textParser =
+  (parse: (text: string, file: string) => E.Either<Issues, Table>) =>
+  (bytes: Uint8Array, file: string): E.Either<Issues, Table> =>
+    parse(new TextDecoder().decode(bytes), file)
+
+const parsers: {
+  readonly [F in Format]: (bytes: Uint8Array, file: string) => E.Either<Issues, Table>
+} = {
+  csv: parseDelimited(','),
+  tsv: parseDelimited('\t'),
+  json: textParser(parseJson),
+  jsonl: textParser(parseJsonLines),
+}
+
+const formatOf = (file: string): E.Either<Issues, Format> => {
+  const extension = extname(file).toLowerCase()
+  const format = byExtension[extension]
+  return format
+    ? E.right(format)
+    : E.left(
+        one(
+          issue(
+            extension === ''
+              ? 'the file name has no extension to tell the format by'
+              : `files named ${extension} are not understood`,
+            { file, expected: Object.keys(byExtension).join(', ') },
+          ),
+        ),
+      )
+}
+
+const isUtf8 = (bytes: Uint8Array): boolean =>
+  E.isRight(
+    E.tryCatch(
+      () => new TextDecoder('utf-8', { fatal: true }).decode(bytes),
+      () => undefined,
+    ),
+  )
+
+/** The 1-based line of the first byte that is not UTF-8; no UTF-8 character holds a line feed byte. */
+const firstBadLine = (bytes: Uint8Array): number => {
+  let line = 1
+  let start = 0
+  for (let end = bytes.indexOf(10); end >= 0; end = bytes.indexOf(10, start)) {
+    if (!isUtf8(bytes.subarray(start, end))) return line
+    start = end + 1
+    line++
+  }
+  return line
+}
+
+/** The bytes without a byte order mark. Left: they are no UTF-8. */
+const utf8 = (bytes: Uint8Array, file: string): E.Either<Issues, Uint8Array> => {
+  if (isUtf8(bytes))
+    return E.right(
+      bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes,
+    )
+  const line = firstBadLine(bytes)
+  return E.left(
+    one(issue(`line ${line} is not UTF-8 text`, { file, line, hint: 'save the file as UTF-8' })),
+  )
+}
+
+const read = (file: string): TE.TaskEither<Issues, Uint8Array> =>
+  TE.tryCatch(
+    () => readFile(file),
+    (error) => {
+      const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT'
+      const why = error instanceof Error ? error.message : String(error)
+      return one(
+        issue(missing ? 'the data file does not exist' : `the data file cannot be read: ${why}`, {
+          file,
+        }),
+      )
+    },
+  )
+
+/** A data file as a table. Left: what is wrong with the file, with lines. */
+export const readTable = (
+  file: string,
+  options: { readonly format?: 'auto' | Format } = {},
+): TE.TaskEither<Issues, Table> =>
+  pipe(
+    TE.fromEither(
+      options.format === undefined || options.format === 'auto'
+        ? formatOf(file)
+        : E.right(options.format),
+    ),
+    TE.bindTo('format'),
+    TE.bind('bytes', () =>
+      pipe(
+        read(file),
+        TE.chainEitherK((bytes) => utf8(bytes, file)),
+      ),
+    ),
+    TE.chainEitherK(({ format, bytes }) => parsers[format](bytes, file)),
+  )

@@ -1,0 +1,109 @@
+/** The parts of a prompt template, each a function from a row to text. */
+import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import * as RA from 'fp-ts/lib/ReadonlyArray.js'
+import type { TemplatePart } from '../config/template.ts'
+import { issue, type Issue, type Issues } from '../issue.ts'
+import { unknownColumn, type Row } from './cell.ts'
+import { formatFloat, parseFloatSpec } from './format-spec.ts'
+import { float, floatRepr, jsonDumps, str } from './python.ts'
+
+export interface PromptSpec {
+  readonly template?: string
+  /** Fills `{__task__}`; without a template it selects Ludwig's own. */
+  readonly task?: string
+  /** The input feature's column: the prompt when there is neither template nor task, else what `{__sample__}` shows. */
+  readonly inputColumn: string
+}
+
+/** One part of a prompt for one row. Left: why the cell does not fit the part. */
+export type Piece = (row: Row) => E.Either<string, string>
+
+/** Where problems of a template stand in the config. */
+export const templatePath = { path: 'prompt.template' } as const
+
+/** The column of `row`, which the caller has checked to exist. */
+export const cellOf = (row: Row, column: string) => row[column] ?? null
+
+/** JSON of the input cell; Ludwig strips every quote at either end, also one that belongs to the cell. */
+const samplePiece =
+  (column: string): Piece =>
+  (row) =>
+    E.right(jsonDumps(cellOf(row, column)).replace(/^"+|"+$/g, ''))
+
+const specialPiece = (
+  field: string,
+  format: string,
+  spec: PromptSpec,
+  columns: ReadonlyArray<string>,
+): E.Either<Issue, Piece> => {
+  const bad = (message: string, hint?: string) =>
+    E.left(issue(message, { ...templatePath, ...(hint === undefined ? {} : { hint }) }))
+  if (format !== '') return bad(`{${field}} takes no format, and \`${format}\` was given`)
+  if (field === '__context__')
+    return bad(
+      '{__context__} holds retrieved samples, and retrieval is not supported',
+      'remove {__context__} from the template',
+    )
+  if (field === '__task__')
+    return spec.task === undefined
+      ? bad('the template shows {__task__} but there is no task', 'set prompt.task')
+      : E.right(() => E.right(spec.task ?? ''))
+  return columns.includes(spec.inputColumn)
+    ? E.right(samplePiece(spec.inputColumn))
+    : E.left({ ...unknownColumn(spec.inputColumn, columns), ...templatePath })
+}
+
+/** Ludwig casts a column once for all its places, as its last place asks: `{x} {x:.1f}` shows `3.0 3.0`. */
+const columnPiece = (
+  column: string,
+  format: string,
+  lastFormat: string,
+): E.Either<Issue, Piece> => {
+  const place = format === '' ? `{${column}}` : `{${column}:${format}}`
+  const bad = (why: string) =>
+    E.left(
+      issue(`${place}: ${why}`, {
+        ...templatePath,
+        expected: 'no format, or one for floats such as `.2f`',
+      }),
+    )
+  if (format === '' && lastFormat === '') return E.right((row) => E.right(str(cellOf(row, column))))
+  if (lastFormat === '') return bad(`"${column}" also stands without a format, as text, later on`)
+  const parsed = format === '' ? E.right(undefined) : parseFloatSpec(format)
+  if (E.isLeft(parsed)) return bad(parsed.left)
+  const spec = parsed.right
+  return E.right((row) =>
+    pipe(
+      float(cellOf(row, column)),
+      E.bimap(
+        (why) => `${place}: ${why}`,
+        (x) => (spec === undefined ? floatRepr(x) : formatFloat(x, spec)),
+      ),
+    ),
+  )
+}
+
+/** Placeholders that are not columns. */
+export const isSpecial = (field: string): boolean =>
+  field === '__sample__' || field === '__task__' || field === '__context__'
+
+/** The parts of a template as functions of a row. Left: every placeholder that cannot be filled. */
+export const pieces = (
+  parts: ReadonlyArray<TemplatePart>,
+  spec: PromptSpec,
+  columns: ReadonlyArray<string>,
+): E.Either<Issues, ReadonlyArray<Piece>> => {
+  const lastFormats = new Map(
+    parts.flatMap((part) => ('field' in part ? [[part.field, part.spec] as const] : [])),
+  )
+  const read = parts.map((part): E.Either<Issue, Piece> => {
+    if ('literal' in part) return E.right(() => E.right(part.literal))
+    if (isSpecial(part.field)) return specialPiece(part.field, part.spec, spec, columns)
+    return columns.includes(part.field)
+      ? columnPiece(part.field, part.spec, lastFormats.get(part.field) ?? '')
+      : E.left({ ...unknownColumn(part.field, columns), ...templatePath })
+  })
+  const [first, ...rest] = RA.lefts(read)
+  return first ? E.left([first, ...rest]) : E.right(RA.rights(read))
+}

@@ -1,0 +1,146 @@
+/** Text to token ids and back, by the tokenizer.json that lies beside a model's weights. */
+import { pipe } from 'fp-ts/lib/function.js'
+import * as TE from 'fp-ts/lib/TaskEither.js'
+import { join } from 'node:path'
+import { issue, type Issue } from '../issue.ts'
+import { adaptTokenizer } from './components.ts'
+import { isObject, objects, readJson, type JsonObject } from './json.ts'
+import { specialIds, type TokenizerFiles } from './special.ts'
+
+export interface Tokenizer {
+  /** Special tokens written out in the text become their ids. `addBos` puts BOS first if the tokenizer has one. */
+  readonly encode: (text: string, options?: { readonly addBos?: boolean }) => ReadonlyArray<number>
+  /** Ids the vocabulary lacks are passed over; `skipSpecial` leaves special tokens out of the text. */
+  readonly decode: (
+    ids: ReadonlyArray<number>,
+    options?: { readonly skipSpecial?: boolean },
+  ) => string
+  /** What the tokenizer puts before a text; null when it puts nothing there. */
+  readonly bosId: number | null
+  /** Every id that ends a text; the first is the one to end an answer with. May be empty. */
+  readonly eosIds: ReadonlyArray<number>
+  readonly padId: number | null
+  /** One more than the largest id. */
+  readonly vocabSize: number
+}
+
+/** The part of the library's class that is used. */
+interface Engine {
+  readonly encode: (
+    text: string,
+    options: { add_special_tokens: boolean },
+  ) => { readonly ids: ReadonlyArray<number> }
+  readonly decode: (
+    ids: Array<number>,
+    options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean },
+  ) => string
+}
+
+const readFiles = (folder: string): TE.TaskEither<Issue, TokenizerFiles> =>
+  pipe(
+    TE.Do,
+    TE.apS(
+      'tokenizer',
+      pipe(
+        readJson(folder, 'tokenizer.json'),
+        TE.chain(
+          TE.fromPredicate(
+            (json) => json !== undefined,
+            () =>
+              issue('the model folder has no tokenizer.json', {
+                file: join(folder, 'tokenizer.json'),
+                hint: "save one with transformers: AutoTokenizer.from_pretrained('…').save_pretrained('…')",
+              }),
+          ),
+        ),
+      ),
+    ),
+    TE.apS('tokenizerConfig', readJson(folder, 'tokenizer_config.json')),
+    TE.apS('specialTokensMap', readJson(folder, 'special_tokens_map.json')),
+    TE.apS('generationConfig', readJson(folder, 'generation_config.json')),
+    TE.apS('config', readJson(folder, 'config.json')),
+  )
+
+/** Token text to id, added tokens included. */
+const vocabularyOf = (json: JsonObject): ReadonlyMap<string, number> => {
+  const model = isObject(json.model) ? json.model : {}
+  const known = Object.entries(isObject(model.vocab) ? model.vocab : {})
+  const added = objects(json.added_tokens).map(({ content, id }) => [content, id] as const)
+  return new Map(
+    [...known, ...added].filter(
+      (entry): entry is [string, number] =>
+        typeof entry[0] === 'string' && Number.isInteger(entry[1]),
+    ),
+  )
+}
+
+/** The library's byte-fallback decoder would drop U+FEFF from the text, which Hugging Face's keeps. */
+const keepByteOrderMarks = (decoder: unknown): void => {
+  const inner = typeof decoder === 'function' && 'decoders' in decoder ? decoder.decoders : []
+  for (const step of [decoder, ...(Array.isArray(inner) ? inner : [])])
+    if (typeof step === 'function' && 'text_decoder' in step)
+      Object.assign(step, { text_decoder: new TextDecoder('utf-8', { ignoreBOM: true }) })
+}
+
+const createEngine = (json: JsonObject, file: string): TE.TaskEither<Issue, Engine> =>
+  pipe(
+    TE.fromEither(adaptTokenizer(json)),
+    TE.mapLeft((why) => `the tokenizer ${why}`),
+    TE.chain((adapted) =>
+      TE.tryCatch(
+        async () => {
+          const library = await import('@huggingface/tokenizers')
+          const engine = new library.Tokenizer(adapted, {})
+          keepByteOrderMarks(engine.decoder)
+          return engine
+        },
+        (error) =>
+          `the tokenizer cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+      ),
+    ),
+    TE.mapLeft((message) =>
+      issue(message, {
+        file,
+        hint: 'byte-level BPE and SentencePiece-style BPE as Llama, Mistral and Qwen2 use them are supported',
+      }),
+    ),
+  )
+
+const assemble = (engine: Engine, files: TokenizerFiles): Tokenizer => {
+  const vocabulary = vocabularyOf(files.tokenizer)
+  const known = new Set(vocabulary.values())
+  const special = specialIds(files, (token) => vocabulary.get(token))
+  const { bosId } = special
+  return {
+    ...special,
+    vocabSize: [...known].reduce((max, id) => Math.max(max, id + 1), 0),
+    encode: (text, { addBos = false } = {}) => {
+      const { ids } = engine.encode(text, { add_special_tokens: false })
+      return addBos && bosId !== null ? [bosId, ...ids] : ids
+    },
+    decode: (ids, { skipSpecial = false } = {}) => {
+      const kept = ids.filter((id) => known.has(id))
+      return kept.length === 0
+        ? ''
+        : engine.decode(kept, {
+            skip_special_tokens: skipSpecial,
+            clean_up_tokenization_spaces: false,
+          })
+    },
+  }
+}
+
+/**
+ * The tokenizer of a Hugging Face model folder; special ids come from its configuration files. The library is loaded
+ * here, not before. Left: a missing or broken file, or a tokenizer the library does not compute as the original does.
+ */
+export const loadTokenizer = (folder: string): TE.TaskEither<Issue, Tokenizer> =>
+  pipe(
+    readFiles(folder),
+    TE.chain((files) =>
+      pipe(
+        createEngine(files.tokenizer, join(folder, 'tokenizer.json')),
+        TE.map((engine) => assemble(engine, files)),
+      ),
+    ),
+  )
