@@ -24,6 +24,8 @@ const typeQkv = (
     return 'attention takes q, k, v and segments'
   if (!isFloat(q.dtype) || k.dtype !== q.dtype || !equals(k, v))
     return `attention: q ${show(q)}, k ${show(k)}, v ${show(v)}`
+  if (q.shape.length !== 2 || k.shape.length !== 2)
+    return `attention takes matrices, got q ${show(q)} and k ${show(k)}`
   if (h % kvHeads !== 0) return `attention: ${h} heads in ${kvHeads} groups`
   if (q.shape[1]! % h !== 0 || q.shape[1]! / h !== k.shape[1]! / kvHeads)
     return `attention: ${show(q)} in ${h} heads, ${show(k)} in ${kvHeads}`
@@ -135,7 +137,7 @@ export const attentionGrad: Op<Heads> = op({
       equals(out, q!) &&
       equals(ct, q!) &&
       lse !== undefined &&
-      lse.shape[1] === a.heads
+      equals(lse, tensor('f32', q!.shape[0]!, a.heads))
       ? ok(q!, k!, v!)
       : fail('attentionGrad takes the output, its log-sum-exp and a cotangent like q')
   },

@@ -13,6 +13,7 @@ export const cacheWrite: Op<None> = op({
     cache === undefined || x === undefined || positions === undefined || cache.shape.length !== 3
       ? fail('cacheWrite takes a cache [B, C, d], rows [B·T, d] and positions [B, T]')
       : x.dtype === cache.dtype &&
+          x.shape.length === 2 &&
           x.shape[1] === cache.shape[2] &&
           positions.dtype === 'i32' &&
           positions.shape[0] === cache.shape[0] &&
@@ -53,6 +54,7 @@ export const cachedAttention: Op<Heads> = op({
     q === undefined || k === undefined || v === undefined || positions === undefined
       ? fail('cachedAttention takes q, two caches and positions')
       : isFloat(q.dtype) &&
+          q.shape.length === 2 &&
           k.dtype === q.dtype &&
           equals(k, v) &&
           k.shape.length === 3 &&

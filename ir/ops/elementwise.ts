@@ -4,6 +4,7 @@ import { op, values, type Op, type Tensor } from '../op.ts'
 import {
   equals,
   fail,
+  isEncoded,
   isFloat,
   isPlain,
   like,
@@ -172,9 +173,9 @@ export const select: Op<None> = op({
   infer: (_, [c, a, b]) =>
     c === undefined || a === undefined || b === undefined || !equals(c, scalar('bool'))
       ? fail('select takes a bool[] condition and two tensors')
-      : equals(a, b)
+      : equals(a, b) && !isEncoded(a.dtype)
         ? ok(a)
-        : fail(`select operands differ: ${show(a)} and ${show(b)}`),
+        : fail(`select takes two plain tensors of one type, got ${show(a)} and ${show(b)}`),
   evaluate: (_, args) => [values(args, values(args, 0)[0] === 0 ? 2 : 1).slice()],
   vjp: null,
   flops: each,

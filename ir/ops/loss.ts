@@ -3,10 +3,18 @@ import { dim, op, values, type Op, type Tensor } from '../op.ts'
 import { fail, isFloat, ok, show, size, tensor, type TensorType } from '../type.ts'
 import { IGNORED, none, type None } from '../typing.ts'
 
+/** Hidden rows and a vocabulary matrix of one width and float type. */
+const fitsHead = (x: TensorType, w: TensorType): boolean =>
+  isFloat(x.dtype) &&
+  w.dtype === x.dtype &&
+  x.shape.length === 2 &&
+  w.shape.length === 2 &&
+  x.shape[1] === w.shape[1]
+
 const typeHead = ([x, w, targets]: ReadonlyArray<TensorType>): string | null =>
   x === undefined || w === undefined || targets === undefined
     ? 'the loss takes hidden rows, a vocabulary matrix and targets'
-    : !isFloat(x.dtype) || w.dtype !== x.dtype || x.shape.length !== 2 || x.shape[1] !== w.shape[1]
+    : !fitsHead(x, w)
       ? `the loss: rows ${show(x)} and vocabulary ${show(w)}`
       : targets.dtype !== 'i32' || size(targets) !== x.shape[0]
         ? `the loss: targets ${show(targets)} for rows ${show(x)}`
@@ -69,8 +77,9 @@ export const linearCrossEntropy: Op<None> = op({
     })
     return [nll, lse]
   },
-  vjp: ({ alg, args: [x, w, targets], outs: [, lse], cts: [ct] }) =>
-    ct === null || ct === undefined
+  vjp: ({ alg, args: [x, w, targets], outs: [, lse], cts: [ct, ctLse] }) =>
+    // Like attention's, the log-sum-exp exists for the gradient ops alone.
+    ct === null || ct === undefined || (ctLse !== null && ctLse !== undefined)
       ? [null, null, null]
       : [
           () => alg.linearCrossEntropyGrad(x!, w!, targets!, lse!, ct),
@@ -177,11 +186,7 @@ export const linearArgmax: Op<None> = op({
   arity: 2,
   attrs: none,
   infer: (_, [x, w]) =>
-    x !== undefined &&
-    w !== undefined &&
-    isFloat(x.dtype) &&
-    w.dtype === x.dtype &&
-    x.shape[1] === w.shape[1]
+    x !== undefined && w !== undefined && fitsHead(x, w)
       ? ok(tensor('i32', x.shape[0]!))
       : fail('linearArgmax takes hidden rows and a vocabulary matrix'),
   evaluate: (_, args) => [

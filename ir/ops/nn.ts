@@ -43,7 +43,11 @@ export const embedGrad: Op<{ vocab: number }> = op({
   arity: 2,
   attrs: t.strict({ vocab: t.number }),
   infer: ({ vocab }, [tokens, ct]) =>
-    tokenGrid(tokens) && ct !== undefined && isFloat(ct.dtype) && ct.shape[0] === size(tokens)
+    tokenGrid(tokens) &&
+    ct !== undefined &&
+    isFloat(ct.dtype) &&
+    ct.shape.length === 2 &&
+    ct.shape[0] === size(tokens)
       ? ok(tensor(ct.dtype, vocab, ct.shape[1]!))
       : fail('embedGrad takes i32 tokens [R, T] and a cotangent [R·T, H]'),
   evaluate: (_, args, [out]) => {

@@ -59,7 +59,12 @@ export const rope: Op<{ inverse: boolean }> = op({
   arity: 3,
   attrs: t.strict({ inverse: flag }),
   infer: (_, [x, cos, sin]) =>
-    x === undefined || cos === undefined || sin === undefined || !isFloat(x.dtype)
+    x === undefined ||
+    cos === undefined ||
+    sin === undefined ||
+    !isFloat(x.dtype) ||
+    x.shape.length !== 2 ||
+    cos.shape.length !== 2
       ? fail('rope takes a float matrix and two tables')
       : cos.dtype !== 'f32' || !equals(cos, sin) || cos.shape[0] !== x.shape[0]
         ? fail(`rope: tables ${show(cos)} and ${show(sin)} for ${show(x)}`)
