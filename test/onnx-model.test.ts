@@ -21,11 +21,8 @@ const runtime = async (): Promise<Runtime> => right(await loadRuntime())
 const open = async (ort: Runtime, b: ModelBuilder): Promise<Session> =>
   right(await ort.open(b.encode(), { threads: 1 })())
 
-const f32 = (ort: Runtime, shape: readonly number[], data: readonly number[]): Tensor =>
-  ort.tensor('float32', shape, Float32Array.from(data))
-
 const zeros = (ort: Runtime, shape: readonly number[]): Tensor =>
-  f32(ort, shape, new Array(shape.reduce((a, b) => a * b, 1)).fill(0))
+  ort.tensor('float32', shape, new Float32Array(shape.reduce((a, b) => a * b, 1)))
 
 /** A model with attributes of each kind, constants, a second domain and several outputs. */
 const sample = (): ModelBuilder => {
@@ -93,6 +90,7 @@ test('equal nodes and constants are made once, unused ones not written', () => {
   const y = b.node('Add', [x, one])[0]
   assert.equal(b.node('Add', [x, one])[0], y)
   assert.notEqual(b.node('Add', [one, x])[0], y)
+  assert.notEqual(b.node('Add', [x, one], {}, { salt: 'again' })[0], y)
   assert.notEqual(
     b.node('Softmax', [x], { axis: { int: 0 } })[0],
     b.node('Softmax', [x], { axis: { int: -1 } })[0],

@@ -20,6 +20,8 @@ export interface NodeOptions {
   readonly domain?: string
   /** How many outputs are named, 1 unless told; those nobody reads cost nothing. */
   readonly outputs?: number
+  /** Equal nodes of different salt are kept apart: what is computed again must not be kept instead. */
+  readonly salt?: string
 }
 
 export interface ModelBuilder {
@@ -73,8 +75,8 @@ export const modelBuilder = (): ModelBuilder => {
       constants.set(key, { dims: shape, dataType: elemTypes[elemType], name, rawData })
       return name
     },
-    node: (opType, input, attributes = {}, { domain = '', outputs: count = 1 } = {}) => {
-      const key = JSON.stringify([opType, domain, input, attributes, count])
+    node: (opType, input, attributes = {}, { domain = '', outputs: count = 1, salt = '' } = {}) => {
+      const key = JSON.stringify([opType, domain, input, attributes, count, salt])
       const made = nodes.get(key) ?? makeNode(nodes.size, opType, input, attributes, domain, count)
       nodes.set(key, made)
       return made.output as readonly [Value, ...Value[]]
