@@ -1,0 +1,105 @@
+/** Rounding to f16 and bf16 against tables of every value of the format. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { fromBf16, fromF16, round, roundF16, toBf16, toF16 } from '../ir/number.ts'
+import { fc, runs } from './fc.ts'
+
+const view = new DataView(new ArrayBuffer(4))
+const f32OfBits = (bits: number): number => {
+  view.setUint32(0, bits >>> 0)
+  return view.getFloat32(0)
+}
+const bitsOfF32 = (x: number): number => {
+  view.setFloat32(0, x)
+  return view.getUint32(0)
+}
+
+/** An f16 by widening its fields to those of an f32. */
+const f16OfCode = (code: number): number => {
+  const [sign, e, m] = [code >>> 15, (code >>> 10) & 31, code & 1023]
+  if (e === 0) return (sign === 1 ? -1 : 1) * (m / 1024) * 2 ** -14
+  const wide = e === 31 ? 255 : e + 112
+  return f32OfBits(sign * 2 ** 31 + wide * 2 ** 23 + m * 2 ** 13)
+}
+const bf16OfCode = (code: number): number => f32OfBits(code * 65536)
+
+/** Non-negative finite values in order: the code is the index. */
+const ladder = (of: (code: number) => number, infinity: number): ReadonlyArray<number> =>
+  Array.from({ length: infinity }, (_, code) => of(code))
+const F16 = ladder(f16OfCode, 0x7c00)
+const BF16 = ladder(bf16OfCode, 0x7f80)
+
+/** Nearest value of a ladder by bisection; a tie goes to the even code; past the last by half a step is infinite. */
+const nearest = (values: ReadonlyArray<number>, x: number): number => {
+  if (Number.isNaN(x)) return NaN
+  const [sign, a] = [x < 0 || Object.is(x, -0) ? -1 : 1, Math.abs(x)]
+  const last = values.at(-1)!
+  if (a > last) return sign * (a >= last + (last - values.at(-2)!) / 2 ? Infinity : last)
+  let [lo, hi] = [0, values.length - 1]
+  while (hi - lo > 1) {
+    const mid = (lo + hi) >> 1
+    if (values[mid]! <= a) lo = mid
+    else hi = mid
+  }
+  const [below, above] = [a - values[lo]!, values[hi]! - a]
+  const up = above < below || (above === below && lo % 2 === 1)
+  return sign * values[up ? hi : lo]!
+}
+
+test('f16: all 65,536 codes decode, and encode to themselves', () => {
+  for (let code = 0; code < 65536; code++) {
+    const x = f16OfCode(code)
+    assert.ok(Object.is(fromF16(code), x), `code ${code}`)
+    if (!Number.isNaN(x)) assert.equal(toF16(x), code)
+    assert.ok(Object.is(roundF16(x), x), `code ${code}`)
+  }
+})
+
+test('bf16: all 65,536 codes decode, and encode to themselves', () => {
+  for (let code = 0; code < 65536; code++) {
+    const x = bf16OfCode(code)
+    assert.ok(Object.is(fromBf16(code), x), `code ${code}`)
+    if (!Number.isNaN(x)) assert.equal(toBf16(x), code)
+  }
+})
+
+test('f16: every tie goes to the even code, its neighbours to the nearer one', () => {
+  for (let code = 0; code + 1 < F16.length; code++) {
+    const middle = (F16[code]! + F16[code + 1]!) / 2
+    for (const x of [middle, middle * (1 + 2 ** -40), middle * (1 - 2 ** -40)])
+      for (const y of [x, -x]) assert.ok(Object.is(roundF16(y), nearest(F16, y)), `${y}`)
+  }
+})
+
+test('bf16: every tie goes to the even code, the next f32 to the nearer one', () => {
+  for (let code = 0; code + 1 < BF16.length; code++) {
+    const middle = bitsOfF32(BF16[code]!) + 0x8000
+    for (const bits of [middle - 1, middle, middle + 1]) {
+      const x = f32OfBits(bits)
+      for (const y of [x, -x]) assert.ok(Object.is(round.bf16(y), nearest(BF16, y)), `${y}`)
+    }
+  }
+})
+
+test('f16 and bf16: any number, through f32', () => {
+  const number = fc.oneof(
+    fc.double(),
+    fc.float(),
+    fc.float({ min: -70000, max: 70000 }),
+    fc.float({ min: Math.fround(-1e-4), max: Math.fround(1e-4) }),
+  )
+  fc.assert(
+    fc.property(number, (x) => {
+      const y = Math.fround(x)
+      assert.ok(Object.is(round.f16(x), nearest(F16, y)), `${x}`)
+      assert.ok(Object.is(round.bf16(x), nearest(BF16, y)), `${x}`)
+      assert.ok(Object.is(fromF16(toF16(x)), nearest(F16, x)), `${x}`)
+    }),
+    runs(2000),
+  )
+})
+
+test('overflow: the last finite f16 is 65504, half a step further is infinite', () => {
+  assert.deepEqual([65504, 65519, 65520, -65520].map(roundF16), [65504, 65504, Infinity, -Infinity])
+  assert.equal(round.bf16(3.4e38), Infinity)
+})
