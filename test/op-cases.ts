@@ -1,5 +1,6 @@
 /** One op at a time: equations, examples as tensors, typing by name. */
 import * as E from 'fp-ts/lib/Either.js'
+import { evaluateEqn } from '../ir/evaluate.ts'
 import type { Attrs, Eqn } from '../ir/graph.ts'
 import { round } from '../ir/number.ts'
 import type { Tensor } from '../ir/op.ts'
@@ -27,3 +28,23 @@ export const equation = (op: OpName, attrs: Attrs, types: ReadonlyArray<TensorTy
 })
 export const infer = (name: OpName, attrs: unknown, args: ReadonlyArray<TensorType>): Typing =>
   opOf(name).infer(attrs, args)
+
+/** A tensor of plain data. */
+export const t = (type: TensorType, data: ArrayLike<number>): Tensor => ({
+  type,
+  data: Float64Array.from(data),
+})
+/** One op in f64. */
+export const apply = (
+  op: OpName,
+  attrs: Attrs,
+  ...args: ReadonlyArray<Tensor>
+): ReadonlyArray<Tensor> => {
+  const typed = infer(
+    op,
+    attrs,
+    args.map((a) => a.type),
+  )
+  if (typed._tag === 'Left') throw new Error(`${op}: ${typed.left}`)
+  return evaluateEqn(equation(op, attrs, typed.right), args, 'real')
+}
