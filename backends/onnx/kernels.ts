@@ -1,0 +1,222 @@
+/** Every op as ONNX nodes. The table is total: an op without a line does not compile. */
+import type * as t from 'io-ts'
+import { dynamicMap } from '../../ir/dynamic-map.ts'
+import { inverseFrequencies } from '../../ir/frequencies.ts'
+import { codebook } from '../../ir/nf4.ts'
+import type { ops, OpName } from '../../ir/ops/index.ts'
+import { blocks, size, type Encoded } from '../../ir/type.ts'
+import { attention, attentionGrad, cachedAttention, cacheWrite, rope } from './attention.ts'
+import {
+  linearArgmax,
+  linearCrossEntropy,
+  linearCrossEntropyGrad,
+  linearCrossEntropyWeightGrad,
+} from './loss.ts'
+import type { Value } from './model.ts'
+import { CAST, float, int, microsoft, type Nodes, type Site } from './site.ts'
+
+type AttrsOf<K extends OpName> = t.TypeOf<(typeof ops)[K]['attrs']>
+export type Kernel<K extends OpName> = (s: Site<AttrsOf<K>>) => ReadonlyArray<Value>
+
+/** The parts of an encoded tensor are fed apart. */
+export const partName = (state: string, part: string): string => `${state}#${part}`
+
+const binary =
+  (op: string) =>
+  ({ n, args }: Site<object>): ReadonlyArray<Value> => [n.one(op, [args[0]!, args[1]!])]
+const unary =
+  (op: string) =>
+  ({ n, args }: Site<object>): ReadonlyArray<Value> => [n.one(op, [args[0]!])]
+
+const ALL_CODES = 256
+/** Both values of a byte of codes, so that one lookup decodes two. */
+const pairs = Float32Array.from(
+  { length: 2 * ALL_CODES },
+  (_, i) => codebook[i % 2 === 0 ? i >> 5 : (i >> 1) & 15]!,
+)
+
+const scales = ({ n, args, types }: Site<object>, blocksInAll: number): Value => {
+  const { nested } = blocks(types[0]!.dtype as Encoded)
+  const part = (name: string) => partName(args[0]!, name)
+  if (nested === 0) return part('scales')
+  const groups = Math.ceil(blocksInAll / nested)
+  const first = n.one('Gather', [n.f32([ALL_CODES], dynamicMap), n.cast(part('scales'), CAST.i32)])
+  const wide = n.reshape(
+    n.one('Expand', [n.reshape(part('nested'), groups, 1), n.i64(groups, nested)]),
+    groups * nested,
+  )
+  const second = groups * nested === blocksInAll ? wide : n.slice(wide, 0, 0, blocksInAll)
+  return n.add(n.mul(first, second), part('offset'))
+}
+
+const dequantize: Kernel<'dequantize'> = (s) => {
+  const { n } = s
+  const { block } = blocks(s.types[0]!.dtype as Encoded)
+  const count = size(s.types[0]!)
+  const whole = Math.ceil(count / block)
+  const codes = n.cast(partName(s.args[0]!, 'codes'), CAST.i32)
+  const flat = n.one('Gather', [n.f32([ALL_CODES, 2], pairs), codes])
+  const bytes = Math.ceil(count / 2)
+  // A last block that is not full is padded to be scaled, then cut.
+  const padded =
+    2 * bytes === whole * block
+      ? flat
+      : n.concat(0, n.reshape(flat, 2 * bytes), n.filled([whole * block - 2 * bytes], 0))
+  const scaled = n.reshape(
+    n.mul(n.reshape(padded, whole, block), n.reshape(scales(s, whole), whole, 1)),
+    whole * block,
+  )
+  const exact = whole * block === count ? scaled : n.slice(scaled, 0, 0, count)
+  return [n.reshape(exact, ...s.types[0]!.shape)]
+}
+
+/** A few columns against many tokens run faster as the transposed product. */
+const NARROW = 16
+
+const dot: Kernel<'dot'> = ({ n, attrs: { ta, tb }, args: [a, b], outs: [out] }) =>
+  ta && out!.shape[1]! <= NARROW && out!.shape[0]! > NARROW
+    ? [n.transpose(n.gemm(b!, a!, { ta: !tb, tb: false }), 1, 0)]
+    : [n.gemm(a!, b!, { ta, tb })]
+
+const norm = (s: Site<{ eps: number }>): readonly [Value, Value] => {
+  const [y, inverse] = s.n.many('SimplifiedLayerNormalization', s.args.slice(0, 2), 2, {
+    axis: int(-1),
+    epsilon: float(s.attrs.eps),
+    stash_type: int(1),
+  })
+  return [y!, inverse!]
+}
+
+const rmsNormGrad: Kernel<'rmsNormGrad'> = (s) => {
+  const { n } = s
+  const [x, w, ct] = s.args as [Value, Value, Value]
+  const width = s.types[0]!.shape[1]!
+  const inverse = norm(s)[1]
+  const mean = n.gemm(n.mul(ct, x), n.reshape(w, width, 1), { alpha: 1 / width })
+  const cubed = n.mul(inverse, n.mul(inverse, inverse))
+  return [n.sub(n.mul(n.mul(ct, w), inverse), n.mul(x, n.mul(mean, cubed)))]
+}
+
+const rmsNormWeightGrad: Kernel<'rmsNormWeightGrad'> = (s) => {
+  const { n } = s
+  const [x, , ct] = s.args as [Value, Value, Value]
+  return [n.one('ReduceSum', [n.mul(n.mul(ct, x), norm(s)[1]), n.i64(0)], { keepdims: int(0) })]
+}
+
+const silu = (n: Nodes, x: Value): Value => n.one('QuickGelu', [x], { alpha: float(1) }, microsoft)
+
+/** d/dgate = ct·(σ·(up − a) + a) with a = silu(gate)·up; both factors may be shared with the forward. */
+const swigluGrad: Kernel<'swigluGrad'> = ({ n, args: [gate, up, ct] }) => {
+  const [s, a] = [silu(n, gate!), n.mul(silu(n, gate!), up!)]
+  const sigma = n.one('Sigmoid', [gate!])
+  return [n.mul(ct!, n.add(n.mul(sigma, n.sub(up!, a)), a)), n.mul(ct!, s)]
+}
+
+/** `hash32` in uint32 nodes. */
+const dropout: Kernel<'dropout'> = ({ n, attrs: { rate, salt }, args: [x, seed], types }) => {
+  const u32 = (v: Value) => n.cast(v, CAST.u32)
+  const shifted = (h: Value, by: number) =>
+    n.one('BitwiseXor', [h, n.one('BitShift', [h, n.u32(by)], { direction: { string: 'RIGHT' } })])
+  const count = size(types[0]!)
+  const index = u32(n.i64(...Array.from({ length: count }, (_, i) => i)))
+  const start = n.add(u32(seed!), n.u32(Math.imul(salt, 0x85ebca6b) >>> 0))
+  const h1 = shifted(n.add(n.mul(index, n.u32(0x9e3779b1)), start), 16)
+  const h2 = shifted(n.mul(h1, n.u32(0x7feb352d)), 15)
+  const h3 = shifted(n.mul(h2, n.u32(0x846ca68b)), 16)
+  const dropped = n.one('Less', [h3, n.u32(Math.floor(rate * 2 ** 32))])
+  const factor = n.one('Where', [dropped, n.scalar(0), n.scalar(1 / (1 - rate))])
+  return [n.mul(x!, n.reshape(factor, ...types[0]!.shape))]
+}
+
+const ropeTable: Kernel<'ropeTable'> = ({ n, attrs, args: [positions], types }) => {
+  const f = inverseFrequencies(attrs)
+  const column = n.cast(n.reshape(positions!, size(types[0]!), 1), CAST.f32)
+  const angle = n.mul(column, n.f32([1, f.length], f))
+  return [n.one('Cos', [angle]), n.one('Sin', [angle])]
+}
+
+const adamw: Kernel<'adamw'> = ({ n, attrs: a, args }) => {
+  const [p, g0, m0, v0, lr, step] = args as [Value, Value, Value, Value, Value, Value]
+  const k = n.scalar
+  const g = a.decoupled || a.decay === 0 ? g0 : n.add(g0, n.mul(p, k(a.decay)))
+  const m = n.add(n.mul(m0, k(a.beta1)), n.mul(g, k(1 - a.beta1)))
+  const v = n.add(n.mul(v0, k(a.beta2)), n.mul(n.mul(g, g), k(1 - a.beta2)))
+  // 1 − βᵗ in f64: in f32 the first steps would lose half their digits.
+  const f64 = (x: number) => n.double(x)
+  const t = n.cast(step, CAST.f64)
+  const rest = (beta: number) => n.sub(f64(1), n.one('Pow', [f64(beta), t]))
+  const rate = n.cast(n.div(n.cast(lr, CAST.f64), rest(a.beta1)), CAST.f32)
+  const root = n.cast(n.one('Sqrt', [rest(a.beta2)]), CAST.f32)
+  const change = n.div(n.mul(m, rate), n.add(n.div(n.one('Sqrt', [v]), root), k(a.eps)))
+  const kept = a.decoupled && a.decay > 0 ? n.mul(p, n.sub(k(1), n.mul(lr, k(a.decay)))) : p
+  return [n.sub(kept, change), m, v]
+}
+
+const lossScale: Kernel<'lossScale'> = ({ n, args: [scale, streak, finite] }) => {
+  const longer = n.add(streak!, n.scalar(1))
+  const full = n.one('GreaterOrEqual', [longer, n.scalar(2000)])
+  const pick = (c: Value, x: Value, y: Value) => n.one('Where', [c, x, y])
+  return [
+    pick(finite!, pick(full, n.mul(scale!, n.scalar(2)), scale!), n.mul(scale!, n.scalar(0.5))),
+    pick(finite!, pick(full, n.scalar(0), longer), n.scalar(0)),
+  ]
+}
+
+export const kernels: { readonly [K in OpName]: Kernel<K> } = {
+  add: binary('Add'),
+  sub: binary('Sub'),
+  mul: binary('Mul'),
+  scale: ({ n, attrs, args }) => [n.mul(args[0]!, n.scalar(attrs.by))],
+  scaleBy: binary('Mul'),
+  reciprocal: unary('Reciprocal'),
+  sqrt: unary('Sqrt'),
+  isFinite: ({ n, args }) => {
+    // x − x is 0 for a finite number and NaN otherwise, and a NaN survives the sum.
+    const total = n.sumAll(n.sub(args[0]!, args[0]!))
+    return [n.one('Equal', [total, n.scalar(0)])]
+  },
+  select: ({ n, args }) => [n.one('Where', args)],
+  cast: ({ args }) => [args[0]!],
+  fill: ({ n, attrs, outs }) => [n.constantOf(outs[0]!, attrs.value)],
+  dot,
+  addRow: binary('Add'),
+  sumRows: ({ n, args }) => [n.one('ReduceSum', [args[0]!, n.i64(0)], { keepdims: int(0) })],
+  sum: ({ n, args }) => [n.sumAll(args[0]!)],
+  sumSquares: ({ n, args }) => [n.one('ReduceSumSquare', [args[0]!], { keepdims: int(0) })],
+  spread: ({ n, args, attrs }) => [n.one('Expand', [args[0]!, n.i64(...attrs.shape)])],
+  takeRows: binary('Gather'),
+  embed: ({ n, args, types }) => [
+    n.one('Gather', [args[0]!, n.reshape(args[1]!, size(types[1]!))]),
+  ],
+  embedGrad: ({ n, args, types, outs }) => {
+    const at = n.cast(n.reshape(args[0]!, size(types[0]!), 1), CAST.i64)
+    return [
+      n.one('ScatterND', [n.filled(outs[0]!.shape, 0), at, args[1]!], {
+        reduction: { string: 'add' },
+      }),
+    ]
+  },
+  rmsNorm: (s) => [norm(s)[0]],
+  rmsNormGrad,
+  rmsNormWeightGrad,
+  swiglu: ({ n, args: [gate, up] }) => [n.mul(silu(n, gate!), up!)],
+  swigluGrad,
+  dropout,
+  ropeTable,
+  rope,
+  attention,
+  attentionGrad,
+  cacheWrite,
+  cachedAttention,
+  linearCrossEntropy,
+  linearCrossEntropyGrad,
+  linearCrossEntropyWeightGrad,
+  linearArgmax,
+  dequantize,
+  clipCoefficient: ({ n, attrs, args }) => {
+    const norm1 = n.add(n.one('Sqrt', [args[0]!]), n.scalar(1e-6))
+    return [n.one('Min', [n.scalar(1), n.div(n.scalar(attrs.max), norm1)])]
+  },
+  adamw,
+  lossScale,
+}
