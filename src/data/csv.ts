@@ -70,11 +70,13 @@ const readRecords = (bytes: Uint8Array, delimiter: string, file: string) => {
   )
 }
 
+const cells = (n: number): string => `${n} ${n === 1 ? 'cell' : 'cells'}`
+
 const ragged = (raw: Fields, width: number, file: string): Issue =>
-  issue(`line ${raw.line} has ${raw.fields.length} cells where the header has ${width}`, {
+  issue(`line ${raw.line} has ${cells(raw.fields.length)} where the header has ${width}`, {
     file,
     line: raw.line,
-    expected: `${width} cells`,
+    expected: cells(width),
     hint: 'put a cell that holds the separator in double quotes',
   })
 

@@ -23,7 +23,7 @@ const hash = (key: ReadonlyArray<number>, lane: number): number =>
   key.reduce(
     (h, part) => {
       const high = Math.floor(part / 2 ** 32)
-      return mix(mix(Math.imul(h, 5) + part + 0x9e3779b9) ^ high)
+      return mix(mix(Math.imul(h, 5) + (part >>> 0) + 0x9e3779b9) ^ high)
     },
     mix(lane + 1),
   )

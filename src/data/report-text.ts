@@ -48,12 +48,12 @@ const histogram = ({ bins }: Distribution): ReadonlyArray<string> => {
 }
 
 const meaning: { readonly [K in NoteKind]: string } = {
-  'empty target': 'have no answer and are left out',
-  'nothing scored': 'lose their whole answer to the length limit and are left out',
-  'prompt cut': 'lose the end of their prompt to max_sequence_length of the input',
-  'target cut': 'lose the end of their answer to max_sequence_length of the output',
-  'sequence cut': 'lose their end to global_max_sequence_length or the context length',
-  'empty prompt filled': 'have no prompt; it reads <UNK>',
+  'empty target': 'without an answer, left out',
+  'nothing scored': 'whose whole answer falls to the length limit, left out',
+  'prompt cut': 'with the end of the prompt cut off by max_sequence_length of the input',
+  'target cut': 'with the end of the answer cut off by max_sequence_length of the output',
+  'sequence cut': 'cut off at global_max_sequence_length or the context length',
+  'empty prompt filled': 'without a prompt, which reads <UNK> instead',
 }
 
 const noteLine = (note: NoteReport): string => {
