@@ -30,7 +30,11 @@ const additions: ReadonlyMap<string, string> = new Map([
 
 export const showValue = (value: unknown): string => {
   if (value === null) return 'empty'
-  if (Array.isArray(value)) return `a list of ${value.length}`
+  if (Array.isArray(value)) {
+    const shown = `[${value.map(showValue).join(', ')}]`
+    const isShort = shown.length <= 40 && value.every((v) => typeof v !== 'object')
+    return isShort ? shown : `a list of ${value.length}`
+  }
   if (typeof value === 'string') return shorten(JSON.stringify(value), 40)
   return typeof value === 'object' ? 'a map of keys' : String(value)
 }

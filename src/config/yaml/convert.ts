@@ -4,7 +4,15 @@ import { pipe } from 'fp-ts/lib/function.js'
 import { isAlias, isMap, isScalar, isSeq, type ParsedNode, type YAMLMap } from 'yaml'
 
 import { issue, one, type Issue, type Issues } from '../../issue.ts'
-import { isNull, scalar, type Entry, type MapNode, type Node, type Position } from './node.ts'
+import {
+  isNull,
+  scalar,
+  shorten,
+  type Entry,
+  type MapNode,
+  type Node,
+  type Position,
+} from './node.ts'
 import { readDocument, type Parsed } from './read.ts'
 
 /** Values in the file once its aliases are expanded. */
@@ -14,18 +22,25 @@ interface Reading {
   readonly file: string
   readonly locate: Parsed['locate']
   readonly anchors: Map<string, { readonly node: Node; readonly size: number }>
+  /** What leaves the rest readable. */
   readonly issues: Array<Issue>
+  /** What does not. */
+  readonly broken: Array<Issue>
   count: number
 }
 
-const complain = (r: Reading, at: Position, message: string, hint?: string): void => {
-  r.issues.push(issue(message, { file: r.file, ...at, ...(hint === undefined ? {} : { hint }) }))
+const complain = (r: Reading, at: Position, message: string, hint: string): void => {
+  r.issues.push(issue(message, { file: r.file, ...at, hint }))
+}
+
+const broken = (r: Reading, at: Position, message: string): void => {
+  r.broken.push(issue(message, { file: r.file, ...at }))
 }
 
 const expandAlias = (r: Reading, name: string, at: Position): Node => {
   const anchor = r.anchors.get(name)
   if (anchor === undefined)
-    complain(r, at, `the alias \`*${name}\` has no anchor \`&${name}\` that ends before it`)
+    broken(r, at, `the alias \`*${name}\` has no anchor \`&${name}\` that ends before it`)
   r.count += anchor?.size ?? 0
   return anchor?.node ?? scalar(null, at)
 }
@@ -52,8 +67,10 @@ const convertHere = (r: Reading, source: ParsedNode, at: Position): Node => {
 
 const keyText = (r: Reading, key: ParsedNode, at: Position): string | undefined => {
   if (isScalar(key) && typeof key.value === 'string') return key.value
-  const shown = isScalar(key) ? `the key \`${String(key.value)}\`` : 'a list, map or alias'
-  complain(r, at, `${shown} is no text; every key must be text`, 'put the key in quotes')
+  const shown = isScalar(key)
+    ? `the key \`${String(key.value)}\` is no text`
+    : 'this key is no text'
+  complain(r, at, shown, 'put the key in quotes')
   return undefined
 }
 
@@ -61,6 +78,7 @@ const convertMap = (r: Reading, source: YAMLMap.Parsed, at: Position): MapNode =
   const own = new Map<string, Entry>()
   const merged: Array<Entry> = []
   for (const pair of source.items) {
+    if (r.count > maxNodes) break
     const keyAt = r.locate(pair.key.range[0])
     const key = keyText(r, pair.key, keyAt)
     const value = convert(r, pair.value, keyAt)
@@ -72,7 +90,7 @@ const convertMap = (r: Reading, source: YAMLMap.Parsed, at: Position): MapNode =
       complain(
         r,
         keyAt,
-        `the key \`${key}\` is given twice in one section, first on line ${first.at.line}`,
+        `the key \`${shorten(key, 60)}\` is given twice in one section, first on line ${first.at.line}`,
         'remove one of the two',
       )
   }
@@ -84,7 +102,7 @@ const mergeEntries = (r: Reading, value: Node, at: Position): ReadonlyArray<Entr
   if (value.kind === 'map') return value.entries
   if (value.kind === 'list' && value.items.every((i) => i.kind === 'map'))
     return value.items.flatMap((i) => i.entries)
-  complain(r, at, 'the merge key `<<` takes a map or a list of maps')
+  broken(r, at, 'the merge key `<<` takes a map or a list of maps')
   return []
 }
 
@@ -94,7 +112,7 @@ const kindOf = (node: Node): string => {
 }
 
 const topLevel = (r: Reading, node: Node): E.Either<Issues, MapNode> => {
-  const [first, ...rest] = r.issues
+  const [first, ...rest] = r.broken
   if (r.count > maxNodes)
     return E.left(
       one(
@@ -105,8 +123,8 @@ const topLevel = (r: Reading, node: Node): E.Either<Issues, MapNode> => {
         }),
       ),
     )
-  if (node.kind === 'map') return E.right(node)
   if (first !== undefined) return E.left([first, ...rest])
+  if (node.kind === 'map') return E.right(node)
   const expected = 'a map of keys, starting with `model_type: llm`'
   return E.left(one(issue(kindOf(node), { file: r.file, ...node.at, expected })))
 }
@@ -122,7 +140,7 @@ export const readYaml = (text: string, file: string): E.Either<Issues, YamlFile>
   pipe(
     readDocument(text, file),
     E.chain(({ document, locate }) => {
-      const r: Reading = { file, locate, anchors: new Map(), issues: [], count: 0 }
+      const r: Reading = { file, locate, anchors: new Map(), issues: [], broken: [], count: 0 }
       const node = convert(r, document.contents, { line: 1, column: 1 })
       return pipe(
         topLevel(r, node),

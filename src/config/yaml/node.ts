@@ -76,7 +76,7 @@ export const nodeAt = (root: Node, path: Path): Node | undefined =>
     root,
   )
 
-/** Where a value stands; for what the file does not hold, the key of the nearest section around it. */
+/** Where a value begins; its key where that is on an earlier line; for what the file does not hold, the key of the nearest section around it. */
 export const positionOf = (root: Node, path: Path, of: 'key' | 'value'): Position => {
   let node = root
   let at = root.at
@@ -86,7 +86,7 @@ export const positionOf = (root: Node, path: Path, of: 'key' | 'value'): Positio
     at = entry.at
     node = entry.value
   }
-  return of === 'value' ? node.at : at
+  return of === 'value' && node.at.line === at.line ? node.at : at
 }
 
 /** Replaces, adds (last) or with undefined removes one entry of a map. */

@@ -1,10 +1,11 @@
 /** YAML 1.2 text to one document of the yaml library, or every syntax problem with its place. */
 import * as E from 'fp-ts/lib/Either.js'
-import { Composer, LineCounter, Parser, type CST, type Document, type YAMLError } from 'yaml'
+import { Composer, Parser, type CST, type Document } from 'yaml'
 
 import { issue, one, type Issue, type Issues } from '../../issue.ts'
 import { capped } from '../problem.ts'
-import { shorten, type Position } from './node.ts'
+import type { Position } from './node.ts'
+import { childrenOf, syntaxProblems } from './syntax.ts'
 
 /** In UTF-16 units; a config is a few thousand. */
 const maxLength = 128 * 1024
@@ -25,86 +26,66 @@ const isTooDeep = (tokens: ReadonlyArray<CST.Token>): boolean => {
   return false
 }
 
-const childrenOf = (token: CST.Token): ReadonlyArray<CST.Token> => {
-  if (token.type === 'document') return token.value ? [token.value] : []
-  if (!('items' in token)) return []
-  return token.items.flatMap((i) => [i.key, i.value].filter((t) => t !== null && t !== undefined))
-}
-
-const tag = (message: string): string =>
-  message.replace(/^Unresolved tag: /, '').replace('tag:yaml.org,2002:', '!!')
-
-const friendly = (error: YAMLError): Pick<Issue, 'message' | 'hint'> => {
-  switch (error.code) {
-    case 'TAB_AS_INDENT':
-      return { message: 'a tab is used for indentation', hint: 'indent with spaces' }
-    case 'BAD_INDENT':
-      return {
-        message: 'the indentation does not match the lines around it',
-        hint: 'give all keys of one section the same number of leading spaces',
-      }
-    case 'BLOCK_AS_IMPLICIT_KEY':
-      return {
-        message: 'a second `key: value` stands on one line',
-        hint: 'put the text in quotes, or the inner key on its own, more indented line',
-      }
-    case 'TAG_RESOLVE_FAILED':
-      return { message: `the tag \`${tag(error.message)}\` is not supported`, hint: 'remove it' }
-    default:
-      return { message: `this is not valid YAML: ${shorten(error.message, 100)}` }
+/** The library's own line counter misses the line breaks of some broken block scalars. */
+const locator = (text: string): Parsed['locate'] => {
+  const starts = [0, ...[...text.matchAll(/\n/g)].map((found) => found.index + 1)]
+  return (offset) => {
+    const at = Math.min(Math.max(offset, 0), text.length)
+    let [line, after] = [1, starts.length + 1]
+    while (after - line > 1) {
+      const middle = (line + after) >> 1
+      if ((starts[middle - 1] ?? 0) <= at) line = middle
+      else after = middle
+    }
+    return { line, column: at - (starts[line - 1] ?? 0) + 1 }
   }
 }
 
-/** Left: too large, too deep, empty, several documents, or all syntax errors (the first 20). */
-export const readDocument = (text: string, file: string): E.Either<Issues, Parsed> => {
-  const top = { file, line: 1, column: 1 }
-  if (text.length > maxLength)
-    return E.left(
-      one(
-        issue(`the file is too large for a config: ${text.length} characters`, {
-          ...top,
-          expected: `at most ${maxLength} characters`,
-        }),
-      ),
-    )
-  const counter = new LineCounter()
-  const tokens = [...new Parser(counter.addNewLine).parse(text)]
-  if (isTooDeep(tokens))
-    return E.left(one(issue(`values are nested more than ${maxDepth} levels deep`, top)))
-  const locate = (offset: number): Position => {
-    const { line, col } = counter.linePos(Math.min(Math.max(offset, 0), text.length))
-    return { line: Math.max(line, 1), column: Math.max(col, 1) }
-  }
+const compose = (
+  tokens: ReadonlyArray<CST.Token>,
+  length: number,
+): ReadonlyArray<Document.Parsed> => {
   const composer = new Composer({
     prettyErrors: false,
     schema: 'core',
     resolveKnownTags: false,
     uniqueKeys: false,
   })
-  const documents = [...composer.compose(tokens, true, text.length)]
-  return checked(documents, locate, file)
+  return [...composer.compose(tokens, true, length)]
 }
 
-const checked = (
-  documents: ReadonlyArray<Document.Parsed>,
-  locate: Parsed['locate'],
-  file: string,
-): E.Either<Issues, Parsed> => {
-  const [document, second] = documents
-  if (document === undefined) return E.left(one(issue('the file is empty', { file, line: 1 })))
-  const several =
-    second === undefined
-      ? []
-      : [
-          issue(`the file holds ${documents.length} YAML documents`, {
-            file,
-            ...locate(second.range[0]),
-            expected: 'one document',
-            hint: 'remove the `---` between them',
-          }),
-        ]
-  const [first, ...rest] = [...document.errors, ...document.warnings]
-    .map((error) => issue('', { ...friendly(error), file, ...locate(error.pos[0]) }))
-    .concat(several)
+/** Left: too large, too deep, several documents, or what is wrong with the syntax. */
+export const readDocument = (text: string, file: string): E.Either<Issues, Parsed> => {
+  const top = { file, line: 1, column: 1 }
+  if (text.length > maxLength) {
+    const message = `the file is too large for a config: ${text.length} characters`
+    return E.left(one(issue(message, { ...top, expected: `at most ${maxLength} characters` })))
+  }
+  const tokens = [...new Parser().parse(text)]
+  if (isTooDeep(tokens))
+    return E.left(one(issue(`values are nested more than ${maxDepth} levels deep`, top)))
+  const locate = locator(text)
+  const [document, ...others] = compose(tokens, text.length)
+  if (document === undefined) return E.left(one(issue('the file is empty', top)))
+  const [first, ...rest] = [
+    ...syntaxProblems(document, tokens).map(({ offset, ...said }) =>
+      issue(said.message, { ...said, file, ...locate(offset) }),
+    ),
+    ...severalDocuments(others, file, locate),
+  ]
   return first === undefined ? E.right({ document, locate }) : E.left(capped([first, ...rest]))
 }
+
+const severalDocuments = (
+  others: ReadonlyArray<Document.Parsed>,
+  file: string,
+  locate: Parsed['locate'],
+): ReadonlyArray<Issue> =>
+  others.slice(0, 1).map((second) =>
+    issue(`the file holds ${others.length + 1} YAML documents`, {
+      file,
+      ...locate(second.range[0]),
+      expected: 'one document',
+      hint: 'remove the `---` between them',
+    }),
+  )

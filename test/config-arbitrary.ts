@@ -1,0 +1,254 @@
+/** Arbitrary configs that obey every rule, written from the rules and not from the codecs. */
+import fc from 'fast-check'
+
+import type { Config } from '../src/config/index.ts'
+
+/** Text that YAML writers and readers get wrong. */
+const awkward = fc.constantFrom(
+  'yes',
+  'null',
+  '~',
+  '1e-4',
+  '0x1F',
+  '- a',
+  '#x',
+  'a: b',
+  'a #b',
+  ' a ',
+  'a\n',
+  'a\n\n',
+  '\n a',
+  "it's",
+  '"',
+  '|',
+  '>-',
+  '\ta',
+  '&a',
+  '*a',
+  '!x',
+  '%y',
+  '@z',
+  'ü\u2028é\u0085',
+  '\ufeffa',
+  'a\r\nb',
+  '<<',
+  '---',
+  '...',
+)
+
+const text = fc
+  .oneof(awkward, fc.string({ minLength: 1 }), fc.string({ unit: 'binary', minLength: 1 }))
+  .filter((s) => s.trim() !== '')
+
+const positive = fc.integer({ min: 1, max: 1_000_000 })
+const natural = fc.nat(1_000_000)
+const orAuto = <A>(a: fc.Arbitrary<A>) => fc.oneof(fc.constant('auto' as const), a)
+const orNull = <A>(a: fc.Arbitrary<A>) => fc.option(a)
+const fraction = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }).map((x) => x + 0)
+const share = fc.double({ min: 0, minExcluded: true, max: 1, noNaN: true })
+const atLeastZero = fc.double({ min: 0, max: 1e30, noNaN: true }).map((x) => x + 0)
+
+const split: fc.Arbitrary<Config['preprocessing']['split']> = fc.oneof(
+  fc.tuple(fc.nat(60), fc.nat(39)).map(([validation, test]) => ({
+    type: 'random' as const,
+    probabilities: [(100 - validation - test) / 100, validation / 100, test / 100] as const,
+  })),
+  fc.record({ type: fc.constant('fixed' as const), column: text }),
+)
+
+const preprocessing: fc.Arbitrary<Config['preprocessing']> = fc
+  .tuple(
+    fc.oneof(
+      share.map((r) => [r, null] as const),
+      positive.map((n) => [1, n] as const),
+    ),
+  )
+  .chain(([[sample_ratio, sample_size]]) =>
+    fc.record({
+      sample_ratio: fc.constant(sample_ratio),
+      sample_size: fc.constant(sample_size),
+      global_max_sequence_length: orNull(positive),
+      split,
+    }),
+  )
+
+const adapter: fc.Arbitrary<NonNullable<Config['adapter']>> = fc.record({
+  type: fc.constant('lora'),
+  r: positive,
+  alpha: positive,
+  dropout: fraction,
+  bias_type: fc.constant('none'),
+  target_modules: fc.oneof(
+    fc.constant(null),
+    fc.constant('all-linear' as const),
+    fc.array(text, { minLength: 1, maxLength: 4 }),
+  ),
+  postprocessor: fc.record({
+    merge_adapter_into_base_model: fc.boolean(),
+    progressbar: fc.boolean(),
+  }),
+})
+
+type Dtype = 'float32' | 'bfloat16' | 'float16'
+const dtype: fc.Arbitrary<Dtype> = fc.constantFrom('float32', 'bfloat16', 'float16')
+
+const quantization = (compute: Dtype | null): fc.Arbitrary<NonNullable<Config['quantization']>> =>
+  fc.record({
+    bits: fc.constant(4),
+    bnb_4bit_quant_type: fc.constant('nf4'),
+    bnb_4bit_use_double_quant: fc.boolean(),
+    bnb_4bit_compute_dtype: fc.constant(compute),
+  })
+
+/** Batch, accumulation and effective size that divide one another. */
+const batches = fc
+  .tuple(fc.integer({ min: 1, max: 64 }), fc.integer({ min: 1, max: 64 }), fc.nat(3))
+  .chain(([batch, steps, factor]) =>
+    fc.record({
+      batch_size: orAuto(fc.constant(batch)),
+      gradient_accumulation_steps: orAuto(fc.constant(steps)),
+      effective_batch_size: orAuto(fc.constant(batch * steps * (factor + 1))),
+      max_batch_size: fc.integer({ min: 64 * 64 * 4, max: 2 ** 40 }),
+    }),
+  )
+
+const checkpoints = fc
+  .tuple(natural, natural, fc.boolean())
+  .map(([steps, times, bySteps]) =>
+    bySteps
+      ? { steps_per_checkpoint: steps, checkpoints_per_epoch: 0 }
+      : { steps_per_checkpoint: 0, checkpoints_per_epoch: times },
+  )
+
+const scheduler = (
+  learningRate: number,
+): fc.Arbitrary<Config['trainer']['learning_rate_scheduler']> =>
+  fc.record({
+    decay: fc.constantFrom(null, 'linear', 'cosine', 'constant'),
+    warmup_fraction: fraction,
+    warmup_evaluations: atLeastZero,
+    t_0: orNull(positive),
+    t_mult: positive,
+    eta_min: fc.constantFrom(0, learningRate),
+  })
+
+const restOfTrainer = (output: string, checkpointing: boolean, learningRate: number) =>
+  fc.record({
+    type: fc.constant('finetune' as const),
+    epochs: positive,
+    train_steps: orNull(positive),
+    eval_batch_size: orNull(orAuto(positive)),
+    optimizer: fc.record({
+      type: fc.constantFrom('adam' as const, 'adamw' as const),
+      betas: fc.tuple(fraction, fraction),
+      eps: share,
+      weight_decay: atLeastZero,
+    }),
+    learning_rate: fc.constant(learningRate),
+    learning_rate_scheduler: scheduler(learningRate),
+    gradient_clipping: fc.record({ clipglobalnorm: orNull(share) }),
+    enable_gradient_checkpointing: fc.constant(checkpointing),
+    early_stop: fc.integer({ min: -1, max: 100 }),
+    eval_steps: orNull(positive),
+    evaluate_training_set: fc.boolean(),
+    skip_all_evaluation: fc.boolean(),
+    validation_metric: fc.constantFrom(
+      'loss' as const,
+      'perplexity' as const,
+      'next_token_perplexity' as const,
+      'token_accuracy' as const,
+      'sequence_accuracy' as const,
+    ),
+    validation_field: fc.constant(output),
+    should_shuffle: fc.boolean(),
+  })
+
+const trainer = (output: string, checkpointing: boolean): fc.Arbitrary<Config['trainer']> =>
+  share
+    .chain((rate) => fc.tuple(restOfTrainer(output, checkpointing, rate), batches, checkpoints))
+    .map(([rest, batch, when]) => ({ ...rest, ...batch, ...when }))
+
+const generation: fc.Arbitrary<Config['generation']> = fc
+  .tuple(orNull(positive), fc.boolean(), share)
+  .chain(([longest, do_sample, warm]) =>
+    fc.record({
+      max_new_tokens: fc.constant(longest),
+      min_new_tokens: fc.constantFrom(null, 0, ...(longest === null ? [7] : [longest])),
+      do_sample: fc.constant(do_sample),
+      temperature: fc.constantFrom(warm, ...(do_sample ? [] : [0])),
+      top_k: natural,
+      top_p: share,
+    }),
+  )
+
+const literal = text.map((s) => s.replace(/[{}]/g, (brace) => brace + brace))
+
+const prompt: fc.Arbitrary<Config['prompt']> = fc
+  .tuple(orNull(text), literal, fc.constantFrom('{a}', '{b c:.2f}', '{__sample__}'), fc.boolean())
+  .map(([task, words, field, isBare]) => ({
+    task,
+    template: isBare ? null : `${words}${field}${task === null ? '' : '{__task__}'}`,
+  }))
+
+const feature = (name: string): fc.Arbitrary<Config['input_features'][0]> =>
+  fc.record({
+    name: fc.constant(name),
+    type: fc.constant('text'),
+    column: fc.oneof(
+      fc.constant(name),
+      text.map((s) => `column ${s}`),
+    ),
+    preprocessing: fc.record({ max_sequence_length: orNull(positive) }),
+  })
+
+const compiler = (
+  compute: Dtype | null,
+  recompute: Config['compiler']['recompute'],
+): fc.Arbitrary<Config['compiler']> =>
+  fc.record({
+    dataset: orNull(text),
+    memory_budget: recompute === 'budget' ? positive : orNull(fc.integer({ min: 1, max: 2 ** 50 })),
+    compute_dtype: fc.constantFrom('auto', ...(compute === null ? [] : [compute])),
+    backend: fc.constantFrom('auto', 'onnx', 'reference'),
+    recompute: fc.constant(recompute),
+    micro_batch_rows: orAuto(positive),
+    row_length: orAuto(positive),
+    target_bos: fc.boolean(),
+  })
+
+const recomputation: fc.Arbitrary<readonly [Config['compiler']['recompute'], boolean]> =
+  fc.constantFrom(
+    ['auto', true],
+    ['auto', false],
+    ['none', false],
+    ['layers', true],
+    ['budget', true],
+  )
+
+export const config: fc.Arbitrary<Config> = fc
+  .tuple(text, text, recomputation, orNull(dtype), fc.constantFrom('none', 'lora', 'qlora'))
+  .chain(([input, output, [recompute, checkpointing], compute, kind]) =>
+    fc.record({
+      model_type: fc.constant('llm' as const),
+      base_model: text.map((s) => `models/${s}`),
+      input_features: fc.tuple(feature(`in ${input}`)),
+      output_features: fc.tuple(feature(`out ${output}`)),
+      prompt,
+      preprocessing,
+      adapter: kind === 'none' ? fc.constant(null) : adapter,
+      quantization: kind === 'qlora' ? quantization(compute) : fc.constant(null),
+      model_parameters: fc.record({
+        rope_scaling: orNull(
+          fc.record({
+            rope_type: fc.constant('linear' as const),
+            factor: fc.double({ min: 1, minExcluded: true, max: 1e6, noNaN: true }),
+          }),
+        ),
+      }),
+      trainer: trainer(`out ${output}`, checkpointing),
+      generation,
+      random_seed: fc.nat(2 ** 32 - 1),
+      backend: fc.constant({ type: 'local' as const }),
+      compiler: compiler(compute, recompute),
+    }),
+  )
