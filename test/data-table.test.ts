@@ -19,7 +19,7 @@ const read = async (
   try {
     const file = path.join(folder, name)
     await fs.writeFile(file, content)
-    return await readTable(file, format ? { format } : {})()
+    return readTable(file, format ? { format } : {})
   } finally {
     await fs.rm(folder, { recursive: true })
   }
@@ -85,7 +85,7 @@ test('repeated columns, no rows, no columns, no file, an unknown extension', asy
   assert.match((await issues('a.json', '[]'))[0].message, /no columns/)
   assert.match((await issues('a.json', '[{}, {}]'))[0].message, /no columns/)
   assert.match((await issues('a.parquet', 'x'))[0].message, /\.parquet/)
-  const missing = await readTable(path.join(os.tmpdir(), 'no such folder', 'a.csv'))()
+  const missing = readTable(path.join(os.tmpdir(), 'no such folder', 'a.csv'))
   assert.ok(E.isLeft(missing) && /does not exist/.test(missing.left[0].message))
 })
 

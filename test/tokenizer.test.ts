@@ -23,7 +23,7 @@ const pairsOf = async (file: string): Promise<ReadonlyArray<Pair>> =>
   JSON.parse(await fs.readFile(here(file), 'utf8')) as ReadonlyArray<Pair>
 
 const load = async (folder: string): Promise<Tokenizer> =>
-  right(await loadTokenizer(here(folder))())
+  right(loadTokenizer(here(folder)))
 
 const base = '../examples/code-instructions/base'
 
@@ -100,7 +100,7 @@ const variant = async (
         path.join(folder, name),
         typeof value === 'string' ? value : JSON.stringify(value),
       )
-    return await loadTokenizer(folder)()
+    return loadTokenizer(folder)
   } finally {
     await fs.rm(folder, { recursive: true })
   }
@@ -170,7 +170,7 @@ test('what the library cannot reproduce is refused by name', async () => {
 })
 
 test('a folder without tokenizer, and files that are no JSON', async () => {
-  const none = await loadTokenizer(path.join(os.tmpdir(), 'no such folder'))()
+  const none = loadTokenizer(path.join(os.tmpdir(), 'no such folder'))
   assert.ok(E.isLeft(none) && /no tokenizer\.json/.test(none.left.message))
   const broken = await variant({ 'tokenizer_config.json': '{' })
   assert.ok(E.isLeft(broken) && /not valid JSON/.test(broken.left.message))

@@ -1,9 +1,8 @@
 /** Reads a data file into a table; the format follows from the file's name unless it is given. */
-import { readFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
 import { extname } from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
-import * as TE from 'fp-ts/lib/TaskEither.js'
 import { issue, one, type Issues } from '../issue.ts'
 import type { Table } from './cell.ts'
 import { parseDelimited } from './csv.ts'
@@ -85,9 +84,9 @@ const utf8 = (bytes: Uint8Array, file: string): E.Either<Issues, Uint8Array> => 
   )
 }
 
-const read = (file: string): TE.TaskEither<Issues, Uint8Array> =>
-  TE.tryCatch(
-    () => readFile(file),
+const read = (file: string): E.Either<Issues, Uint8Array> =>
+  E.tryCatch(
+    () => readFileSync(file),
     (error) => {
       const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT'
       const why = error instanceof Error ? error.message : String(error)
@@ -103,19 +102,17 @@ const read = (file: string): TE.TaskEither<Issues, Uint8Array> =>
 export const readTable = (
   file: string,
   options: { readonly format?: 'auto' | Format } = {},
-): TE.TaskEither<Issues, Table> =>
+): E.Either<Issues, Table> =>
   pipe(
-    TE.fromEither(
-      options.format === undefined || options.format === 'auto'
-        ? formatOf(file)
-        : E.right(options.format),
-    ),
-    TE.bindTo('format'),
-    TE.bind('bytes', () =>
+    options.format === undefined || options.format === 'auto'
+      ? formatOf(file)
+      : E.right(options.format),
+    E.bindTo('format'),
+    E.bind('bytes', () =>
       pipe(
         read(file),
-        TE.chainEitherK((bytes) => utf8(bytes, file)),
+        E.chain((bytes) => utf8(bytes, file)),
       ),
     ),
-    TE.chainEitherK(({ format, bytes }) => parsers[format](bytes, file)),
+    E.chain(({ format, bytes }) => parsers[format](bytes, file)),
   )

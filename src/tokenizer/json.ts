@@ -1,9 +1,8 @@
 /** Looking into JSON that others wrote, without trusting its shape. */
-import { readFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
-import * as TE from 'fp-ts/lib/TaskEither.js'
 import { issue, type Issue } from '../issue.ts'
 
 export type JsonObject = Readonly<Record<string, unknown>>
@@ -26,25 +25,22 @@ const parse = (text: string, file: string): E.Either<Issue, JsonObject> =>
   )
 
 /** The object in `folder/name`; undefined when there is no such file. */
-export const readJson = (
-  folder: string,
-  name: string,
-): TE.TaskEither<Issue, JsonObject | undefined> => {
+export const readJson = (folder: string, name: string): E.Either<Issue, JsonObject | undefined> => {
   const file = join(folder, name)
   return pipe(
-    TE.tryCatch(
-      () => readFile(file, 'utf8'),
+    E.tryCatch(
+      () => readFileSync(file, 'utf8'),
       (error) => error,
     ),
-    TE.matchE(
+    E.matchW(
       (error) => {
         const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT'
         const why = error instanceof Error ? error.message : String(error)
         return missing
-          ? TE.right(undefined)
-          : TE.left(issue(`the file cannot be read: ${why}`, { file }))
+          ? E.right(undefined)
+          : E.left(issue(`the file cannot be read: ${why}`, { file }))
       },
-      (text) => TE.fromEither(parse(text, file)),
+      (text) => parse(text, file),
     ),
   )
 }

@@ -1,6 +1,8 @@
 /** Text to token ids and back, by the tokenizer.json that lies beside a model's weights. */
+import { createRequire } from 'node:module'
+import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
-import * as TE from 'fp-ts/lib/TaskEither.js'
+import type * as Library from '@huggingface/tokenizers'
 import { join } from 'node:path'
 import { issue, type Issue } from '../issue.ts'
 import { adaptTokenizer } from './components.ts'
@@ -24,6 +26,9 @@ export interface Tokenizer {
   readonly vocabSize: number
 }
 
+/** Loads the library when a tokenizer is first wanted, and at once: compiling a config is synchronous. */
+const require = createRequire(import.meta.url)
+
 /** The part of the library's class that is used. */
 interface Engine {
   readonly encode: (
@@ -36,15 +41,15 @@ interface Engine {
   ) => string
 }
 
-const readFiles = (folder: string): TE.TaskEither<Issue, TokenizerFiles> =>
+const readFiles = (folder: string): E.Either<Issue, TokenizerFiles> =>
   pipe(
-    TE.Do,
-    TE.apS(
+    E.Do,
+    E.apS(
       'tokenizer',
       pipe(
         readJson(folder, 'tokenizer.json'),
-        TE.chain(
-          TE.fromPredicate(
+        E.chain(
+          E.fromPredicate(
             (json) => json !== undefined,
             () =>
               issue('the model folder has no tokenizer.json', {
@@ -55,10 +60,10 @@ const readFiles = (folder: string): TE.TaskEither<Issue, TokenizerFiles> =>
         ),
       ),
     ),
-    TE.apS('tokenizerConfig', readJson(folder, 'tokenizer_config.json')),
-    TE.apS('specialTokensMap', readJson(folder, 'special_tokens_map.json')),
-    TE.apS('generationConfig', readJson(folder, 'generation_config.json')),
-    TE.apS('config', readJson(folder, 'config.json')),
+    E.apS('tokenizerConfig', readJson(folder, 'tokenizer_config.json')),
+    E.apS('specialTokensMap', readJson(folder, 'special_tokens_map.json')),
+    E.apS('generationConfig', readJson(folder, 'generation_config.json')),
+    E.apS('config', readJson(folder, 'config.json')),
   )
 
 /** Token text to id, added tokens included. */
@@ -82,14 +87,14 @@ const keepByteOrderMarks = (decoder: unknown): void => {
       Object.assign(step, { text_decoder: new TextDecoder('utf-8', { ignoreBOM: true }) })
 }
 
-const createEngine = (json: JsonObject, file: string): TE.TaskEither<Issue, Engine> =>
+const createEngine = (json: JsonObject, file: string): E.Either<Issue, Engine> =>
   pipe(
-    TE.fromEither(adaptTokenizer(json)),
-    TE.mapLeft((why) => `the tokenizer ${why}`),
-    TE.chain((adapted) =>
-      TE.tryCatch(
-        async () => {
-          const library = await import('@huggingface/tokenizers')
+    adaptTokenizer(json),
+    E.mapLeft((why) => `the tokenizer ${why}`),
+    E.chain((adapted) =>
+      E.tryCatch(
+        () => {
+          const library = require('@huggingface/tokenizers') as typeof Library
           const engine = new library.Tokenizer(adapted, {})
           keepByteOrderMarks(engine.decoder)
           return engine
@@ -98,7 +103,7 @@ const createEngine = (json: JsonObject, file: string): TE.TaskEither<Issue, Engi
           `the tokenizer cannot be read: ${error instanceof Error ? error.message : String(error)}`,
       ),
     ),
-    TE.mapLeft((message) =>
+    E.mapLeft((message) =>
       issue(message, {
         file,
         hint: 'byte-level BPE and SentencePiece-style BPE as Llama, Mistral and Qwen2 use them are supported',
@@ -134,13 +139,13 @@ const assemble = (engine: Engine, files: TokenizerFiles): Tokenizer => {
  * The tokenizer of a Hugging Face model folder; special ids come from its configuration files. The library is loaded
  * here, not before. Left: a missing or broken file, or a tokenizer the library does not compute as the original does.
  */
-export const loadTokenizer = (folder: string): TE.TaskEither<Issue, Tokenizer> =>
+export const loadTokenizer = (folder: string): E.Either<Issue, Tokenizer> =>
   pipe(
     readFiles(folder),
-    TE.chain((files) =>
+    E.chain((files) =>
       pipe(
         createEngine(files.tokenizer, join(folder, 'tokenizer.json')),
-        TE.map((engine) => assemble(engine, files)),
+        E.map((engine) => assemble(engine, files)),
       ),
     ),
   )
