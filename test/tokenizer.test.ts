@@ -22,8 +22,7 @@ interface Pair {
 const pairsOf = async (file: string): Promise<ReadonlyArray<Pair>> =>
   JSON.parse(await fs.readFile(here(file), 'utf8')) as ReadonlyArray<Pair>
 
-const load = async (folder: string): Promise<Tokenizer> =>
-  right(loadTokenizer(here(folder)))
+const load = async (folder: string): Promise<Tokenizer> => right(loadTokenizer(here(folder)))
 
 const base = '../examples/code-instructions/base'
 
