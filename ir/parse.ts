@@ -20,7 +20,9 @@ const match = (line: Line, pattern: RegExp, expected: string): RegExpExecArray =
   pattern.exec(line.text) ?? reject(line, `expected ${expected}, got "${line.text}"`)
 
 const typeAt = (line: Line, text: string): { type: TensorType; offset: number | undefined } => {
-  const [type, offset] = text.split('@')
+  const [type, offset, ...rest] = text.split('@')
+  if (rest.length > 0 || (offset !== undefined && !/^\d+$/.test(offset.trim())))
+    return reject(line, `"${text.trim()}" does not end in one offset such as @256`)
   return pipe(
     parseType(type!),
     E.match(
@@ -39,12 +41,22 @@ const parseRecipe = (line: Line, text: string): Recipe => {
   if (nf4 !== null) return { _tag: 'nf4', of: parseRecipe(line, nf4[1]!) }
   if (text === 'kaiming') return { _tag: 'kaiming' }
   const fill = /^fill (\S+)$/.exec(text)
-  if (fill !== null) return { _tag: 'fill', value: Number(fill[1]) }
-  const load = match(line, /^load ("(?:[^"\\]|\\.)*")$/.exec(text) ? /load/ : /^$/, 'a recipe')
-  return {
-    _tag: 'load',
-    key: JSON.parse(text.slice(load[0].length + text.indexOf('load') + 1)) as string,
+  if (fill !== null) {
+    const value = Number(fill[1])
+    return Number.isNaN(value) && fill[1] !== 'NaN'
+      ? reject(line, `"${fill[1]}" is not a number`)
+      : { _tag: 'fill', value }
   }
+  const load = /^load (".*")$/.exec(text)
+  if (load === null) return reject(line, `expected a recipe, got "${text}"`)
+  return pipe(
+    E.tryCatch(() => JSON.parse(load[1]!) as unknown, String),
+    E.match(
+      (why) => reject(line, why),
+      (key) =>
+        typeof key === 'string' ? { _tag: 'load', key } : reject(line, 'a key is one string'),
+    ),
+  )
 }
 
 const roles: ReadonlyArray<string> = ['frozen', 'train', 'gradient', 'optimizer', 'scaler', 'cache']
@@ -73,7 +85,8 @@ const parseAttrs = (line: Line, op: Eqn['op'], text: string | undefined): Eqn['a
     }),
   )
   const decoded = opOf(op).attrs.decode(raw)
-  return E.isRight(decoded)
+  const known = E.isRight(decoded) ? Object.keys(decoded.right as Eqn['attrs']) : []
+  return E.isRight(decoded) && Object.keys(raw).every((k) => known.includes(k))
     ? (decoded.right as Eqn['attrs'])
     : reject(line, `attributes {${text ?? ''}} do not fit ${op}`)
 }
@@ -95,13 +108,17 @@ const parseFn = (lines: ReadonlyArray<Line>, states: ReadonlyMap<string, State>)
   const [head, ...body] = lines
   const [, name, params, minimizes] = match(head!, header, 'fn @name(inputs) {')
   const ids = new Map<string, Id>()
+  const offsets = new Map<Id, number>()
   const define = (n: string): Id => {
     ids.set(n, ids.size)
     return ids.size - 1
   }
   const inputs = split(params!).map((p) => {
     const [, n, type] = match({ at: head!.at, text: p }, /^%(\S+): (.*)$/, 'an input %name: type')
-    return { id: define(n!), name: n!, type: typeAt(head!, type!).type }
+    const at = typeAt(head!, type!)
+    const id = define(n!)
+    if (at.offset !== undefined) offsets.set(id, at.offset)
+    return { id, name: n!, type: at.type }
   })
   const reads: Array<{ id: Id; state: string }> = []
   const use = (line: Line, n: string): Id => {
@@ -114,7 +131,6 @@ const parseFn = (lines: ReadonlyArray<Line>, states: ReadonlyMap<string, State>)
   const eqns: Eqn[] = []
   const outs: Array<Fn['outs'][number]> = []
   const updates: Array<Fn['updates'][number]> = []
-  const offsets = new Map<Id, number>()
   let place: Place = { scope: '', stage: 'forward' }
   const equation = (line: Line): void => {
     const [, bound, op, args, attrs, types] = match(
@@ -152,7 +168,7 @@ const parseFn = (lines: ReadonlyArray<Line>, states: ReadonlyMap<string, State>)
 
 const parseProgram = (lines: ReadonlyArray<Line>): Program => {
   const first = lines[0] ?? { at: 1, text: '' }
-  const [, name] = match(first, /^program @(\S+) \{$/, 'program @name {')
+  const [, name] = match(first, /^program @(.+) \{$/, 'program @name {')
   const state: State[] = []
   const fns: Fn[] = []
   for (let i = 1; i < lines.length; i++) {
@@ -173,11 +189,15 @@ const parseProgram = (lines: ReadonlyArray<Line>): Program => {
   return reject(lines.at(-1) ?? first, 'the program is not closed')
 }
 
+/** A comment runs from `//` to the end of the line, unless it stands inside a string. */
+const uncommented = (text: string): string =>
+  /^((?:"(?:[^"\\]|\\.)*"|[^"])*?)(?:^|\s)\/\/.*$/.exec(text)?.[1] ?? text
+
 /** Text to a verified program. */
 export const parse = (text: string): E.Either<Reason, Program> => {
   const lines = text
     .split('\n')
-    .map((t, i) => ({ at: i + 1, text: t.replace(/(^|\s)\/\/.*$/, '').trim() }))
+    .map((t, i) => ({ at: i + 1, text: uncommented(t).trim() }))
     .filter((l) => l.text !== '')
   try {
     return verify(parseProgram(lines))

@@ -2,10 +2,14 @@
 import type { AttrValue, Attrs, Eqn, Fn, Id, Program, Recipe, State } from './graph.ts'
 import { show } from './type.ts'
 
+/** A string on one line: JSON leaves the two Unicode line separators as they are. */
+const string = (s: string): string =>
+  JSON.stringify(s).replace(/[\u2028\u2029]/g, (c) => `\\u${c.charCodeAt(0).toString(16)}`)
+
 export const showRecipe = (r: Recipe): string => {
   switch (r._tag) {
     case 'load':
-      return `load ${JSON.stringify(r.key)}`
+      return `load ${string(r.key)}`
     case 'nf4':
       return `nf4(${showRecipe(r.of)})`
     case 'fill':
@@ -72,7 +76,9 @@ const printFn = (f: Fn): string => {
       types.join(', '),
     ])
   }
-  const inputs = f.inputs.map((i) => `%${i.name}: ${show(i.type)}`).join(', ')
+  const inputs = f.inputs
+    .map((i) => `%${i.name}: ${show(i.type)}${at(f.offsets?.get(i.id))}`)
+    .join(', ')
   return [
     `  fn @${f.name}(${inputs})${f.minimizes === undefined ? '' : ` minimizes ${f.minimizes}`} {`,
     ...column(rows),

@@ -4,11 +4,33 @@ import type { Fn, Id, Program, State } from './graph.ts'
 import { stateOf } from './graph.ts'
 import { isOpName, opOf } from './ops/index.ts'
 import { broken, illTyped, type Reason } from './reason.ts'
-import { equals, scalar, show, type TensorType } from './type.ts'
+import { equals, isEncoded, scalar, show, type TensorType } from './type.ts'
 
 const twice = (names: ReadonlyArray<string>): string | undefined => {
   const seen = new Set<string>()
   return names.find((n) => seen.has(n) || !seen.add(n))
+}
+
+/** Names that a text can hold: values computed by equations are numbered, so no name may be a number. */
+const nameable = /^[A-Za-z_][\w./-]*$/
+const odd = (names: ReadonlyArray<string>): Reason | null => {
+  const name = names.find((n) => !nameable.test(n))
+  return name === undefined ? null : illTyped(JSON.stringify(name), 'not a name such as mlp.weight')
+}
+
+/** An encoded tensor gets its first value by encoding one, a plain tensor never does. */
+const verifyState = (s: State): Reason | null =>
+  isEncoded(s.type.dtype) === (s.recipe._tag === 'nf4') &&
+  (s.recipe._tag !== 'nf4' || s.recipe.of._tag !== 'nf4')
+    ? null
+    : illTyped(`%${s.name}`, `${show(s.type)} cannot start as ${s.recipe._tag}`)
+
+/** Once scheduled, every value has a place. */
+const verifyOffsets = (f: Fn): Reason | null => {
+  if (f.offsets === undefined) return null
+  const ids = [...f.inputs.map((i) => i.id), ...f.eqns.flatMap((e) => e.outs)]
+  const lost = ids.find((id) => !Number.isSafeInteger(f.offsets!.get(id)))
+  return lost === undefined ? null : broken(`@${f.name} has a place for %${lost}`)
 }
 
 const verifyEqns = (f: Fn, env: Map<Id, TensorType>): Reason | null => {
@@ -70,6 +92,8 @@ const verifyEnds = (
 const verifyFn = (f: Fn, state: ReadonlyMap<string, State>): Reason | null => {
   const env = new Map<Id, TensorType>()
   const names = [...f.inputs.map((i) => i.name), ...f.reads.map((r) => r.state)]
+  const unnamed = odd([f.name, ...names, ...f.outs.map((o) => o.name)])
+  if (unnamed !== null) return unnamed
   const double = twice(names)
   if (double !== undefined) return broken(`@${f.name} names %${double} once`)
   for (const i of f.inputs) env.set(i.id, i.type)
@@ -79,13 +103,15 @@ const verifyFn = (f: Fn, state: ReadonlyMap<string, State>): Reason | null => {
     if (env.has(r.id)) return illTyped(`@${f.name}`, `%${r.id} is bound twice`)
     env.set(r.id, s.type)
   }
-  return verifyEqns(f, env) ?? verifyEnds(f, env, state)
+  return verifyEqns(f, env) ?? verifyEnds(f, env, state) ?? verifyOffsets(f)
 }
 
 export const verify = (p: Program): E.Either<Reason, Program> => {
   const double = twice(p.state.map((s) => s.name)) ?? twice(p.fns.map((f) => f.name))
   if (double !== undefined) return E.left(broken(`${double} is declared once`))
   const state = stateOf(p)
+  const bad = odd(p.state.map((s) => s.name)) ?? p.state.map(verifyState).find((r) => r !== null)
+  if (bad !== null && bad !== undefined) return E.left(bad)
   for (const f of p.fns) {
     const reason = verifyFn(f, state)
     if (reason !== null) return E.left(reason)

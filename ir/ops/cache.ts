@@ -6,7 +6,7 @@ import { equals, fail, isFloat, ok, show, size } from '../type.ts'
 import { none, type None } from '../typing.ts'
 
 export const cacheWrite: Op<None> = op({
-  doc: 'Writes the rows of x into a cache [B, C, d] at their positions i32[B, T].',
+  doc: 'Writes the rows of x into a cache [B, C, d] at their positions i32[B, T]; a position outside the cache is dropped.',
   arity: 3,
   attrs: none,
   infer: (_, [cache, x, positions]) =>
@@ -25,7 +25,7 @@ export const cacheWrite: Op<None> = op({
     const [capacity, d, len] = [dim(args, 0, 1), dim(args, 0, 2), dim(args, 2, 1)]
     const r = values(args, 0).slice()
     at.forEach((p, i) => {
-      if (p < capacity)
+      if (p >= 0 && p < capacity)
         r.set(x.subarray(i * d, (i + 1) * d), (Math.floor(i / len) * capacity + p) * d)
     })
     return [r]
