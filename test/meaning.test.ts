@@ -109,10 +109,10 @@ test('a cache filled token by token gives the attention of the whole sequence', 
   )
 })
 
-test('a position past the capacity writes nothing: padding of a prompt', () => {
+test('a position outside the cache writes nothing: padding of a prompt', () => {
   const cache = t(tensor('f32', 1, 2, 1), [7, 8])
-  const x = t(tensor('f32', 2, 1), [1, 2])
-  const [out] = apply('cacheWrite', {}, cache, x, t(tensor('i32', 1, 2), [0, 2]))
+  const x = t(tensor('f32', 3, 1), [1, 2, 3])
+  const [out] = apply('cacheWrite', {}, cache, x, t(tensor('i32', 1, 3), [0, 2, -1]))
   assert.deepEqual([...out!.data], [1, 8])
 })
 
