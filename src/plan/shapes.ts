@@ -1,6 +1,7 @@
 /** The shapes a program is compiled for: rows and their length, and the grid of generation. */
 import { lengthOf, pack } from '../data/pack.ts'
 import type { Sample } from '../data/samples.ts'
+import { order } from '../data/order.ts'
 import type { Config } from '../config/schema/config.ts'
 import type { Shapes } from '../models/llama.ts'
 import type { ModelSpec } from '../models/spec.ts'
@@ -8,8 +9,12 @@ import * as E from 'fp-ts/lib/Either.js'
 import { batchingOf } from './batch.ts'
 import { sequenceLimit, type Dataset } from './dataset.ts'
 
-/** Tokens of a micro-step at which a CPU's caches serve it best (bench/cpu.ts). */
-const CPU_TOKENS = 1024
+/** Most tokens of a micro-step on a CPU: beyond it, values no longer stay in its caches (bench/cpu.ts). */
+const CPU_TOKENS = 2048
+/** What every micro-step costs whatever it holds (decoding weights, launching), as tokens. */
+const OVERHEAD = 64
+/** Effective batches looked at to choose shapes. */
+const SAMPLED = 64
 /** Sequences answered side by side. */
 const ANSWERS = 32
 
@@ -22,19 +27,54 @@ const rowCost = (s: ModelSpec, length: number): number => {
   return length * (s.layers * (linear + 4 * wide * length) + 2 * s.hidden * s.vocab)
 }
 
-const rowsNeeded = (samples: ReadonlyArray<Sample>, length: number): number => {
-  const packed = pack(samples, { rowLength: length })
-  return E.isRight(packed) ? packed.right.length : Infinity
+/** Rows of T tokens that each effective batch needs. */
+const rowsOf = (
+  batches: ReadonlyArray<ReadonlyArray<Sample>>,
+  length: number,
+): ReadonlyArray<number> =>
+  batches.map((b) => {
+    const packed = pack(b, { rowLength: length })
+    return E.isRight(packed) ? packed.right.length : Infinity
+  })
+
+interface Grid {
+  readonly rows: number
+  readonly length: number
 }
 
-/** The row length at which all samples cost least: short rows waste their tails, long ones attention. */
-const cheapestLength = (s: ModelSpec, samples: ReadonlyArray<Sample>, limit: number): number => {
-  const longest = samples.reduce((m, x) => Math.max(m, lengthOf(x)), 1)
-  const tries = [1, 1.25, 1.5, 2, 3, 4]
-    .map((k) => multiple(longest * k, 8))
-    .filter((n, i) => i === 0 || n <= limit)
-  const cost = (n: number) => rowsNeeded(samples, n) * rowCost(s, n)
-  return tries.reduce((best, n) => (cost(n) < cost(best) ? n : best))
+/** FLOPs of an epoch: short rows waste their tails, long ones attention, many rows a half-empty last micro-step. */
+const costOf = (s: ModelSpec, needed: ReadonlyArray<number>, g: Grid): number => {
+  const steps = needed.reduce((n, rows) => n + Math.ceil(rows / g.rows), 0)
+  const overhead = (OVERHEAD / g.length) * rowCost(s, g.length)
+  return steps * (g.rows * rowCost(s, g.length) + overhead)
+}
+
+const range = (n: number): ReadonlyArray<number> => Array.from({ length: n }, (_, i) => i + 1)
+
+/** The cheapest grid for the batches of the first epoch; what the config fixes is not varied. */
+const cheapest = (
+  c: Config,
+  s: ModelSpec,
+  longest: number,
+  batches: ReadonlyArray<ReadonlyArray<Sample>>,
+): Grid => {
+  const { row_length: length, micro_batch_rows: rows } = c.compiler
+  const limit = sequenceLimit(c, s)
+  const lengths =
+    length === 'auto'
+      ? [1, 1.25, 1.5, 2, 3, 4]
+          .map((k) => multiple(longest * k, 8))
+          .filter((n, i) => i === 0 || (n <= limit && n <= CPU_TOKENS))
+      : [length]
+  const grids = lengths.flatMap((n) => {
+    const needed = rowsOf(batches, n)
+    const most = Math.max(1, Math.min(Math.max(...needed), Math.floor(CPU_TOKENS / n)))
+    return (rows === 'auto' ? range(most) : [rows]).map((r) => {
+      const grid = { rows: r, length: n }
+      return { grid, cost: costOf(s, needed, grid) }
+    })
+  })
+  return grids.reduce((best, g) => (g.cost < best.cost ? g : best)).grid
 }
 
 /** Ludwig's rule for `generation.max_new_tokens`. */
@@ -62,18 +102,28 @@ export const generationShapes = (
   }
 }
 
+/** The first epoch's effective batches. */
+const firstBatches = (
+  c: Config,
+  data: Dataset,
+  effective: number,
+): ReadonlyArray<ReadonlyArray<Sample>> => {
+  const { train } = data.samples
+  const shuffled = order(train.length, c.random_seed, 0, c.trainer.should_shuffle).map(
+    (i) => train[i]!,
+  )
+  const count = Math.min(SAMPLED, Math.ceil(train.length / effective))
+  return range(count).map((i) => shuffled.slice((i - 1) * effective, i * effective))
+}
+
 const withData = (c: Config, spec: ModelSpec, data: Dataset): Shapes => {
   const all = Object.values(data.samples).flat()
-  const limit = sequenceLimit(c, spec)
-  const { row_length: said, micro_batch_rows: rows } = c.compiler
-  const length = said === 'auto' ? cheapestLength(spec, all, limit) : said
+  const longest = all.reduce((m, x) => Math.max(m, lengthOf(x)), 1)
   const mean = all.reduce((n, s) => n + lengthOf(s), 0) / all.length
-  const fitting = Math.max(1, Math.floor(CPU_TOKENS / mean))
-  const needed = Math.ceil((batchingOf(c.trainer, fitting).effective * mean) / length)
+  const { effective } = batchingOf(c.trainer, Math.floor(CPU_TOKENS / mean))
   const held = [...data.samples.test, ...data.samples.validation].map((s) => s.prompt.length)
   return {
-    rows: rows === 'auto' ? Math.max(1, Math.min(needed, Math.round(CPU_TOKENS / length))) : rows,
-    length,
+    ...cheapest(c, spec, longest, firstBatches(c, data, effective)),
     generate: held.length === 0 ? null : generationShapes(c, spec, held),
   }
 }
