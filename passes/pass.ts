@@ -69,7 +69,7 @@ export const shortName = (pass: string): string => pass.replace(/\(.*$/, '')
 
 /** Passes form a monoid: `id` changes nothing, `then` runs one after the other. */
 export const id: Pass = { name: 'id', keeps: 'exact', run: E.right }
-export const then = (a: Pass, b: Pass): Pass => ({
+export const andThen = (a: Pass, b: Pass): Pass => ({
   name: `${a.name} > ${b.name}`,
   keeps: [a.keeps, b.keeps].includes('meaning')
     ? 'meaning'

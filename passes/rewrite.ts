@@ -1,5 +1,5 @@
 /** The one traversal: a pass gives a rule for equations, the driver rebuilds every function with it. */
-import * as E from 'fp-ts/lib/Either.js'
+import type * as E from 'fp-ts/lib/Either.js'
 import { building, builder, type Builder } from '../ir/build.ts'
 import type { Eqn, Fn, Id, Program, State } from '../ir/graph.ts'
 import { stateOf } from '../ir/graph.ts'

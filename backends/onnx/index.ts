@@ -101,9 +101,6 @@ interface Compiled {
   readonly close: TE.TaskEither<BackendError, void>
 }
 
-const toError = (i: { readonly message: string; readonly expected?: string }): BackendError =>
-  fail(i.expected === undefined ? i.message : `${i.message}: ${i.expected}`)
-
 const compiled = (
   rt: Runtime,
   p: Program,
@@ -127,7 +124,7 @@ const compiled = (
     return E.right(fed)
   }
   return {
-    close: pipe(model.close, TE.mapLeft(toError)),
+    close: model.close,
     run: (inputs) =>
       pipe(
         TE.fromEither(input(inputs)),
@@ -144,7 +141,7 @@ const compiled = (
             fetches[nextName(u.state)] = cells.get(u.state)!.next!.feeds[u.state]!
           return pipe(
             model.run(feeds, fetches),
-            TE.bimap(toError, () => {
+            TE.map(() => {
               for (const u of f.updates) {
                 const cell = cells.get(u.state)!
                 ;[cell.now, cell.next] = [cell.next!, cell.now]
@@ -182,7 +179,7 @@ const session = (rt: Runtime, p: Program, o: OnnxOptions): Session => {
     o.onModel?.(name, model)
     return pipe(
       rt.open(model, { threads: o.threads }),
-      TE.bimap(toError, (m) => {
+      TE.map((m) => {
         const made = compiled(rt, p, f, m, cells)
         open.set(name, made)
         return made
@@ -234,12 +231,12 @@ export const onnxWith = (o: OnnxOptions): Backend => ({
   doc: 'the embedded CPU engine: each function an ONNX model run by onnxruntime-node',
   diagnose: async () => {
     const loaded = await loadRuntime()
-    return E.isRight(loaded) ? null : `${loaded.left.message}: ${loaded.left.hint ?? ''}`
+    return E.isRight(loaded) ? null : `${loaded.left.message}; ${loaded.left.hint ?? ''}`
   },
   prepare: (p) =>
     pipe(
       loadRuntime,
-      TE.bimap(toError, (rt) => session(rt, p, o)),
+      TE.map((rt) => session(rt, p, o)),
     ),
 })
 

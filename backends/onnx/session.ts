@@ -1,11 +1,10 @@
-/** Loads onnxruntime when first asked, runs model files on the CPU, and turns its errors into issues. */
+/** Loads onnxruntime when first asked, runs model files on the CPU, and turns its errors into values. */
 
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import type * as Ort from 'onnxruntime-node'
 
-import { issue } from '../../src/issue.ts'
-import type { Issue } from '../../src/issue.ts'
+import { backendError, type BackendError } from '../backend.ts'
 import type { ElemType } from './proto.ts'
 
 /** A view of the caller's memory; runs read and write it in place. */
@@ -18,9 +17,9 @@ export type Tensors = Readonly<Record<string, Tensor>>
 
 export interface Session {
   /** Feeds every input and writes every output named in `fetches` into that tensor's own memory. */
-  readonly run: (feeds: Tensors, fetches: Tensors) => TE.TaskEither<Issue, void>
+  readonly run: (feeds: Tensors, fetches: Tensors) => TE.TaskEither<BackendError, void>
   /** Gives the session's memory and threads back; the session must not be run again. */
-  readonly close: TE.TaskEither<Issue, void>
+  readonly close: TE.TaskEither<BackendError, void>
 }
 
 export interface SessionOptions {
@@ -36,18 +35,22 @@ export interface Runtime {
     data: Ort.Tensor.DataType,
   ) => Tensor
   /** A session over a model file's bytes; fails when onnxruntime refuses the model. */
-  readonly open: (model: Uint8Array, options: SessionOptions) => TE.TaskEither<Issue, Session>
+  readonly open: (
+    model: Uint8Array,
+    options: SessionOptions,
+  ) => TE.TaskEither<BackendError, Session>
 }
 
 /** The runtime, imported at the first call only: it maps a native library of some 30 MB. */
-export const loadRuntime: TE.TaskEither<Issue, Runtime> = pipe(
+export const loadRuntime: TE.TaskEither<BackendError, Runtime> = pipe(
   TE.tryCatch(
     () => import('onnxruntime-node'),
     (error) =>
-      issue('onnxruntime-node cannot be loaded', {
-        expected: `a native library for ${process.platform} ${process.arch}, but: ${text(error)}`,
-        hint: 'reinstall the package with its optional and native parts (npm install onnxruntime-node)',
-      }),
+      backendError(
+        'onnx',
+        `onnxruntime-node cannot be loaded on ${process.platform} ${process.arch}: ${text(error)}`,
+        'reinstall it: npm install onnxruntime-node',
+      ),
   ),
   TE.map((ort) => ({
     tensor: (elemType, shape, data) => new ort.Tensor(elemType, data, shape),
@@ -59,7 +62,7 @@ const open = (
   ort: typeof Ort,
   model: Uint8Array,
   options: SessionOptions,
-): TE.TaskEither<Issue, Session> =>
+): TE.TaskEither<BackendError, Session> =>
   pipe(
     attempt('onnxruntime refuses the compiled model', () =>
       ort.InferenceSession.create(model, sessionOptions(options)),
@@ -91,12 +94,13 @@ const sessionOptions = ({ threads }: SessionOptions): Ort.InferenceSession.Sessi
   extra: { session: { intra_op: { allow_spinning: '1' }, force_spinning_stop: '1' } },
 })
 
-const attempt = <A>(message: string, effect: () => Promise<A>): TE.TaskEither<Issue, A> =>
+const attempt = <A>(message: string, effect: () => Promise<A>): TE.TaskEither<BackendError, A> =>
   TE.tryCatch(effect, (error) =>
-    issue(message, {
-      expected: text(error),
-      hint: 'this is a fault of the compiler, not of the config: please report it with the command',
-    }),
+    backendError(
+      'onnx',
+      `${message}: ${text(error)}`,
+      'this is a fault of the compiler, not of the config: please report it with the command',
+    ),
   )
 
 const text = (error: unknown): string => (error instanceof Error ? error.message : String(error))

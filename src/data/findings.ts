@@ -54,7 +54,7 @@ export const conflictsOf = (
   >()
   for (const row of used) {
     const text = dataset.texts[row]
-    if (text?.prompt == null || text.target === null) continue
+    if (text === undefined || text.prompt === null || text.target === null) continue
     const group = byPrompt.get(text.prompt) ?? { answers: new Set(), rows: [] }
     group.answers.add(text.target.trim())
     group.rows.push(row)
