@@ -25,6 +25,20 @@ test('a rendered config reads back as itself', () => {
   fc.assert(law, { numRuns: 300 })
 })
 
+test('the prompt is printed as a block, and the order is that of the schema', () => {
+  const text = pipe(
+    parse(base),
+    E.map(({ config: read }) => renderConfig(read)),
+    E.getOrElse(() => ''),
+  )
+  assert.match(text, /^prompt:\n {2}template: \|\n {4}### Instruction:\n {4}\{instruction\}\n\n/m)
+  assert.match(text, /^model_type: llm\nbase_model: models\/tiny\ninput_features:\n/)
+  assert.match(
+    text,
+    /\n {2}optimizer:\n {4}type: adamw\n {4}betas:\n {6}- 0\.9\n {6}- 0\.95\n {4}eps: 1e-8\n/,
+  )
+})
+
 const assertSensible = (i: Issue, text: string): void => {
   const lines = text.split('\n')
   const line = i.line ?? 0
