@@ -266,3 +266,12 @@ for (const [says, bytes] of others)
       if (/LFS/.test(found.message)) assert.match(found.expected ?? '', /2200119864 bytes/)
     })
   })
+
+test('a damaged header whose length looks like the start of an archive is called damaged', async () => {
+  await inFolder(async (folder) => {
+    const path = join(folder, 'model.safetensors')
+    const header = '{"a":{"dtype":"F33","shape":[0],"data_offsets":[0,0]}}'
+    await writeBytes(path, fileOf(header.padEnd(0x8b1f)))
+    assert.match((await left(openFile(path))).message, /"F33" is unknown/)
+  })
+})

@@ -70,6 +70,18 @@ test('a model is cut into shards in the order given, with the index of transform
   })
 })
 
+test('every shard is filled as far as it goes', async () => {
+  await inFolder(async (folder) => {
+    const tensors = Array.from({ length: 6 }, (_, i) => bytes(`t${i}`, 2))
+    await write(folder, tensors, 4)
+    const { tensors: written } = await right(openFolder(folder))
+    assert.deepEqual(
+      tensors.map(({ name }) => written.get(name)?.file),
+      [1, 1, 2, 2, 3, 3].map((n) => join(folder, shard(n))),
+    )
+  })
+})
+
 test('a model that fits one shard is one file without an index', async () => {
   await inFolder(async (folder) => {
     await write(folder, four, 15)

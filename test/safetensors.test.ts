@@ -171,6 +171,12 @@ const bad: ReadonlyArray<readonly [rule: string, file: Uint8Array, says: RegExp,
     /element count is beyond 2\^53/,
     'a',
   ],
+  [
+    'a zero before a product beyond 2^53',
+    fileOf({ a: entry([0, 2 ** 40, 2 ** 40], 0, 0) }),
+    /element count is beyond 2\^53/,
+    'a',
+  ],
   ['bytes beyond 2^53', fileOf({ a: entry([2 ** 51], 0, 0) }), /byte count is beyond/, 'a'],
   ['one offset', fileOf({ a: { ...entry([2], 0, 8), data_offsets: [0] } }, eight), /pair/, 'a'],
   [
