@@ -28,7 +28,7 @@ const attr = (v: AttrValue): string =>
       : String(v)
 
 /** `{eps=1e-5, tb}`: a flag prints by name when set, and not at all when not. */
-const showAttrs = (attrs: Attrs): string => {
+export const showAttrs = (attrs: Attrs): string => {
   const set = Object.entries(attrs).flatMap(([k, v]) =>
     v === false ? [] : v === true ? [k] : [`${k}=${attr(v)}`],
   )

@@ -2,6 +2,7 @@
 import { building } from '../ir/build.ts'
 import type { Eqn, Fn, Id, Program } from '../ir/graph.ts'
 import { stateOf } from '../ir/graph.ts'
+import { showAttrs } from '../ir/print.ts'
 import type { Pass } from './pass.ts'
 import { copy, rebuild, type Rule } from './rewrite.ts'
 
@@ -38,7 +39,7 @@ const merge = (): Rule => {
     if (back !== null) return [back]
     if (eqn.op === 'scale' && eqn.attrs['by'] === 1) return [args[0]!]
     // Within one stage only: sharing across stages would keep a value alive that was meant to be made again.
-    const key = `${eqn.place.stage} ${eqn.op} ${args.join()} ${JSON.stringify(eqn.attrs)}`
+    const key = `${eqn.place.stage} ${eqn.op} ${args.join()} ${showAttrs(eqn.attrs)}`
     const known = seen.get(key)
     if (known !== undefined) return known
     const outs = copy(b, eqn, args)
