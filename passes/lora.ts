@@ -40,12 +40,13 @@ const adapt =
     const salt = targets.findIndex((w) => w.name === state(1)?.name)
     if (eqn.op !== 'dot' || salt < 0) return null
     const [x, w] = args as readonly [number, number]
+    const base = b.alg.dot({ tb: true }, x, w)
     const [A, B] = adapterNames(targets[salt]!.name).map((n) => b.read(states.get(n)!))
     const seed = o.dropout > 0 && fn.minimizes !== undefined ? b.input('seed', scalar('i32')) : null
     const dropped = seed === null ? x : b.alg.dropout({ rate: o.dropout, salt }, x, seed)
     // Scaling the [tokens, r] matrix instead of the result is out/r times less work.
     const low = b.alg.scale(o.alpha / o.r, b.alg.dot({ tb: true }, dropped, A!))
-    return [b.alg.add(b.alg.dot({ tb: true }, x, w), b.alg.dot({ tb: true }, low, B!))]
+    return [b.alg.add(base, b.alg.dot({ tb: true }, low, B!))]
   }
 
 export const lora = (o: Lora): Pass => ({

@@ -23,6 +23,8 @@ export const quantize = (o: Quantize): Pass => ({
   run: (p) => {
     const dtype: Encoded = o.nested === null ? `nf4/${o.block}` : `nf4/${o.block}/${o.nested}`
     const chosen = new Map(quantizable(p).map((s) => [s.name, s.type.dtype]))
+    const done = linearWeights(p).some((s) => s.type.dtype === dtype)
+    if (chosen.size === 0 && done) return E.right(p)
     if (chosen.size === 0)
       return E.left({
         _tag: 'NoMatch',

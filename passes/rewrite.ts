@@ -11,7 +11,7 @@ export interface Site {
   readonly eqn: Eqn
   readonly args: ReadonlyArray<Id>
   readonly b: Builder
-  /** The state tensor (as it will be) that an argument reads directly. */
+  /** The state tensor (as it will be) that an argument reads, directly or decoded. */
   readonly state: (arg: number) => State | undefined
 }
 
@@ -30,6 +30,16 @@ export interface Extra {
   readonly minimizes?: string
 }
 
+/** The state tensor that a value is, decoded or as stored. */
+const stateNames = (f: Fn): ReadonlyMap<Id, string> => {
+  const names = new Map(f.reads.map((r) => [r.id, r.state]))
+  for (const e of f.eqns) {
+    const name = names.get(e.args[0] ?? -1)
+    if (e.op === 'dequantize' && name !== undefined) names.set(e.outs[0]!, name)
+  }
+  return names
+}
+
 /** Rebuilds one function; `after` may add equations once all others stand, and change what is returned. */
 export const rebuild = (
   f: Fn,
@@ -40,6 +50,7 @@ export const rebuild = (
   const b = builder()
   const env = new Map<Id, Id>(f.inputs.map((i) => [i.id, b.input(i.name, i.type)]))
   const readOf = new Map(f.reads.map((r) => [r.id, r.state]))
+  const nameOf = stateNames(f)
   const now = (old: Id): Id => {
     const known = env.get(old)
     if (known !== undefined) return known
@@ -49,7 +60,7 @@ export const rebuild = (
   }
   for (const eqn of f.eqns) {
     const args = eqn.args.map(now)
-    const state = (arg: number) => states.get(readOf.get(eqn.args[arg]!) ?? '')
+    const state = (arg: number) => states.get(nameOf.get(eqn.args[arg]!) ?? '')
     const outs = b.at(eqn.place, () => rule({ fn: f, eqn, args, b, state }) ?? copy(b, eqn, args))
     eqn.outs.forEach((o, i) => env.set(o, outs[i]!))
   }
@@ -75,14 +86,14 @@ export const rewrite = (
   return building(() => ({ ...p, state, fns: p.fns.map((f) => rebuild(f, states, rule)) }))
 }
 
-/** How each function uses a state tensor: the equations that read it directly and at which argument. */
+/** How each function uses a state tensor: the equations that read it, directly or decoded, and at which argument. */
 export const usesOf = (
   p: Program,
 ): ReadonlyMap<string, ReadonlyArray<{ readonly eqn: Eqn; readonly arg: number }>> => {
   const uses = new Map<string, Array<{ eqn: Eqn; arg: number }>>()
   for (const f of p.fns) {
-    const names = new Map(f.reads.map((r) => [r.id, r.state]))
-    for (const eqn of f.eqns)
+    const names = stateNames(f)
+    for (const eqn of f.eqns.filter((e) => e.op !== 'dequantize'))
       eqn.args.forEach((a, arg) => {
         const name = names.get(a)
         if (name === undefined) return
