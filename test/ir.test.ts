@@ -11,7 +11,7 @@ import { verify } from '../ir/verify.ts'
 import { compile } from '../passes/pass.ts'
 import { pipeline } from '../src/pipeline.ts'
 import { program, trainable } from './arbitrary.ts'
-import { fc, runs } from './fc.ts'
+import { fc, holds, runs } from './fc.ts'
 import { sameBits, run, worldOf } from './laws.ts'
 import { forward, forwardWithGeneration, plainSpec, spec, techniques } from './programs.ts'
 import { right } from './right.ts'
@@ -35,9 +35,8 @@ test('text: parse ∘ print changes nothing, and the parsed program computes the
       const q = parsed(print(p))
       assert.equal(print(q), print(p))
       const [a, b] = [run(p, worldOf(seed)), run(q, worldOf(seed))]
-      for (const [name, x] of Object.entries(a.outs)) assert.ok(sameBits(x, b.outs[name]!), name)
-      for (const [name, x] of Object.entries(a.updates))
-        assert.ok(sameBits(x, b.updates[name]!), name)
+      for (const [name, x] of Object.entries(a.outs)) holds(sameBits(x, b.outs[name]!), name)
+      for (const [name, x] of Object.entries(a.updates)) holds(sameBits(x, b.updates[name]!), name)
     }),
     runs(150),
   )
@@ -126,7 +125,7 @@ const base = `program @p {
 }
 `
 const edit = (from: string, to: string): string => {
-  assert.ok(base.includes(from), from)
+  holds(base.includes(from), from)
   return base.replace(from, to)
 }
 
@@ -201,7 +200,7 @@ const broken: ReadonlyArray<readonly [what: string, text: string, reason: RegExp
 for (const [what, text, reason] of broken)
   test(`refused: ${what}`, () => {
     const r = parse(text)
-    assert.ok(E.isLeft(r))
+    holds(E.isLeft(r))
     assert.match(showReason(r.left), reason)
   })
 
@@ -223,7 +222,7 @@ test('refused: broken by hand where no text could say it', () => {
   ]
   for (const [q, reason] of cases) {
     const r = verify(q)
-    assert.ok(E.isLeft(r), String(reason))
+    holds(E.isLeft(r), String(reason))
     assert.match(showReason(r.left), reason)
   }
 })
@@ -287,11 +286,11 @@ test('mutated text: a line and a reason, or a verified program; never an excepti
     fc.property(texts, fc.array(mutation, { minLength: 1, maxLength: 4 }), (text, ms) => {
       const r = parse(ms.reduce(mutate, text))
       if (E.isRight(r)) {
-        assert.ok(E.isRight(verify(r.right)))
+        holds(E.isRight(verify(r.right)))
         assert.equal(print(parsed(print(r.right))), print(r.right))
       } else {
-        assert.ok(showReason(r.left).length > 5)
-        if (r.left._tag === 'Syntax') assert.ok(Number.isInteger(r.left.line) && r.left.line > 0)
+        holds(showReason(r.left).length > 5)
+        if (r.left._tag === 'Syntax') holds(Number.isInteger(r.left.line) && r.left.line > 0)
       }
     }),
     runs(1500),

@@ -55,7 +55,7 @@ export const worldOf = (seed: number): World => ({
   input: (i) =>
     i.type.dtype === 'i32'
       ? integers(seed, i.name, i.type)
-      : noise(`${seed}/${i.name}`, size(i.type)),
+      : noise(`${seed}/${i.name}`, size(i.type)).map(round[i.type.dtype as Plain]),
 })
 
 const recipeValues = (w: World, s: State, r: Recipe): Float64Array => {
@@ -71,11 +71,14 @@ const recipeValues = (w: World, s: State, r: Recipe): Float64Array => {
   }
 }
 
-/** The contents of a state tensor before the first call. */
-export const stateTensor = (w: World, s: State): Tensor => {
+/** The contents of a state tensor before the first call; in real arithmetic floats are not rounded to its dtype. */
+export const stateTensor = (w: World, s: State, arithmetic: Arithmetic = 'typed'): Tensor => {
   const values = recipeValues(w, s, s.recipe)
   if (!isEncoded(s.type.dtype))
-    return { type: s.type, data: values.map(round[s.type.dtype as Plain]) }
+    return {
+      type: s.type,
+      data: arithmetic === 'real' ? values : values.map(round[s.type.dtype as Plain]),
+    }
   const data = new Uint8Array(bytes(s.type))
   quantize(Float32Array.from(values), s.type, data)
   return { type: s.type, data }
@@ -89,13 +92,19 @@ export interface Result {
 }
 
 /** Overrides by name, as carried from one call to the next. */
-const initial = (p: Program, f: Fn, w: World, carried: Named): Map<Id, Tensor> => {
+const initial = (
+  p: Program,
+  f: Fn,
+  w: World,
+  arithmetic: Arithmetic,
+  carried: Named,
+): Map<Id, Tensor> => {
   const states = stateOf(p)
   const given = new Map<Id, Tensor>(f.inputs.map((i) => [i.id, { type: i.type, data: w.input(i) }]))
   for (const r of f.reads) {
     const s = states.get(r.state)!
     const data = carried[s.name]
-    given.set(r.id, data === undefined ? stateTensor(w, s) : { type: s.type, data })
+    given.set(r.id, data === undefined ? stateTensor(w, s, arithmetic) : { type: s.type, data })
   }
   return given
 }
@@ -109,7 +118,7 @@ export const run = (
   carried: Named = {},
 ): Result => {
   const f = p.fns.find((g) => g.name === fn)!
-  const env = evaluateFn(f, initial(p, f, w, carried), arithmetic)
+  const env = evaluateFn(f, initial(p, f, w, arithmetic, carried), arithmetic)
   const data = (id: Id): Numbers => env.get(id)!.data
   return {
     outs: Object.fromEntries(f.outs.map((o) => [o.name, data(o.id)])),

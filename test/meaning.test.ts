@@ -5,12 +5,12 @@ import type { Rope } from '../ir/algebra.ts'
 import { inverseFrequencies } from '../ir/frequencies.ts'
 import type { Tensor } from '../ir/op.ts'
 import { tensor } from '../ir/type.ts'
-import { fc, runs } from './fc.ts'
+import { fc, holds, runs } from './fc.ts'
 import { close, noise, type Numbers } from './laws.ts'
 import { apply, t } from './op-cases.ts'
 
 const near = (a: Numbers, b: Numbers, why?: string): void =>
-  assert.ok(close(1e-12)(a, b), `${why ?? ''} ${a.join()} and ${b.join()}`)
+  holds(close(1e-12)(a, b), `${why ?? ''} ${a.join()} and ${b.join()}`)
 
 const dims = fc.record({
   rows: fc.integer({ min: 1, max: 2 }),
@@ -155,10 +155,10 @@ test('RoPE: Llama-3 frequencies are those of transformers, and the table holds t
     const f = inverseFrequencies(rope)
     const [cos, sin] = apply('ropeTable', { ...rope }, t(tensor('i32', 1, 2), [1, 3]))
     for (const [i, want] of known) {
-      assert.ok(Math.abs(f[i]! / want - 1) < 1e-6, `frequency ${i}: ${f[i]} for ${want}`)
+      holds(Math.abs(f[i]! / want - 1) < 1e-6, `frequency ${i}: ${f[i]} for ${want}`)
       for (const [row, p] of [1, 3].entries()) {
         const at = row * f.length + i
-        assert.ok(Math.abs(Math.atan2(sin!.data[at]!, cos!.data[at]!) / (p * want) - 1) < 1e-6)
+        holds(Math.abs(Math.atan2(sin!.data[at]!, cos!.data[at]!) / (p * want) - 1) < 1e-6)
       }
     }
   }
@@ -212,7 +212,7 @@ test('RMSNorm and SwiGLU by their formulas', () => {
   for (const r of [0, 1]) {
     const squares = [0, 1, 2].reduce((s, c) => s + x.data[3 * r + c]! ** 2, 0)
     for (const c of [0, 1, 2])
-      assert.ok(
+      holds(
         Math.abs(
           y!.data[3 * r + c]! - (x.data[3 * r + c]! / Math.sqrt(squares / 3 + 0.01)) * w.data[c]!,
         ) < 1e-12,

@@ -7,7 +7,7 @@ import { dynamicMap } from '../ir/dynamic-map.ts'
 import { codebook, dequantize, quantize, roundTrip, views } from '../ir/nf4.ts'
 import { toBf16 } from '../ir/number.ts'
 import { bytes, parts, tensor, type Encoded } from '../ir/type.ts'
-import { fc, runs } from './fc.ts'
+import { fc, holds, runs } from './fc.ts'
 import { dynamicValues, nf4 } from './nf4-oracle.ts'
 
 const golden = JSON.parse(
@@ -64,7 +64,7 @@ test('double quantization equals bitsandbytes byte for byte', () => {
   const half = new Uint8Array(Uint16Array.from(w, toBf16).buffer)
   assert.equal(sha256(half), golden.wdq_bf16_le_sha256)
   const mse = w.reduce((s, v, i) => s + (v - fixture[i]!) ** 2, 0) / w.length
-  assert.ok(Math.abs(mse - golden.mse) < 1e-6 * golden.mse)
+  holds(Math.abs(mse - golden.mse) < 1e-6 * golden.mse)
 })
 
 test('single quantization keeps the largest magnitude of each block in f32', () => {
@@ -128,7 +128,7 @@ test('error bound: within half the widest gap of the codebook times the block sc
       for (let i = 0; i < x.length; i++) {
         const from = i - (i % block)
         const m = x.subarray(from, from + block).reduce((a, v) => Math.max(a, Math.abs(v)), 0)
-        assert.ok(Math.abs(y[i]! - x[i]!) <= m * widest * (1 + 1e-6) + 1e-38)
+        holds(Math.abs(y[i]! - x[i]!) <= m * widest * (1 + 1e-6) + 1e-38)
       }
     }),
     runs(100),
@@ -159,5 +159,5 @@ test('storage: codes, then scales, then their scales and mean, aligned to 4 byte
   ])
   assert.equal(bytes(type), s + n + 12)
   // 4.127 bits a parameter on a large matrix (QLoRA's 0.37 bits saved).
-  assert.ok(Math.abs((bytes(tensor('nf4/64/256', 4096, 4096)) * 8) / 4096 ** 2 - 4.126953) < 1e-4)
+  holds(Math.abs((bytes(tensor('nf4/64/256', 4096, 4096)) * 8) / 4096 ** 2 - 4.126953) < 1e-4)
 })

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fromBf16, fromF16, round, roundF16, toBf16, toF16 } from '../ir/number.ts'
-import { fc, runs } from './fc.ts'
+import { fc, holds, runs } from './fc.ts'
 
 const view = new DataView(new ArrayBuffer(4))
 const f32OfBits = (bits: number): number => {
@@ -49,16 +49,16 @@ const nearest = (values: ReadonlyArray<number>, x: number): number => {
 test('f16: all 65,536 codes decode, and encode to themselves', () => {
   for (let code = 0; code < 65536; code++) {
     const x = f16OfCode(code)
-    assert.ok(Object.is(fromF16(code), x), `code ${code}`)
+    holds(Object.is(fromF16(code), x), `code ${code}`)
     if (!Number.isNaN(x)) assert.equal(toF16(x), code)
-    assert.ok(Object.is(roundF16(x), x), `code ${code}`)
+    holds(Object.is(roundF16(x), x), `code ${code}`)
   }
 })
 
 test('bf16: all 65,536 codes decode, and encode to themselves', () => {
   for (let code = 0; code < 65536; code++) {
     const x = bf16OfCode(code)
-    assert.ok(Object.is(fromBf16(code), x), `code ${code}`)
+    holds(Object.is(fromBf16(code), x), `code ${code}`)
     if (!Number.isNaN(x)) assert.equal(toBf16(x), code)
   }
 })
@@ -67,7 +67,7 @@ test('f16: every tie goes to the even code, its neighbours to the nearer one', (
   for (let code = 0; code + 1 < F16.length; code++) {
     const middle = (F16[code]! + F16[code + 1]!) / 2
     for (const x of [middle, middle * (1 + 2 ** -40), middle * (1 - 2 ** -40)])
-      for (const y of [x, -x]) assert.ok(Object.is(roundF16(y), nearest(F16, y)), `${y}`)
+      for (const y of [x, -x]) holds(Object.is(roundF16(y), nearest(F16, y)), `${y}`)
   }
 })
 
@@ -76,7 +76,7 @@ test('bf16: every tie goes to the even code, the next f32 to the nearer one', ()
     const middle = bitsOfF32(BF16[code]!) + 0x8000
     for (const bits of [middle - 1, middle, middle + 1]) {
       const x = f32OfBits(bits)
-      for (const y of [x, -x]) assert.ok(Object.is(round.bf16(y), nearest(BF16, y)), `${y}`)
+      for (const y of [x, -x]) holds(Object.is(round.bf16(y), nearest(BF16, y)), `${y}`)
     }
   }
 })
@@ -91,9 +91,9 @@ test('f16 and bf16: any number, through f32', () => {
   fc.assert(
     fc.property(number, (x) => {
       const y = Math.fround(x)
-      assert.ok(Object.is(round.f16(x), nearest(F16, y)), `${x}`)
-      assert.ok(Object.is(round.bf16(x), nearest(BF16, y)), `${x}`)
-      assert.ok(Object.is(fromF16(toF16(x)), nearest(F16, x)), `${x}`)
+      holds(Object.is(round.f16(x), nearest(F16, y)), `${x}`)
+      holds(Object.is(round.bf16(x), nearest(BF16, y)), `${x}`)
+      holds(Object.is(fromF16(toF16(x)), nearest(F16, x)), `${x}`)
     }),
     runs(2000),
   )

@@ -11,20 +11,21 @@ import { opNames, opOf, type OpName } from '../ir/ops/index.ts'
 import { showReason } from '../ir/reason.ts'
 import { bytes, isEncoded, isFloat, show, size, tensor, type TensorType } from '../ir/type.ts'
 import { fits, variants } from './arbitrary.ts'
+import { holds } from './fc.ts'
 import { unit } from './laws.ts'
 import { equation, infer, tensorOf, typeOf } from './op-cases.ts'
 
 for (const name of opNames)
   test(`${name}: examples hold exactly`, () => {
     const { examples, arity } = opOf(name)
-    assert.ok(examples.length > 0)
+    holds(examples.length > 0)
     for (const x of examples) {
       const [args, outs] = [x.args.map(tensorOf), x.outs.map(tensorOf)]
       assert.equal(args.length, arity)
       const types = args.map((a) => a.type)
       const typed = infer(name, x.attrs, types)
       assert.deepEqual(typed, E.right(outs.map((o) => o.type)))
-      assert.ok(opOf(name).attrs.is(x.attrs))
+      holds(opOf(name).attrs.is(x.attrs))
       const got = evaluateEqn(
         equation(
           name,
@@ -88,9 +89,8 @@ for (const name of opNames)
     for (const attrs of variants(name))
       for (const types of arity < MANY ? fits(name, attrs, tried(arity)) : []) {
         const outs = infer(name, attrs, types)
-        assert.ok(E.isRight(outs))
-        for (const t of outs.right)
-          assert.ok(t.shape.every((d) => Number.isSafeInteger(d) && d >= 0))
+        holds(E.isRight(outs))
+        for (const t of outs.right) holds(t.shape.every((d) => Number.isSafeInteger(d) && d >= 0))
         const got = evaluate(
           attrs,
           types.map((t, i) => benign(`${i}`, t)),
@@ -102,7 +102,7 @@ for (const name of opNames)
           outs.right.map(size),
           at,
         )
-        assert.ok(
+        holds(
           got.every((g) => g.every((x) => !Number.isNaN(x))),
           at,
         )
@@ -126,9 +126,9 @@ for (const name of opNames)
       )
       // Any encoding will do for it.
       if (name === 'dequantize' && isEncoded(args[0]!.dtype)) continue
-      assert.ok(E.isLeft(made), `${name} accepts ${args.map(show).join(', ')}`)
+      holds(E.isLeft(made), `${name} accepts ${args.map(show).join(', ')}`)
       const message = showReason(made.left)
-      for (const a of args) assert.ok(message.includes(show(a)), message)
+      for (const a of args) holds(message.includes(show(a)), message)
     }
     const b = builder()
     const short = building(() =>
@@ -138,7 +138,7 @@ for (const name of opNames)
         ...[...types, types[0] ?? tensor('f32')].map((t, i) => b.input(`a${i}`, t)),
       ),
     )
-    assert.ok(E.isLeft(short))
+    holds(E.isLeft(short))
     assert.match(showReason(short.left), new RegExp(`takes ${arity} operands`))
   })
 
@@ -192,7 +192,7 @@ test('messages of the common mistakes name both shapes', () => {
   ]
   for (const [name, attrs, types, pattern] of table) {
     const typed = infer(name, attrs, types.map(typeOf))
-    assert.ok(E.isLeft(typed), name)
+    holds(E.isLeft(typed), name)
     assert.match(typed.left, pattern)
   }
 })

@@ -3,12 +3,12 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Adam } from '../ir/algebra.ts'
 import { tensor } from '../ir/type.ts'
-import { fc, runs } from './fc.ts'
+import { fc, holds, runs } from './fc.ts'
 import { close, noise, type Numbers } from './laws.ts'
 import { apply, t } from './op-cases.ts'
 
 const near = (a: Numbers, b: Numbers, why?: string): void =>
-  assert.ok(close(1e-12)(a, b), `${why ?? ''} ${a.join()} and ${b.join()}`)
+  holds(close(1e-12)(a, b), `${why ?? ''} ${a.join()} and ${b.join()}`)
 
 /** torch.optim's single-tensor loop: decay, moments, bias corrections, step. */
 const torchAdam = (a: Adam, lr: number) => {
@@ -76,7 +76,7 @@ test('clipping: torch’s coefficient, never above one', () => {
   const coefficient = (max: number, norm: number) =>
     apply('clipCoefficient', { max }, t(tensor('f32'), [norm * norm]))[0]!.data[0]!
   assert.equal(coefficient(1, 0.5), 1)
-  assert.ok(Math.abs(coefficient(1, 4) - 1 / (4 + 1e-6)) < 1e-15)
+  holds(Math.abs(coefficient(1, 4) - 1 / (4 + 1e-6)) < 1e-15)
   assert.equal(coefficient(1, 0), 1)
 })
 
@@ -112,13 +112,13 @@ test('dropout: keeps its share, scales it up, and depends on seed, salt and plac
     apply('dropout', { rate, salt }, x, t(tensor('i32'), [seed]))[0]!.data as Float64Array
   const mask = drop(0.25, 1, 7)
   const kept = mask.filter((v) => v !== 0)
-  assert.ok(kept.every((v) => v === 1 / 0.75))
+  holds(kept.every((v) => v === 1 / 0.75))
   // Five standard deviations of a binomial.
-  assert.ok(Math.abs(kept.length / n - 0.75) < 5 * Math.sqrt((0.25 * 0.75) / n))
+  holds(Math.abs(kept.length / n - 0.75) < 5 * Math.sqrt((0.25 * 0.75) / n))
   assert.deepEqual(drop(0.25, 1, 7), mask)
   const overlap = (other: Float64Array): number =>
     other.reduce((s, v, i) => s + Number(v !== 0 && mask[i] !== 0), 0) / n
   for (const other of [drop(0.25, 2, 7), drop(0.25, 1, 8), drop(0.25, 0, -3)])
-    assert.ok(Math.abs(overlap(other) - 0.75 ** 2) < 0.02, `overlap ${overlap(other)}`)
+    holds(Math.abs(overlap(other) - 0.75 ** 2) < 0.02, `overlap ${overlap(other)}`)
   assert.deepEqual(drop(0, 1, 7), x.data)
 })
