@@ -21,6 +21,10 @@ export const elementType: { readonly [K in Plain]: ElemType } = {
 /** The name under which a function returns a new state value. */
 export const nextName = (state: string): string => `${state}'`
 
+/** 16-bit results are handed to the caller as f32. */
+export const returnedType = (t: TensorType): ElemType =>
+  narrow(t) ? 'float32' : elementType[t.dtype as Plain]
+
 const narrow = (t: TensorType): boolean => t.dtype === 'f16' || t.dtype === 'bf16'
 
 /** A border value as the f32 it is computed with. */
@@ -123,7 +127,7 @@ export const emit = (p: Program, f: Fn): Uint8Array => {
     b.output(
       o.name,
       env.get(o.id)!,
-      elementType[types.get(o.id)!.dtype as Plain],
+      returnedType(types.get(o.id)!),
       types.get(o.id)!.shape,
     )
   for (const u of f.updates) {

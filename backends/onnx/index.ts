@@ -14,7 +14,7 @@ import {
   type Values,
 } from '../backend.ts'
 import { misfit } from '../bytes.ts'
-import { elementType, emit, nextName } from './emit.ts'
+import { elementType, emit, nextName, returnedType } from './emit.ts'
 import { partName } from './kernels.ts'
 import {
   loadRuntime,
@@ -87,12 +87,10 @@ const output = (
   rt: Runtime,
   t: TensorType,
 ): { readonly values: Values; readonly tensor: Tensor } => {
-  const dtype = t.dtype as Plain
-  const data = viewOf(dtype, new ArrayBuffer(bytes(t)), 0, size(t))
-  return {
-    values: data as Values,
-    tensor: rt.tensor(elementType[dtype] as BorderType, t.shape, data),
-  }
+  const element = returnedType(t)
+  const dtype = element === 'float32' ? 'f32' : (t.dtype as Plain)
+  const data = viewOf(dtype, new ArrayBuffer(4 * size(t)), 0, size(t))
+  return { values: data as Values, tensor: rt.tensor(element as BorderType, t.shape, data) }
 }
 
 /** One function, compiled when it is first run. */

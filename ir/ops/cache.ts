@@ -16,6 +16,7 @@ export const cacheWrite: Op<None> = op({
           x.shape.length === 2 &&
           x.shape[1] === cache.shape[2] &&
           positions.dtype === 'i32' &&
+          positions.shape.length === 2 &&
           positions.shape[0] === cache.shape[0] &&
           size(positions) === x.shape[0]
         ? ok(cache)
@@ -59,6 +60,7 @@ export const cachedAttention: Op<Heads> = op({
           equals(k, v) &&
           k.shape.length === 3 &&
           positions.dtype === 'i32' &&
+          positions.shape.length === 2 &&
           size(positions) === q.shape[0] &&
           positions.shape[0] === k.shape[0] &&
           q.shape[1]! * a.kvHeads === k.shape[2]! * a.heads

@@ -1,0 +1,225 @@
+/** What every backend must do as the definition does: each op's examples, random programs, and a whole model in every precision. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Backend, Feeds, Session } from '../backends/backend.ts'
+import { decode, encode } from '../backends/bytes.ts'
+import { building, builder } from '../ir/build.ts'
+import { evaluateFn } from '../ir/evaluate.ts'
+import type { Attrs, Fn, Id, Program, Recipe, State } from '../ir/graph.ts'
+import { stateOf } from '../ir/graph.ts'
+import type { Tensor } from '../ir/op.ts'
+import { opNames, opOf, type OpName } from '../ir/ops/index.ts'
+import { isEncoded, isFloat, type Float } from '../ir/type.ts'
+import { reference } from '../backends/reference/index.ts'
+import { schedule, type Policy } from '../passes/index.ts'
+import { compile } from '../passes/pass.ts'
+import { model } from '../src/models/llama.ts'
+import type { ModelSpec } from '../src/models/spec.ts'
+import { pipeline } from '../src/pipeline.ts'
+import { program } from './arbitrary.ts'
+import { fc } from './fc.ts'
+import { relativeError } from './golden.ts'
+import { stateTensor, worldOf, type World } from './laws.ts'
+import { tensorOf } from './op-cases.ts'
+import { plainSpec } from './programs.ts'
+import { right } from './right.ts'
+
+const scheduled = (p: Program): Program => right(compile([schedule])(p)).program
+
+const bytesOf = (t: Tensor): Uint8Array =>
+  isEncoded(t.type.dtype) ? Uint8Array.from(t.data) : encode(t.type, t.data)
+
+const load = async (session: Session, states: ReadonlyArray<State>, of: (s: State) => Tensor) => {
+  for (const s of states) right(await session.write(s.name, bytesOf(of(s)))())
+}
+
+/** What the definition says: outputs and new state. */
+const expected = (p: Program, f: Fn, state: (s: State) => Tensor, inputs: Feeds) => {
+  const states = stateOf(p)
+  const given = new Map<Id, Tensor>()
+  for (const i of f.inputs)
+    given.set(i.id, { type: i.type, data: Float64Array.from(inputs[i.name]!) })
+  for (const r of f.reads) given.set(r.id, state(states.get(r.state)!))
+  const env = evaluateFn(f, given)
+  return {
+    outs: f.outs.map((o) => [o.name, env.get(o.id)!] as const),
+    updates: f.updates.map((u) => [u.state, env.get(u.id)!] as const),
+  }
+}
+
+/** Ops whose exact result may flip with the last bit of an operand. */
+const narrow = (p: Program): boolean =>
+  [...p.state.map((s) => s.type), ...p.fns.flatMap((f) => f.eqns.flatMap((e) => e.types))].some(
+    (t) => isFloat(t.dtype) && t.dtype !== 'f32',
+  )
+
+const agree = (
+  what: string,
+  got: ArrayLike<number>,
+  want: ArrayLike<number>,
+  bound: number,
+): void => {
+  const finite = Array.from(want).every(Number.isFinite)
+  if (!finite) return
+  const gap = relativeError(got, want)
+  assert.ok(
+    gap <= bound,
+    `${what}: relative error ${gap}, got ${Array.from(got).slice(0, 8).join()} want ${Array.from(want).slice(0, 8).join()}`,
+  )
+}
+
+/** Integers are 0 or 1: valid as ids, rows, positions and segments of whatever they are used for. */
+const feedsOf = (f: Fn, w: World): Feeds =>
+  Object.fromEntries(
+    f.inputs.map((i) => {
+      const x = w.input(i)
+      return [
+        i.name,
+        i.type.dtype === 'i32' ? Int32Array.from(x, (n) => Math.abs(n) % 2) : Float32Array.from(x),
+      ]
+    }),
+  )
+
+const compare = async (
+  backend: Backend,
+  p: Program,
+  state: (s: State) => Tensor,
+  inputs: Feeds,
+  bound: number,
+) => {
+  const session = right(await backend.prepare(p)())
+  await load(session, p.state, state)
+  for (const f of p.fns) {
+    const want = expected(p, f, state, inputs)
+    const got = right(await session.run(f.name, inputs)())
+    for (const [name, t] of want.outs) agree(`@${f.name} ${name}`, got[name]!, t.data, bound)
+    for (const [name, t] of want.updates)
+      agree(`@${f.name} %${name}`, decode(t.type, right(await session.read(name)())), t.data, bound)
+  }
+  right(await session.close()())
+}
+
+const zero: Recipe = { _tag: 'fill', value: 0 }
+
+/** A program of one equation whose operands are state, so that every dtype can be given. */
+const single = (op: OpName, attrs: Attrs, args: ReadonlyArray<Tensor>): Program => {
+  const state = args.map((a, i): State => ({
+    name: `a${i}`,
+    type: a.type,
+    role: 'frozen',
+    recipe: isEncoded(a.type.dtype) ? { _tag: 'nf4', of: zero } : zero,
+  }))
+  const b = builder()
+  const outs = right(building(() => b.emit(op, attrs, ...state.map((s) => b.read(s)))))
+  return {
+    name: op,
+    state,
+    fns: [b.done({ name: op, outs: outs.map((id, i) => ({ name: `y${i}`, id })), updates: [] })],
+  }
+}
+
+export const conformanceSuite = (backend: Backend): void => {
+  for (const op of opNames)
+    test(`${backend.name}: ${op} does its examples`, async () => {
+      for (const e of opOf(op).examples) {
+        const args = e.args.map(tensorOf)
+        const p = scheduled(single(op, e.attrs as Attrs, args))
+        await compare(backend, p, (s) => args[Number(s.name.slice(1))]!, {}, 1e-5)
+      }
+    })
+  test(`${backend.name}: random programs`, () =>
+    fc.assert(
+      fc.asyncProperty(program, fc.nat(1000), async (grown, seed) => {
+        const p = scheduled(grown)
+        const w = worldOf(seed)
+        await compare(
+          backend,
+          p,
+          (s) => stateTensor(w, s),
+          feedsOf(p.fns[0]!, w),
+          narrow(p) ? 3e-2 : 1e-4,
+        )
+      }),
+      { numRuns: 60 },
+    ))
+  for (const compute of ['f32', 'bf16', 'f16'] as const)
+    for (const recompute of ['none', 'layers'] as const)
+      test(`${backend.name}: a model in ${compute}, recompute ${recompute}: NF4, dropout, packing, two steps`, () =>
+        trainTwoSteps(backend, compute, { _tag: recompute }))
+}
+
+const grid = { rows: 2, length: 8 }
+
+const trained = (compute: Float, recompute: Policy): Program =>
+  right(
+    compile(
+      pipeline({
+        lora: { r: 4, alpha: 8, dropout: 0.25, targets: ['q_proj', 'v_proj', 'down_proj'] },
+        quantize: { block: 64, nested: 256 },
+        compute,
+        optimizer: { beta1: 0.9, beta2: 0.99, eps: 1e-8, decay: 0.1, decoupled: true, clip: 1 },
+        recompute,
+      }),
+    )(right(model('small', small, { ...grid, generate: null }))),
+  ).program
+
+const small: ModelSpec = {
+  ...plainSpec,
+  vocab: 40,
+  hidden: 32,
+  intermediate: 48,
+  layers: 2,
+  heads: 4,
+  headDim: 8,
+  rope: { ...plainSpec.rope, dim: 8 },
+}
+
+/** Two samples in the first row, one and a tail in the second; some targets not scored. */
+const packedBatch = (micro: number): Feeds => {
+  const n = grid.rows * grid.length
+  const ids = Int32Array.from({ length: n }, (_, i) => (i * 7 + micro * 11) % small.vocab)
+  return {
+    tokens: ids,
+    positions: Int32Array.of(0, 1, 2, 0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1, 2),
+    segments: Int32Array.of(1, 1, 1, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 0, 0, 0),
+    targets: ids.map((_, i) => (i % 3 === 0 || i > 12 ? -100 : ids[i + 1]!)),
+    inverse_count: Float32Array.of(1 / 18),
+    seed: Int32Array.of(41 + micro),
+  }
+}
+
+/** Runs the same micro-steps and updates on a backend and on the definition. */
+const trainTwoSteps = async (
+  backend: Backend,
+  compute: Float,
+  recompute: Policy,
+): Promise<void> => {
+  const p = trained(compute, recompute)
+  const w = worldOf(7)
+  const sessions = [right(await backend.prepare(p)()), right(await reference.prepare(p)())] as const
+  for (const s of sessions) await load(s, p.state, (x) => stateTensor(w, x))
+  const bound = { f32: 1e-4, bf16: 6e-2, f16: 2e-2 }[compute]
+  for (let step = 1; step <= 2; step++) {
+    const update = { lr: Float32Array.of(0.01), step: Float32Array.of(step) }
+    for (const micro of [0, 1]) {
+      const [a, b] = [
+        right(await sessions[0].run('micro', packedBatch(micro))()),
+        right(await sessions[1].run('micro', packedBatch(micro))()),
+      ]
+      agree(`loss ${step}.${micro}`, a['loss']!, b['loss']!, bound)
+    }
+    const [a, b] = [
+      right(await sessions[0].run('update', update)()),
+      right(await sessions[1].run('update', update)()),
+    ]
+    agree(`norm ${step}`, a['grad_norm']!, b['grad_norm']!, bound)
+  }
+  for (const s of p.state.filter((x) => x.role !== 'frozen')) {
+    const [a, b] = [
+      right(await sessions[0].read(s.name)()),
+      right(await sessions[1].read(s.name)()),
+    ]
+    agree(s.name, decode(s.type, a), decode(s.type, b), bound * 4)
+  }
+  for (const s of sessions) right(await s.close()())
+}
