@@ -20,11 +20,11 @@ export interface Builder {
   readonly done: (f: Pick<Fn, 'name' | 'outs' | 'updates'> & { readonly minimizes?: string }) => Fn
 }
 
-/** Carries a typing failure out of the builder; caught by `building` and nowhere else. */
+/** Carries a reason out of code that builds; caught by `building` and nowhere else. */
 interface Refusal extends Error {
   readonly reason: Reason
 }
-const refuse = (reason: Reason): never => {
+export const refuse = (reason: Reason): never => {
   throw Object.assign(new Error('ill-typed program'), { reason }) satisfies Refusal
 }
 

@@ -1,25 +1,25 @@
 /** Reverse-mode differentiation of what a function minimizes, only towards trainable state. */
 import * as E from 'fp-ts/lib/Either.js'
-import { building, type Builder } from '../ir/build.ts'
+import { building, refuse, type Builder } from '../ir/build.ts'
 import type { Eqn, Fn, Id, Program, State } from '../ir/graph.ts'
 import { stateOf, typesOf } from '../ir/graph.ts'
 import { opOf } from '../ir/ops/index.ts'
 import { broken, unsupported } from '../ir/reason.ts'
 import type { TensorType } from '../ir/type.ts'
-import { scalar } from '../ir/type.ts'
+import { isFloat, scalar } from '../ir/type.ts'
 import type { Pass } from './pass.ts'
 import { rebuild, copy } from './rewrite.ts'
 
 export const gradName = (state: string): string => `grad.${state}`
 
-/** The values that depend on trainable state: cotangents flow to these alone. */
+/** The floats that depend on trainable state: cotangents flow to these alone. */
 const dependents = (f: Fn, states: ReadonlyMap<string, State>): ReadonlySet<Id> => {
   const ids = new Set<Id>(
     f.reads.filter((r) => states.get(r.state)?.role === 'train').map((r) => r.id),
   )
   for (const e of f.eqns)
-    if (opOf(e.op).vjp !== null && e.args.some((a) => ids.has(a)))
-      for (const o of e.outs) ids.add(o)
+    if (e.args.some((a) => ids.has(a)))
+      e.outs.forEach((o, i) => isFloat(e.types[i]!.dtype) && ids.add(o))
   return ids
 }
 
@@ -41,6 +41,10 @@ const fresh = (f: Fn): ((id: Id, b: Builder, now: (old: Id) => Id) => Id) => {
   }
 }
 
+/** A gradient that cannot be computed is never left out in silence. */
+const impassable = (e: Eqn): never =>
+  refuse(unsupported(`no gradient leads through ${e.op} in ${e.place.scope || 'the program'}`))
+
 const backward = (
   f: Fn,
   types: ReadonlyMap<Id, TensorType>,
@@ -58,8 +62,8 @@ const backward = (
   for (const e of f.eqns.toReversed()) {
     const rule = opOf(e.op).vjp
     const incoming = e.outs.map((o) => cts.get(o) ?? null)
-    if (rule === null || incoming.every((c) => c === null) || !e.args.some((a) => wanted.has(a)))
-      continue
+    if (incoming.every((c) => c === null) || !e.args.some((a) => wanted.has(a))) continue
+    if (rule === null) return impassable(e)
     b.at({ scope: e.place.scope, stage: 'backward' }, () => {
       const flow = rule({
         alg: b.alg,
@@ -70,10 +74,9 @@ const backward = (
         cts: incoming,
       })
       e.args.forEach((a, i) => {
-        const made = wanted.has(a) ? flow[i] : null
-        if (made === null || made === undefined) return
+        if (!wanted.has(a)) return
         const before = cts.get(a)
-        const here = made()
+        const here = (flow[i] ?? (() => impassable(e)))()
         cts.set(a, before === undefined ? here : b.alg.add(before, here))
       })
     })
