@@ -38,7 +38,7 @@ const integers = (seed: number, name: string, type: TensorType): Float64Array =>
   const starts = (i: number): boolean => i % columns === 0 || unit(`${seed}/cut`, i) > 0.4
   const at = (i: number): number => (starts(i) ? 0 : at(i - 1) + 1)
   const segment = (i: number): number =>
-    i % columns === 0 ? 1 : segment(i - 1) + (starts(i) ? 1 : 0)
+    i % columns === 0 ? 0 : Math.min(1, segment(i - 1) + (starts(i) ? 1 : 0))
   const one = (i: number): number =>
     name === 'positions'
       ? at(i)
