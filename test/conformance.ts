@@ -166,12 +166,12 @@ const trained = (compute: Float, recompute: Policy): Program =>
 const small: ModelSpec = {
   ...plainSpec,
   vocab: 40,
-  hidden: 32,
+  hidden: 64,
   intermediate: 48,
   layers: 2,
   heads: 4,
-  headDim: 8,
-  rope: { ...plainSpec.rope, dim: 8 },
+  headDim: 16,
+  rope: { ...plainSpec.rope, dim: 16 },
 }
 
 /** Two samples in the first row, one and a tail in the second; some targets not scored. */

@@ -2,9 +2,11 @@
 import type { Eqn, Fn, Id, Program } from '../../ir/graph.ts'
 import { stateOf, typesOf } from '../../ir/graph.ts'
 import { isEncoded, parts, type Plain, type TensorType } from '../../ir/type.ts'
-import { kernels, partName, type Kernel } from './kernels.ts'
+import { waiting, type Product } from './fuse.ts'
+import { kernels, type Kernel } from './kernels.ts'
 import { modelBuilder, type ModelBuilder, type Value } from './model.ts'
 import type { ElemType } from './proto.ts'
+import { decodedProduct, partName } from './quant.ts'
 import { CAST, nodesOf, type Site } from './site.ts'
 
 /** How a dtype crosses the border: bf16 has no array type in JavaScript and travels as its bits. */
@@ -52,65 +54,30 @@ const declare = (b: ModelBuilder, name: string, t: TensorType): Value => {
   return name
 }
 
-/** How often each value is read, by equations or the caller. */
-const readers = (f: Fn): ReadonlyMap<Id, number> => {
-  const count = new Map<Id, number>()
-  for (const id of [
-    ...f.eqns.flatMap((e) => e.args),
-    ...f.outs.map((o) => o.id),
-    ...f.updates.map((u) => u.id),
-  ])
-    count.set(id, (count.get(id) ?? 0) + 1)
-  return count
-}
-
-/** A product waiting to be fused with the scale or sum that alone reads it. */
-interface Product {
-  readonly eqn: Eqn
-  readonly alpha: number
-}
-
-/** Products read once, by a scale or an addition in f32, are made there: one pass over memory instead of two. */
-const fusible = (f: Fn): ReadonlyMap<Id, Product> => {
-  const count = readers(f)
-  const products = new Map<Id, Product>()
-  const reader = new Map<Id, Eqn>()
-  for (const e of f.eqns) for (const a of e.args) reader.set(a, e)
-  const once = (id: Id, ops: ReadonlyArray<string>) =>
-    count.get(id) === 1 && ops.includes(reader.get(id)?.op ?? '')
-  for (const e of f.eqns) {
-    const out = e.outs[0]!
-    if (e.types[0]?.dtype !== 'f32' || !once(out, ['scale', 'add'])) continue
-    if (e.op === 'dot' && reader.get(out)!.place.stage === e.place.stage)
-      products.set(out, { eqn: e, alpha: 1 })
-    const inner = e.op === 'scale' ? products.get(e.args[0]!) : undefined
-    if (inner !== undefined && once(out, ['add']))
-      products.set(out, { ...inner, alpha: inner.alpha * (e.attrs['by'] as number) })
-  }
-  return products
-}
-
 /** The bytes of the ONNX model of a function. */
 export const emit = (p: Program, f: Fn): Uint8Array => {
   const b = modelBuilder()
-  const [types, states, products] = [typesOf(p, f), stateOf(p), fusible(f)]
+  const [types, states] = [typesOf(p, f), stateOf(p)]
+  const { products, weights } = waiting(f, types)
   const env = new Map<Id, Value>()
   for (const i of f.inputs) env.set(i.id, declare(b, i.name, i.type))
   for (const r of f.reads) env.set(r.id, declare(b, r.state, states.get(r.state)!.type))
-  const gemm = (e: Eqn, product: Product, c?: Value): Value => {
-    const { ta, tb } = product.eqn.attrs as { ta: boolean; tb: boolean }
-    const [x, y] = product.eqn.args.map((a) => env.get(a)!) as [Value, Value]
-    return nodesOf(b, saltOf(e)).gemm(x, y, {
-      ta,
-      tb,
-      alpha: product.alpha,
-      ...(c === undefined ? {} : { c }),
-    })
+  const gemm = (e: Eqn, { eqn, alpha }: Product, c?: Value): Value => {
+    const n = nodesOf(b, saltOf(eqn))
+    const { ta, tb } = eqn.attrs as { ta: boolean; tb: boolean }
+    const x = env.get(eqn.args[0]!)!
+    const weight = weights.get(eqn.args[1]!)
+    if (weight === undefined)
+      return n.gemm(x, env.get(eqn.args[1]!)!, { ta, tb, alpha, ...(c === undefined ? {} : { c }) })
+    const plain = decodedProduct(n, x, siteOf(b, weight, types, env), tb)
+    const scaled = alpha === 1 ? plain : n.mul(plain, n.scalar(alpha))
+    return c === undefined ? scaled : nodesOf(b, saltOf(e)).add(c, scaled)
   }
   const fused = (e: Eqn): Value | null => {
     const ready = e.args.findIndex((a) => !products.has(a))
     if (e.op === 'scale' && products.has(e.args[0]!))
       return gemm(e, { ...products.get(e.args[0]!)!, alpha: e.attrs['by'] as number })
+    if (e.op === 'dot' && weights.has(e.args[1]!)) return gemm(e, { eqn: e, alpha: 1 })
     if (e.op !== 'add' || e.args.every((a) => !products.has(a))) return null
     const at = ready >= 0 ? 1 - ready : 1
     const other = e.args[1 - at]!
@@ -118,18 +85,14 @@ export const emit = (p: Program, f: Fn): Uint8Array => {
     return gemm(e, products.get(e.args[at]!)!, c)
   }
   for (const e of f.eqns) {
-    if (products.has(e.outs[0]!)) continue
+    if (products.has(e.outs[0]!) || weights.has(e.outs[0]!)) continue
     const whole = fused(e)
-    const results = whole === null ? run(b, e, types, env) : [whole]
+    const results =
+      whole === null ? (kernels[e.op] as Kernel<never>)(siteOf(b, e, types, env)) : [whole]
     e.outs.forEach((o, i) => env.set(o, rounded(b, results[i]!, e, i)))
   }
   for (const o of f.outs)
-    b.output(
-      o.name,
-      env.get(o.id)!,
-      returnedType(types.get(o.id)!),
-      types.get(o.id)!.shape,
-    )
+    b.output(o.name, env.get(o.id)!, returnedType(types.get(o.id)!), types.get(o.id)!.shape)
   for (const u of f.updates) {
     const t = types.get(u.id)!
     b.output(
@@ -145,21 +108,18 @@ export const emit = (p: Program, f: Fn): Uint8Array => {
 /** Equations that repeat forward work stay apart from what they repeat. */
 const saltOf = (e: Eqn): string => (e.place.stage === 'recompute' ? 'again' : '')
 
-const run = (
+const siteOf = (
   b: ModelBuilder,
   e: Eqn,
   types: ReadonlyMap<Id, TensorType>,
   env: ReadonlyMap<Id, Value>,
-): ReadonlyArray<Value> => {
-  const site: Site<never> = {
-    attrs: e.attrs as never,
-    args: e.args.map((a) => env.get(a)!),
-    types: e.args.map((a) => types.get(a)!),
-    outs: e.types,
-    n: nodesOf(b, saltOf(e)),
-  }
-  return (kernels[e.op] as Kernel<never>)(site)
-}
+): Site<never> => ({
+  attrs: e.attrs as never,
+  args: e.args.map((a) => env.get(a)!),
+  types: e.args.map((a) => types.get(a)!),
+  outs: e.types,
+  n: nodesOf(b, saltOf(e)),
+})
 
 /** A 16-bit result is rounded as a GPU would store it. */
 const rounded = (b: ModelBuilder, v: Value, e: Eqn, i: number): Value => {

@@ -15,7 +15,7 @@ import {
 } from '../backend.ts'
 import { misfit } from '../bytes.ts'
 import { elementType, emit, nextName, returnedType } from './emit.ts'
-import { partName } from './kernels.ts'
+import { partName } from './quant.ts'
 import {
   loadRuntime,
   type BorderType,

@@ -1,10 +1,8 @@
 /** Every op as ONNX nodes. The table is total: an op without a line does not compile. */
 import type * as t from 'io-ts'
-import { dynamicMap } from '../../ir/dynamic-map.ts'
 import { inverseFrequencies } from '../../ir/frequencies.ts'
-import { codebook } from '../../ir/nf4.ts'
 import type { ops, OpName } from '../../ir/ops/index.ts'
-import { blocks, size, type Encoded } from '../../ir/type.ts'
+import { size } from '../../ir/type.ts'
 import { attention, attentionGrad, cachedAttention, cacheWrite, rope } from './attention.ts'
 import {
   linearArgmax,
@@ -13,13 +11,11 @@ import {
   linearCrossEntropyWeightGrad,
 } from './loss.ts'
 import type { Value } from './model.ts'
+import { dequantize } from './quant.ts'
 import { CAST, float, int, microsoft, type Nodes, type Site } from './site.ts'
 
 type AttrsOf<K extends OpName> = t.TypeOf<(typeof ops)[K]['attrs']>
 export type Kernel<K extends OpName> = (s: Site<AttrsOf<K>>) => ReadonlyArray<Value>
-
-/** The parts of an encoded tensor are fed apart. */
-export const partName = (state: string, part: string): string => `${state}#${part}`
 
 const binary =
   (op: string) =>
@@ -27,48 +23,6 @@ const binary =
 const unary =
   (op: string) =>
   ({ n, args }: Site<object>): ReadonlyArray<Value> => [n.one(op, [args[0]!])]
-
-const ALL_CODES = 256
-/** Both values of a byte of codes, so that one lookup decodes two. */
-const pairs = Float32Array.from(
-  { length: 2 * ALL_CODES },
-  (_, i) => codebook[i % 2 === 0 ? i >> 5 : (i >> 1) & 15]!,
-)
-
-const scales = ({ n, args, types }: Site<object>, blocksInAll: number): Value => {
-  const { nested } = blocks(types[0]!.dtype as Encoded)
-  const part = (name: string) => partName(args[0]!, name)
-  if (nested === 0) return part('scales')
-  const groups = Math.ceil(blocksInAll / nested)
-  const first = n.one('Gather', [n.f32([ALL_CODES], dynamicMap), n.cast(part('scales'), CAST.i32)])
-  const wide = n.reshape(
-    n.one('Expand', [n.reshape(part('nested'), groups, 1), n.i64(groups, nested)]),
-    groups * nested,
-  )
-  const second = groups * nested === blocksInAll ? wide : n.slice(wide, 0, 0, blocksInAll)
-  return n.add(n.mul(first, second), part('offset'))
-}
-
-const dequantize: Kernel<'dequantize'> = (s) => {
-  const { n } = s
-  const { block } = blocks(s.types[0]!.dtype as Encoded)
-  const count = size(s.types[0]!)
-  const whole = Math.ceil(count / block)
-  const codes = n.cast(partName(s.args[0]!, 'codes'), CAST.i32)
-  const flat = n.one('Gather', [n.f32([ALL_CODES, 2], pairs), codes])
-  const bytes = Math.ceil(count / 2)
-  // A last block that is not full is padded to be scaled, then cut.
-  const padded =
-    2 * bytes === whole * block
-      ? flat
-      : n.concat(0, n.reshape(flat, 2 * bytes), n.filled([whole * block - 2 * bytes], 0))
-  const scaled = n.reshape(
-    n.mul(n.reshape(padded, whole, block), n.reshape(scales(s, whole), whole, 1)),
-    whole * block,
-  )
-  const exact = whole * block === count ? scaled : n.slice(scaled, 0, 0, count)
-  return [n.reshape(exact, ...s.types[0]!.shape)]
-}
 
 /** A few columns against many tokens run faster as the transposed product. */
 const NARROW = 16

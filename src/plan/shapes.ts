@@ -37,7 +37,7 @@ const rowsOf = (
     return E.isRight(packed) ? packed.right.length : Infinity
   })
 
-interface Grid {
+export interface Grid {
   readonly rows: number
   readonly length: number
 }
@@ -52,11 +52,11 @@ const costOf = (s: ModelSpec, needed: ReadonlyArray<number>, g: Grid): number =>
 const range = (n: number): ReadonlyArray<number> => Array.from({ length: n }, (_, i) => i + 1)
 
 /** The cheapest grid for the batches of the first epoch; what the config fixes is not varied. */
-const cheapest = (
+export const gridOf = (
   c: Config,
   s: ModelSpec,
-  longest: number,
   batches: ReadonlyArray<ReadonlyArray<Sample>>,
+  longest = batches.flat().reduce((m, x) => Math.max(m, lengthOf(x)), 1),
 ): Grid => {
   const { row_length: length, micro_batch_rows: rows } = c.compiler
   const limit = sequenceLimit(c, s)
@@ -123,7 +123,7 @@ const withData = (c: Config, spec: ModelSpec, data: Dataset): Shapes => {
   const { effective } = batchingOf(c.trainer, Math.floor(CPU_TOKENS / mean))
   const held = [...data.samples.test, ...data.samples.validation].map((s) => s.prompt.length)
   return {
-    ...cheapest(c, spec, longest, firstBatches(c, data, effective)),
+    ...gridOf(c, spec, firstBatches(c, data, effective), longest),
     generate: held.length === 0 ? null : generationShapes(c, spec, held),
   }
 }
