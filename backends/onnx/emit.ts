@@ -69,7 +69,7 @@ export const emit = (p: Program, f: Fn): Uint8Array => {
     const weight = weights.get(eqn.args[1]!)
     if (weight === undefined)
       return n.gemm(x, env.get(eqn.args[1]!)!, { ta, tb, alpha, ...(c === undefined ? {} : { c }) })
-    const plain = decodedProduct(n, x, siteOf(b, weight, types, env), tb)
+    const plain = decodedProduct(n, x, siteOf(b, weight, types, env))
     const scaled = alpha === 1 ? plain : n.mul(plain, n.scalar(alpha))
     return c === undefined ? scaled : nodesOf(b, saltOf(e)).add(c, scaled)
   }

@@ -31,6 +31,8 @@ const decodable = (e: Eqn, reader: Eqn | undefined, encoded: TensorType): boolea
   reader.args[1] === e.outs[0] &&
   reader.args[0] !== e.outs[0] &&
   reader.attrs['ta'] === false &&
+  // onnxruntime 1.30 ignores transB = 0 on the CPU: x·W would come out as x·Wᵀ.
+  reader.attrs['tb'] === true &&
   encoded.shape[1]! % blocks(encoded.dtype as Encoded).block === 0
 
 export const waiting = (f: Fn, types: ReadonlyMap<Id, TensorType>): Waiting => {

@@ -54,13 +54,8 @@ export const dequantize = (s: Site<object>): ReadonlyArray<Value> => {
 /** onnxruntime's number for NF4 among its 4-bit codes. */
 const NF4 = 1
 
-/** x·Wᵀ (`transposed`) or x·W with W [out, in] decoded inside the product; `weight` is W's decoding. */
-export const decodedProduct = (
-  n: Nodes,
-  x: Value,
-  weight: Site<object>,
-  transposed: boolean,
-): Value => {
+/** x·Wᵀ with W [out, in] decoded inside the product; `weight` is W's decoding. */
+export const decodedProduct = (n: Nodes, x: Value, weight: Site<object>): Value => {
   const type = weight.types[0]!
   const { block } = blocks(type.dtype as Encoded)
   return n.one(
@@ -71,7 +66,6 @@ export const decodedProduct = (
       N: int(type.shape[0]!),
       block_size: int(block),
       quant_type: int(NF4),
-      transB: int(transposed ? 1 : 0),
     },
     microsoft,
   )
