@@ -9,7 +9,7 @@ import type { Attrs, Fn, Id, Program, Recipe, State } from '../ir/graph.ts'
 import { stateOf } from '../ir/graph.ts'
 import type { Tensor } from '../ir/op.ts'
 import { opNames, opOf, type OpName } from '../ir/ops/index.ts'
-import { isEncoded, isFloat, type Float } from '../ir/type.ts'
+import { isEncoded, isFloat, tensor, type Float } from '../ir/type.ts'
 import { reference } from '../backends/reference/index.ts'
 import { schedule, type Policy } from '../passes/index.ts'
 import { compile } from '../passes/pass.ts'
@@ -142,10 +142,51 @@ export const conformanceSuite = (backend: Backend): void => {
       }),
       { numRuns: 60 },
     ))
+  test(`${backend.name}: attention over long packed rows`, () => longRows(backend))
   for (const compute of ['f32', 'bf16', 'f16'] as const)
     for (const recompute of ['none', 'layers'] as const)
       test(`${backend.name}: a model in ${compute}, recompute ${recompute}: NF4, dropout, packing, two steps`, () =>
         trainTwoSteps(backend, compute, { _tag: recompute }))
+}
+
+/** Rows long enough for a backend to work in blocks, with segments that cross their borders. */
+const longRows = async (backend: Backend): Promise<void> => {
+  const [rows, length, heads, kvHeads, d] = [2, 205, 4, 2, 4]
+  const weight = (name: string, width: number): State => ({
+    name,
+    type: tensor('f32', rows * length, width),
+    role: 'frozen',
+    recipe: { _tag: 'load', key: name },
+  })
+  const state = [
+    weight('q', heads * d),
+    weight('k', kvHeads * d),
+    weight('v', kvHeads * d),
+    weight('ct', heads * d),
+  ]
+  const fn = right(
+    building(() => {
+      const b = builder()
+      const [q, k, v, ct] = state.map((s) => b.read(s)) as [Id, Id, Id, Id]
+      const segments = b.input('segments', tensor('i32', rows, length))
+      const h = { heads, kvHeads }
+      const [out, lse] = b.alg.attention(h, q, k, v, segments)
+      const grads = b.alg.attentionGrad(h, [q, k, v, segments, out, lse, ct])
+      const outs = [out, lse, ...grads].map((id, i) => ({ name: `y${i}`, id }))
+      return b.done({ name: 'long', outs, updates: [] })
+    }),
+  )
+  const segments = Int32Array.from({ length: rows * length }, (_, i) =>
+    Math.floor((i % length) / 47),
+  )
+  const w = worldOf(3)
+  await compare(
+    backend,
+    scheduled({ name: 'long', state, fns: [fn] }),
+    (s) => stateTensor(w, s),
+    { segments },
+    1e-5,
+  )
 }
 
 const grid = { rows: 2, length: 8 }
