@@ -1,0 +1,176 @@
+/** An adapter added into its base: W + (alpha / r)·B·A, computed in f32 and rounded once to the base's dtype. */
+import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import * as TE from 'fp-ts/lib/TaskEither.js'
+import { issue, type Issue } from '../issue.ts'
+import { atomicFolder } from '../tensors/atomic.ts'
+import { fromF32, toF32, type FloatDtype } from '../tensors/convert.ts'
+import type { Dtype } from '../tensors/dtype.ts'
+import {
+  openFolder,
+  type Checkpoint,
+  type TensorEntry,
+  type TensorFile,
+} from '../tensors/reader.ts'
+import { writeFolder, type TensorData } from '../tensors/writer.ts'
+import { copyModelFiles, type Scaling } from './files.ts'
+import { openAdapter, peftName } from './peft.ts'
+
+/** Shards as transformers cuts them. */
+export const SHARD_BYTES = 5e9
+
+const isFloat = (d: Dtype): d is FloatDtype => d === 'F32' || d === 'F16' || d === 'BF16'
+
+/** W + s·B·A for W [out, in], A [r, in], B [out, r], all row-major; sums in double precision. */
+export const added = (
+  w: Float32Array,
+  a: Float32Array,
+  b: Float32Array,
+  r: number,
+  scale: number,
+): Float32Array => {
+  const into = a.length / r
+  const row = new Float64Array(into)
+  return w.map((x, i) => {
+    const [o, c] = [Math.floor(i / into), i % into]
+    if (c === 0) {
+      row.fill(0)
+      for (let k = 0; k < r; k++)
+        for (let j = 0; j < into; j++) row[j]! += b[o * r + k]! * a[k * into + j]!
+    }
+    return x + scale * row[c]!
+  })
+}
+
+interface Pair {
+  readonly a: TensorEntry
+  readonly b: TensorEntry
+}
+
+const namesOf = (weight: string): readonly [string, string] => {
+  const module = peftName(weight.replace(/\.weight$/, ''))
+  return [`${module}.lora_A.weight`, `${module}.lora_B.weight`]
+}
+
+/** The adapter's matrices of each weight they belong to. Left: matrices that fit none. */
+const pairsOf = (
+  base: Checkpoint,
+  adapter: TensorFile,
+): E.Either<Issue, ReadonlyMap<string, Pair>> => {
+  const pairs = new Map<string, Pair>()
+  const used = new Set<string>()
+  for (const [name, w] of base.tensors) {
+    const [a, b] = namesOf(name).map((n) => adapter.tensors.get(n))
+    if (a === undefined || b === undefined) continue
+    const [out, into, r] = [w.shape[0], w.shape[1], a.shape[0]]
+    if (
+      w.shape.length !== 2 ||
+      a.shape.join() !== `${r},${into}` ||
+      b.shape.join() !== `${out},${r}`
+    )
+      return E.left(
+        issue(
+          `the adapter's [${b.shape.join(', ')}]·[${a.shape.join(', ')}] does not fit ${name} [${w.shape.join(', ')}]`,
+          { file: adapter.path, path: name, hint: 'it was trained on another base model' },
+        ),
+      )
+    pairs.set(name, { a, b })
+    used.add(a.name).add(b.name)
+  }
+  const idle = [...adapter.tensors.keys()].find((n) => !used.has(n))
+  return idle === undefined
+    ? E.right(pairs)
+    : E.left(
+        issue(`the base model has no weight for ${idle}`, {
+          file: adapter.path,
+          path: idle,
+          hint: 'the adapter was trained on another base model',
+        }),
+      )
+}
+
+const values = (
+  read: (name: string) => TE.TaskEither<Issue, Uint8Array>,
+  { name, dtype, file }: TensorEntry,
+): TE.TaskEither<Issue, Float32Array> =>
+  pipe(
+    read(name),
+    TE.chainEitherK((bytes) => toF32(dtype, bytes)),
+    TE.mapLeft((i): Issue => ({ file, path: name, ...i })),
+  )
+
+const mergedBytes = (
+  base: Checkpoint,
+  entry: TensorEntry,
+  dtype: FloatDtype,
+  adapter: TensorFile,
+  { a, b }: Pair,
+  alpha: number,
+): TE.TaskEither<Issue, Uint8Array> =>
+  pipe(
+    TE.Do,
+    TE.bind('w', () => values(base.read, entry)),
+    TE.bind('A', () => values(adapter.read, a)),
+    TE.bind('B', () => values(adapter.read, b)),
+    TE.map(({ w, A, B }) => added(w, A, B, a.shape[0]!, alpha / a.shape[0]!)),
+    TE.filterOrElse(
+      (sum) => sum.every(Number.isFinite),
+      () => issue(`the merged ${entry.name} is not finite`, { path: entry.name }),
+    ),
+    TE.map((sum) => fromF32(dtype, sum)),
+  )
+
+/** Every tensor of the merged model; those without an adapter byte for byte. */
+const mergedTensors = (
+  base: Checkpoint,
+  adapter: TensorFile,
+  pairs: ReadonlyMap<string, Pair>,
+  alpha: number,
+): E.Either<Issue, ReadonlyArray<TensorData>> =>
+  pipe(
+    [...base.tensors.values()],
+    E.traverseArray((entry): E.Either<Issue, TensorData> => {
+      const { name, dtype, shape } = entry
+      const pair = pairs.get(name)
+      if (pair === undefined) return E.right({ name, dtype, shape, data: () => base.read(name) })
+      return isFloat(dtype)
+        ? E.right({
+            name,
+            dtype,
+            shape,
+            data: () => mergedBytes(base, entry, dtype, adapter, pair, alpha),
+          })
+        : E.left(
+            issue(`${name} is ${dtype}, into which nothing can be merged`, {
+              file: entry.file,
+              path: name,
+              expected: 'F32, F16 or BF16',
+            }),
+          )
+    }),
+  )
+
+/** Writes base plus adapter as a model folder of the base's dtype. `scaling`: what the run changed of the base's positions. */
+export const mergeAdapter = (
+  baseFolder: string,
+  adapterFolder: string,
+  folder: string,
+  scaling: Scaling | null = null,
+): TE.TaskEither<Issue, void> =>
+  pipe(
+    TE.Do,
+    TE.bind('base', () => openFolder(baseFolder)),
+    TE.bind('adapter', () => openAdapter(adapterFolder)),
+    TE.bind('pairs', ({ base, adapter }) => TE.fromEither(pairsOf(base, adapter.file))),
+    TE.bind('tensors', ({ base, adapter, pairs }) =>
+      TE.fromEither(mergedTensors(base, adapter.file, pairs, adapter.config.alpha)),
+    ),
+    TE.chain(({ tensors }) =>
+      atomicFolder(folder, (temporary) =>
+        pipe(
+          writeFolder(temporary, tensors, { maxShardBytes: SHARD_BYTES }),
+          TE.chain(() => copyModelFiles(baseFolder, temporary, scaling)),
+        ),
+      ),
+    ),
+  )

@@ -1,0 +1,108 @@
+/** Teacher-forced metrics of a split: Ludwig's names with the values they promise. */
+import * as E from 'fp-ts/lib/Either.js'
+import type { Session } from '../../backends/backend.ts'
+import type { Config } from '../config/schema/config.ts'
+import {
+  addCounts,
+  meanLoss,
+  noTokens,
+  perplexity,
+  tokenAccuracy,
+  type TokenCounts,
+} from '../data/metrics.ts'
+import { packBatch, unscored, type MicroBatch } from '../data/pack.ts'
+import type { Sample } from '../data/samples.ts'
+import type { Issue } from '../issue.ts'
+import type { Batching } from '../plan/batch.ts'
+import { call } from './problem.ts'
+
+/** Sums of an evaluation. */
+export interface Counts extends TokenCounts {
+  readonly sequences: number
+  /** Samples whose scored tokens are all right under teacher forcing. */
+  readonly sequencesRight: number
+}
+
+export const metricNames = [
+  'loss',
+  'perplexity',
+  'next_token_perplexity',
+  'token_accuracy',
+  'sequence_accuracy',
+] as const
+export type MetricName = (typeof metricNames)[number]
+
+/** Loss in nats per scored token; perplexities are its exponential; accuracies from 0 to 1. */
+export type Metrics = { readonly [M in MetricName]: number }
+
+/** Which of two values of a metric is better. */
+export const higherIsBetter = (m: MetricName): boolean => m.endsWith('accuracy')
+
+export const metricsOf = (c: Counts): Metrics => {
+  const loss = meanLoss(c)
+  return {
+    loss,
+    perplexity: perplexity(loss),
+    next_token_perplexity: perplexity(loss),
+    token_accuracy: tokenAccuracy(c),
+    sequence_accuracy: c.sequencesRight / c.sequences,
+  }
+}
+
+const noCounts: Counts = { ...noTokens, sequences: 0, sequencesRight: 0 }
+
+const add = (a: Counts, b: Counts): Counts => ({
+  ...addCounts(a, b),
+  sequences: a.sequences + b.sequences,
+  sequencesRight: a.sequencesRight + b.sequencesRight,
+})
+
+/** Counts of one micro-batch; a sample lies within one row, under one segment number. */
+export const countsOf = (
+  batch: MicroBatch,
+  length: number,
+  nll: ArrayLike<number>,
+  argmax: ArrayLike<number>,
+): Counts => {
+  const right = new Map<string, boolean>()
+  let [lossSum, correct, scored] = [0, 0, 0]
+  batch.targets.forEach((target, i) => {
+    if (target === unscored) return
+    const hit = argmax[i] === target
+    const sample = `${Math.floor(i / length)}/${batch.segments[i]}`
+    right.set(sample, hit && (right.get(sample) ?? true))
+    lossSum += nll[i]!
+    correct += hit ? 1 : 0
+    scored += 1
+  })
+  const sequencesRight = [...right.values()].filter(Boolean).length
+  return { lossSum, correct, scored, sequences: right.size, sequencesRight }
+}
+
+type Rows = { readonly rows: number; readonly length: number }
+
+/** Runs `evaluate` over the samples, packed into the program's rows. */
+export const evaluateSamples =
+  (session: Session, shape: Rows, samples: ReadonlyArray<Sample>) =>
+  async (): Promise<E.Either<Issue, Counts>> => {
+    const packed = packBatch(samples, { rows: shape.rows, length: shape.length })
+    if (E.isLeft(packed)) return packed
+    let counts = noCounts
+    for (const batch of packed.right) {
+      const { tokens, positions, segments, targets } = batch
+      const ran = await call(session.run('evaluate', { tokens, positions, segments, targets }))()
+      if (E.isLeft(ran)) return ran
+      counts = add(counts, countsOf(batch, shape.length, ran.right['nll']!, ran.right['argmax']!))
+    }
+    return E.right(counts)
+  }
+
+/** The samples an evaluation looks at: `eval_steps` batches of `eval_batch_size` at most (Ludwig: no smaller than `batch_size`). */
+export const evaluated = (
+  t: Config['trainer'],
+  { batch }: Batching,
+  samples: ReadonlyArray<Sample>,
+): ReadonlyArray<Sample> => {
+  const size = t.eval_batch_size === 'auto' ? batch : Math.max(t.eval_batch_size ?? 1, batch)
+  return t.eval_steps === null ? samples : samples.slice(0, t.eval_steps * size)
+}

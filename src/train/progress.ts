@@ -1,0 +1,104 @@
+/** How far a run has come, and all it remembers of the way: what a checkpoint keeps beside the tensors. */
+import * as t from 'io-ts'
+import { perplexity } from '../data/metrics.ts'
+import {
+  higherIsBetter,
+  metricsOf,
+  type Counts,
+  type MetricName,
+  type Metrics,
+} from './evaluate.ts'
+
+/** JSON has no NaN: null stands for it. */
+const number = new t.Type<number, number | null, unknown>(
+  'a number',
+  t.number.is,
+  (u, c) => (u === null ? t.success(NaN) : t.number.validate(u, c)),
+  (n) => (Number.isFinite(n) ? n : null),
+)
+
+const counts = t.readonly(
+  t.strict({
+    lossSum: number,
+    correct: t.number,
+    scored: t.number,
+    sequences: t.number,
+    sequencesRight: t.number,
+  }),
+)
+
+const nullable = <C extends t.Mixed>(codec: C) => t.union([t.null, codec])
+
+const evaluation = t.readonly(
+  t.strict({
+    /** Optimizer steps, ticks and epochs (0-based, the one it fell in) so far. */
+    step: t.number,
+    ticks: t.number,
+    epoch: t.number,
+    learningRate: t.number,
+    /** Mean loss per scored token of the steps since the last evaluation, as they were trained; NaN without any. */
+    running: number,
+    /** A pass over the training split, where asked for. */
+    training: nullable(counts),
+    /** Null without validation rows. */
+    validation: nullable(counts),
+  }),
+)
+export type Evaluation = t.TypeOf<typeof evaluation>
+
+export const progressCodec = t.readonly(
+  t.strict({
+    /** Optimizer steps that are over. */
+    step: t.number,
+    /** Those that changed the weights: a step that overflows in f16 does not, and Adam does not count it. */
+    applied: t.number,
+    /** Tokens of samples, padding apart. */
+    tokens: t.number,
+    seconds: t.number,
+    /** Negative log-likelihood and scored tokens since the last evaluation. */
+    lossSum: t.number,
+    scored: t.number,
+    history: t.readonlyArray(evaluation),
+  }),
+)
+export type Progress = t.TypeOf<typeof progressCodec>
+
+export const beginning: Progress = {
+  step: 0,
+  applied: 0,
+  tokens: 0,
+  seconds: 0,
+  lossSum: 0,
+  scored: 0,
+  history: [],
+}
+
+const valueOf = (metric: MetricName, counts: Counts | null): number =>
+  counts === null ? NaN : metricsOf(counts)[metric]
+
+/** Index of the best evaluation, the earlier of equals; null while none has a value. A NaN never wins. */
+export const bestOf = (history: ReadonlyArray<Evaluation>, metric: MetricName): number | null => {
+  const sign = higherIsBetter(metric) ? 1 : -1
+  let best: { readonly index: number; readonly value: number } | null = null
+  for (const [index, { validation }] of history.entries()) {
+    const value = sign * valueOf(metric, validation)
+    if (Number.isFinite(value) && (best === null || value > best.value)) best = { index, value }
+  }
+  return best === null ? null : best.index
+}
+
+/** Evaluations in a row, up to now, that were no improvement; 0 without validation rows. */
+export const sinceBest = (history: ReadonlyArray<Evaluation>, metric: MetricName): number =>
+  history.some((e) => e.validation !== null)
+    ? history.length - 1 - (bestOf(history, metric) ?? -1)
+    : 0
+
+/** What is known of the training split at an evaluation: a pass over it, or the loss while training. */
+export const runningMetrics = ({ training, running }: Evaluation): Partial<Metrics> =>
+  training !== null
+    ? metricsOf(training)
+    : {
+        loss: running,
+        perplexity: perplexity(running),
+        next_token_perplexity: perplexity(running),
+      }

@@ -1,0 +1,153 @@
+/** The results folder, laid out as Ludwig's. */
+import fs from 'node:fs/promises'
+import { join } from 'node:path'
+import { pipe } from 'fp-ts/lib/function.js'
+import * as TE from 'fp-ts/lib/TaskEither.js'
+import type { Issue } from '../issue.ts'
+import { writeTrace } from '../plan/dump.ts'
+import { writePlan } from '../plan/file.ts'
+import type { Plan } from '../plan/plan.ts'
+import { atomicWrite } from '../tensors/atomic.ts'
+import { attempt, ifExists } from '../tensors/os.ts'
+import { metricNames, metricsOf, type Metrics } from './evaluate.ts'
+import { bestOf, runningMetrics, type Evaluation, type Progress } from './progress.ts'
+import type { Run } from './schedule.ts'
+
+export const modelFolder = (results: string): string => join(results, 'model')
+export const weightsFolder = (results: string): string =>
+  join(modelFolder(results), 'model_weights')
+export const mergedFolder = (results: string): string => join(modelFolder(results), 'merged_model')
+
+const isTaken = (e: unknown): boolean => e instanceof Error && 'code' in e && e.code === 'EEXIST'
+
+/** Makes `PARENT/EXPERIMENT_run`, or with `_0`, `_1`, … where that is taken, as Ludwig numbers runs. */
+export const makeRunFolder = (parent: string, experiment: string): TE.TaskEither<Issue, string> =>
+  attempt('make the results folder', parent, async () => {
+    await fs.mkdir(parent, { recursive: true })
+    for (let n = -1; ; n++) {
+      const folder = join(parent, `${experiment}_run${n < 0 ? '' : `_${n}`}`)
+      const made = await fs.mkdir(folder).then(
+        () => true,
+        (e: unknown) => {
+          if (isTaken(e)) return false
+          throw e
+        },
+      )
+      if (made) return folder
+    }
+  })
+
+/** NaN and the infinities become null. */
+const writeJson = (file: string, value: unknown): TE.TaskEither<Issue, void> =>
+  atomicWrite(file, Buffer.from(`${JSON.stringify(value, null, 2)}\n`))
+
+const description = (plan: Plan, backend: string) => ({
+  config: plan.config,
+  dataset: plan.data?.table.file ?? null,
+  rows: plan.data?.table.rows.length ?? 0,
+  base_model_folder: plan.base.folder,
+  backend,
+  random_seed: plan.config.random_seed,
+})
+
+/** What is known before the first step. */
+export const writeBeginning = (
+  results: string,
+  plan: Plan,
+  backend: string,
+): TE.TaskEither<Issue, void> =>
+  pipe(
+    attempt('make the folder', results, () => fs.mkdir(modelFolder(results), { recursive: true })),
+    TE.chain(() => writeJson(join(results, 'description.json'), description(plan, backend))),
+    TE.chain(() =>
+      writeJson(join(modelFolder(results), 'model_hyperparameters.json'), plan.config),
+    ),
+    TE.chain(() => writePlan(plan, join(results, 'plan.json'))),
+    TE.chain(() => writeTrace(plan.trace, join(results, 'ir'))),
+  )
+
+type Series = { readonly [M in keyof Metrics]?: ReadonlyArray<number> }
+
+const series = (all: ReadonlyArray<Partial<Metrics>>): Series =>
+  Object.fromEntries(
+    metricNames
+      .filter((m) => all.some((x) => x[m] !== undefined))
+      .map((m) => [m, all.map((x) => x[m] ?? NaN)]),
+  )
+
+const frequency = ({ trainer: t }: Plan['config'], run: Run) =>
+  t.checkpoints_per_epoch > 0
+    ? { frequency: 1 / t.checkpoints_per_epoch, period: 'epoch' }
+    : t.steps_per_checkpoint > 0
+      ? { frequency: run.interval, period: 'step' }
+      : { frequency: 1, period: 'epoch' }
+
+/** Ludwig's `training_statistics.json`: a list per metric with one entry per evaluation; the test split has one at the end. */
+export const statistics = (
+  plan: Plan,
+  run: Run,
+  history: ReadonlyArray<Evaluation>,
+  test: Metrics | null,
+) => {
+  const feature = plan.config.output_features[0].name
+  const split = (all: ReadonlyArray<Partial<Metrics>>) => {
+    const of = series(all)
+    return { [feature]: of, combined: of.loss === undefined ? {} : { loss: of.loss } }
+  }
+  return {
+    training: split(history.map(runningMetrics)),
+    validation: split(
+      history.flatMap((e) => (e.validation === null ? [] : [metricsOf(e.validation)])),
+    ),
+    test: split(test === null ? [] : [test]),
+    evaluation_frequency: frequency(plan.config, run),
+  }
+}
+
+export const writeStatistics = (
+  results: string,
+  plan: Plan,
+  run: Run,
+  history: ReadonlyArray<Evaluation>,
+  test: Metrics | null,
+): TE.TaskEither<Issue, void> =>
+  writeJson(join(results, 'training_statistics.json'), statistics(plan, run, history, test))
+
+/** Ludwig's progress tracker; `steps` are its own, micro-batches. */
+export const writeProgress = (
+  results: string,
+  plan: Plan,
+  run: Run,
+  ticks: number,
+  p: Progress,
+): TE.TaskEither<Issue, void> => {
+  const metric = plan.config.trainer.validation_metric
+  const best = bestOf(p.history, metric)
+  const at = best === null ? undefined : p.history[best]
+  return writeJson(join(modelFolder(results), 'training_progress.json'), {
+    batch_size: run.batching.batch,
+    epoch: ticks / run.ticksPerEpoch,
+    steps: ticks,
+    optimizer_steps: p.step,
+    applied_steps: p.applied,
+    checkpoint_number: p.history.length,
+    learning_rate: p.history.at(-1)?.learningRate ?? null,
+    validation_metric: metric,
+    best_eval_metric_value:
+      at === undefined || at.validation === null ? null : metricsOf(at.validation)[metric],
+    best_eval_metric_steps: at?.ticks ?? null,
+    best_eval_metric_epoch: at === undefined ? null : at.ticks / run.ticksPerEpoch,
+    best_eval_metric_checkpoint_number: best === null ? null : best + 1,
+    total_tokens_used: p.tokens,
+    seconds: p.seconds,
+    ...statistics(plan, run, p.history, null),
+  })
+}
+
+/** Whether a folder is one that `makeRunFolder` and `writeBeginning` made. */
+export const isRunFolder = (results: string): TE.TaskEither<Issue, boolean> =>
+  attempt(
+    'read the results folder',
+    results,
+    async () => (await ifExists(() => fs.lstat(join(results, 'description.json')))) !== undefined,
+  )

@@ -1,0 +1,152 @@
+/** The state a run starts from: every tensor made by its recipe, the base read one tensor at a time. */
+import { createHash } from 'node:crypto'
+import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import * as TE from 'fp-ts/lib/TaskEither.js'
+import type { Session } from '../../backends/backend.ts'
+import { materialize, type Source } from '../../backends/materialize.ts'
+import type { Program, Recipe, State } from '../../ir/graph.ts'
+import { editDistance } from '../config/nearest.ts'
+import { issue, type Issue } from '../issue.ts'
+import type { Base } from '../models/base.ts'
+import type { Plan } from '../plan/plan.ts'
+import { toF32 } from '../tensors/convert.ts'
+import { openFolder, type Checkpoint, type TensorEntry } from '../tensors/reader.ts'
+import { call } from './problem.ts'
+
+const keyOf = (r: Recipe): string | null =>
+  r._tag === 'load' ? r.key : r._tag === 'nf4' ? keyOf(r.of) : null
+
+/** Saved by old versions of transformers; computed anew. */
+const recomputed = /\.rotary_emb\.inv_freq$/
+const HEAD = 'lm_head.weight'
+/** What quantizing libraries put beside a weight. */
+const quantized = /\.(absmax|quant_map|quant_state\..*|SCB|qweight|qzeros|scales|g_idx)$/
+
+const closest = (key: string, names: ReadonlyArray<string>): string | undefined =>
+  names
+    .map((name) => ({ name, distance: editDistance(key, name) }))
+    .reduce<{ readonly name?: string; readonly distance: number }>(
+      (best, x) => (x.distance < best.distance ? x : best),
+      { distance: Infinity },
+    ).name
+
+const missingHint = (key: string, names: ReadonlyArray<string>): string => {
+  if (key === HEAD)
+    return 'if the model shares it with its embedding, set "tie_word_embeddings": true in its config.json'
+  if (names.includes(key.replace(/^model\./, '')))
+    return 'its tensors lack the prefix `model.`: it was saved from the bare model; save the whole AutoModelForCausalLM'
+  const near = closest(key, names)
+  return near === undefined ? 'the files hold no tensor at all' : `the nearest is ${near}`
+}
+
+const missing = (base: Checkpoint, key: string): Issue =>
+  issue(`the base model has no tensor ${key}`, {
+    file: base.folder,
+    path: key,
+    expected: 'every tensor that its config.json describes',
+    hint: missingHint(key, [...base.tensors.keys()]),
+  })
+
+const misshapen = (entry: TensorEntry, shape: ReadonlyArray<number>): Issue =>
+  issue(`the tensor ${entry.name} has the shape [${entry.shape.join(', ')}]`, {
+    file: entry.file,
+    path: entry.name,
+    expected: `[${shape.join(', ')}], as the model's config.json says`,
+    hint: 'config.json and weights belong to different models',
+  })
+
+const sameShape = (a: ReadonlyArray<number>, b: ReadonlyArray<number>): boolean =>
+  a.length === b.length && a.every((n, i) => n === b[i])
+
+/** f32 values of a base's tensors. Left: it is missing, has another shape, or holds no floats. */
+export const sourceOf =
+  (base: Checkpoint): Source<Issue> =>
+  (key, shape) => {
+    const entry = base.tensors.get(key)
+    if (entry === undefined) return TE.left(missing(base, key))
+    if (!sameShape(entry.shape, shape)) return TE.left(misshapen(entry, shape))
+    return pipe(
+      base.read(key),
+      TE.chainEitherK((bytes) =>
+        E.mapLeft((i: Issue): Issue => ({ file: entry.file, path: key, ...i }))(
+          toF32(entry.dtype, bytes),
+        ),
+      ),
+    )
+  }
+
+/** A tensor that the program does not read would be silently left out of the model. */
+const unread = (base: Checkpoint, program: Program): Issue | null => {
+  const read = new Set(program.state.map((s) => keyOf(s.recipe)))
+  const odd = [...base.tensors.keys()].filter((n) => !read.has(n) && !recomputed.test(n))
+  const packed = odd.find((n) => quantized.test(n))
+  if (packed !== undefined)
+    return issue(`the base model is quantized already: it holds ${packed}`, {
+      file: base.folder,
+      path: packed,
+      hint: 'name the folder of the original 16-bit model; it is quantized while it is read',
+    })
+  // A tied head is the embedding, whatever the file says; transformers reads it so too.
+  const extra = odd.find((n) => n !== HEAD && !read.has(`model.${n}`))
+  return extra === undefined
+    ? null
+    : issue(`the base model holds ${extra}, for which its config.json has no place`, {
+        file: base.tensors.get(extra)?.file ?? base.folder,
+        path: extra,
+        hint: 'config.json and weights belong to different models',
+      })
+}
+
+/** The base's weights, checked against the program. Left also where only the architecture is known. */
+export const openBase = (base: Base, program: Program): TE.TaskEither<Issue, Checkpoint> =>
+  base.folder === null
+    ? TE.left(
+        issue(
+          `only the architecture of ${base.name} is known here: there are no weights to train`,
+          {
+            path: 'base_model',
+            expected: 'a folder with config.json, tokenizer.json and safetensors files',
+            hint: 'download the model and name its folder',
+          },
+        ),
+      )
+    : pipe(
+        openFolder(base.folder),
+        TE.chain((checkpoint) => {
+          const why = unread(checkpoint, program)
+          return why === null ? TE.right(checkpoint) : TE.left(why)
+        }),
+      )
+
+/** Says where a tensor came from when two runs are compared: gradients and caches do not count. */
+const identifies = (s: State): boolean => s.role === 'frozen' || s.role === 'train'
+
+/** Fills a session from an opened base; gives the SHA-256 of all weights as they are before the first step. */
+export const initialize =
+  (session: Session, program: Program, base: Checkpoint, seed: number) =>
+  async (): Promise<E.Either<Issue, string>> => {
+    const hash = createHash('sha256')
+    // One tensor at a time: a traversal would hold every one until the end.
+    for (const s of program.state) {
+      const made = await materialize(s, sourceOf(base), seed)()
+      if (E.isLeft(made)) return made
+      if (identifies(s)) hash.update(s.name).update('\0').update(made.right)
+      const written = await call(session.write(s.name, made.right))()
+      if (E.isLeft(written)) return written
+    }
+    return E.right(hash.digest('hex'))
+  }
+
+/**
+ * `initialize` for a session of the plan's program.
+ * Left: a base without weights, or weights that do not fit its config.json.
+ */
+export const initializePlan = (
+  { base, program, config }: Pick<Plan, 'base' | 'program' | 'config'>,
+  session: Session,
+): TE.TaskEither<Issue, string> =>
+  pipe(
+    openBase(base, program),
+    TE.chain((checkpoint) => initialize(session, program, checkpoint, config.random_seed)),
+  )

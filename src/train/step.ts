@@ -1,0 +1,121 @@
+/** One optimizer step: its samples packed into micro-steps that add up gradients, then one update. */
+import { pipe } from 'fp-ts/lib/function.js'
+import * as TE from 'fp-ts/lib/TaskEither.js'
+import type { Session } from '../../backends/backend.ts'
+import { decode } from '../../backends/bytes.ts'
+import { scalar } from '../../ir/type.ts'
+import { SCALE } from '../../passes/precision.ts'
+import { packBatch, type MicroBatch } from '../data/pack.ts'
+import type { Sample } from '../data/samples.ts'
+import { issue, type Issue } from '../issue.ts'
+import { call } from './problem.ts'
+
+export interface StepInput {
+  readonly samples: ReadonlyArray<Sample>
+  readonly rows: number
+  readonly length: number
+  readonly lr: number
+  /** Adam's t: steps that were applied, this one included. */
+  readonly t: number
+  /** Dropout's seed for each micro-step; null when the program draws nothing. */
+  readonly seed: ((micro: number) => number) | null
+  /** The issue of a number that is not finite, found in these samples. */
+  readonly blame: (what: string, value: number, samples: ReadonlyArray<Sample>) => Issue
+}
+
+export interface Stepped {
+  /** Mean over scored tokens. */
+  readonly loss: number
+  readonly gradNorm: number
+  /** False when loss scaling found an overflow and left the weights as they were. */
+  readonly applied: boolean
+  readonly scored: number
+  readonly tokens: number
+}
+
+/** Below this the scale can no longer be why gradients overflow. */
+const LEAST_SCALE = 2 ** -14
+
+const micro =
+  (session: Session, o: StepInput, scored: number) =>
+  (batch: MicroBatch, i: number): TE.TaskEither<Issue, number> => {
+    const { tokens, positions, segments, targets } = batch
+    return pipe(
+      session.run('micro', {
+        tokens,
+        positions,
+        segments,
+        targets,
+        inverse_count: Float32Array.of(1 / scored),
+        ...(o.seed === null ? {} : { seed: Int32Array.of(o.seed(i)) }),
+      }),
+      call,
+      TE.map((outs) => outs['loss']![0]!),
+      TE.filterOrElse(
+        (loss) => Number.isFinite(loss),
+        (loss) =>
+          o.blame(
+            'loss',
+            loss,
+            batch.samples.map((s) => o.samples[s]!),
+          ),
+      ),
+    )
+  }
+
+/** An f16 overflow is normal while the loss scale is being found, and never once it is tiny. */
+const skipped = (session: Session, o: StepInput, norm: number): TE.TaskEither<Issue, void> =>
+  pipe(
+    call(session.read(SCALE)),
+    TE.map((bytes) => decode(scalar('f32'), bytes)[0]!),
+    TE.chain((scale) =>
+      scale < LEAST_SCALE
+        ? TE.left({
+            ...o.blame('gradient norm', norm, o.samples),
+            hint: 'its gradients overflow float16 at every loss scale: use bfloat16 or float32',
+          })
+        : TE.right(undefined),
+    ),
+  )
+
+const update = (
+  session: Session,
+  o: StepInput,
+): TE.TaskEither<Issue, Pick<Stepped, 'gradNorm' | 'applied'>> =>
+  pipe(
+    session.run('update', { lr: Float32Array.of(o.lr), step: Float32Array.of(o.t) }),
+    call,
+    TE.chain((outs) => {
+      const gradNorm = outs['grad_norm']![0]!
+      const applied = (outs['finite']?.[0] ?? 1) !== 0
+      if (!applied) return TE.map(() => ({ gradNorm, applied }))(skipped(session, o, gradNorm))
+      return Number.isFinite(gradNorm)
+        ? TE.right({ gradNorm, applied })
+        : TE.left(o.blame('gradient norm', gradNorm, o.samples))
+    }),
+  )
+
+/** Left: a backend's error, or a number that is not finite; the session's state is then of no use. */
+export const optimizerStep = (session: Session, o: StepInput): TE.TaskEither<Issue, Stepped> =>
+  pipe(
+    TE.fromEither(packBatch(o.samples, { rows: o.rows, length: o.length })),
+    TE.chain((batches) => {
+      const scored = batches.reduce((n, b) => n + b.scored, 0)
+      if (scored === 0) return TE.left(issue('the samples of a step have no scored token'))
+      return pipe(
+        batches,
+        TE.traverseSeqArrayWithIndex((i, b) => micro(session, o, scored)(b, i)),
+        TE.chain((losses) =>
+          pipe(
+            update(session, o),
+            TE.map((updated) => ({
+              ...updated,
+              loss: losses.reduce((a, b) => a + b, 0),
+              scored,
+              tokens: batches.reduce((n, b) => n + b.tokensUsed, 0),
+            })),
+          ),
+        ),
+      )
+    }),
+  )

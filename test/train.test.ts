@@ -1,0 +1,403 @@
+/** Training a tiny model: it learns, stops when it should, keeps the best, and never saves what is not finite. */
+import assert from 'node:assert/strict'
+import fs from 'node:fs/promises'
+import path from 'node:path'
+import { test } from 'node:test'
+import { pipe } from 'fp-ts/lib/function.js'
+import * as TE from 'fp-ts/lib/TaskEither.js'
+import type { Backend, Session } from '../backends/backend.ts'
+import { reference } from '../backends/reference/index.ts'
+import type { Plan } from '../src/plan/plan.ts'
+import type { TrainEvent } from '../src/train/events.ts'
+import { bestOf, sinceBest, type Evaluation } from '../src/train/progress.ts'
+import { train } from '../src/train/train.ts'
+import { right } from './right.ts'
+import { tensorsOf } from './stored.ts'
+import {
+  left,
+  planFor,
+  quiet,
+  samplesOf,
+  someRows,
+  weightsOf,
+  withBase,
+  yaml,
+  type Rows,
+} from './train-job.ts'
+
+type Of<T extends TrainEvent['_tag']> = Extract<TrainEvent, { readonly _tag: T }>
+const only = <T extends TrainEvent['_tag']>(
+  events: ReadonlyArray<TrainEvent>,
+  tag: T,
+): ReadonlyArray<Of<T>> => events.filter((e): e is Of<T> => e._tag === tag)
+
+const run = async (plan: Plan, folder: string, stop: () => boolean = () => false) => {
+  const { events, options } = quiet(folder, { stop })
+  return { events, result: right(await train(plan, reference, options)()) }
+}
+
+type Outs = Readonly<Record<string, Float32Array | Int32Array>>
+
+/** The reference with the results of its functions changed on their way back; `n` counts a function's calls from 1. */
+const tampered = (
+  change: (fn: string, inputs: Outs, outs: Outs, n: number) => Outs,
+  watch: (session: Session) => void = () => undefined,
+): Backend => ({
+  ...reference,
+  prepare: (p) =>
+    pipe(
+      reference.prepare(p),
+      TE.map((s): Session => {
+        watch(s)
+        const calls = new Map<string, number>()
+        return {
+          ...s,
+          run: (fn, inputs) =>
+            pipe(
+              s.run(fn, inputs),
+              TE.map((outs) => {
+                const n = (calls.get(fn) ?? 0) + 1
+                calls.set(fn, n)
+                return change(fn, inputs, outs, n)
+              }),
+            ),
+        }
+      }),
+    ),
+})
+
+test('a run learns: the loss falls, and the results folder is complete', async () => {
+  await withBase(async (folder) => {
+    const rows: Rows = { train: samplesOf(10), validation: samplesOf(3), test: samplesOf(2, 3) }
+    const plan = planFor(folder, yaml('  epochs: 12').replace('  epochs: 3\n', ''), rows)
+    const { events, result } = await run(plan, folder)
+    const steps = only(events, 'step')
+    assert.equal(steps.length, 36)
+    assert.ok(
+      steps.at(-3)!.loss < steps[0]!.loss * 0.75,
+      `${steps[0]!.loss} → ${steps.at(-3)!.loss}`,
+    )
+    assert.ok(result.metrics.validation!.loss! < only(events, 'evaluation')[0]!.validation!.loss)
+    assert.equal(
+      result.tokens,
+      steps.reduce((n, s) => n + s.tokens, 0),
+    )
+    assert.equal(path.basename(result.resultsFolder), 'experiment_run')
+    const files = (await fs.readdir(result.resultsFolder, { recursive: true })).toSorted()
+    for (const name of [
+      'description.json',
+      'ir/00-forward.ir',
+      'model/model_hyperparameters.json',
+      'model/model_weights/README.md',
+      'model/model_weights/adapter_config.json',
+      'model/model_weights/adapter_model.safetensors',
+      'model/model_weights/tokenizer.json',
+      'model/training_checkpoints/latest/progress.json',
+      'model/training_progress.json',
+      'plan.json',
+      'training_statistics.json',
+    ])
+      assert.ok(files.includes(name), `${name} among ${files.join(' ')}`)
+    const stats = JSON.parse(
+      await fs.readFile(path.join(result.resultsFolder, 'training_statistics.json'), 'utf8'),
+    ) as Record<string, Record<string, Record<string, ReadonlyArray<number>>>>
+    assert.equal(stats['validation']!['output']!['loss']!.length, 12)
+    assert.equal(stats['training']!['combined']!['loss']!.length, 12)
+    assert.deepEqual(stats['test']!['output']!['loss'], [result.metrics.test!.loss])
+    const again = await run(plan, folder)
+    assert.equal(path.basename(again.result.resultsFolder), 'experiment_run_0')
+    assert.deepEqual(
+      await weightsOf(again.result.adapterFolder!),
+      await weightsOf(result.adapterFolder!),
+    )
+  })
+})
+
+test('how samples are packed into micro-steps does not change the loss curve', async () => {
+  await withBase(async (folder) => {
+    const curve = async (grid: readonly [number, number]) => {
+      const { events } = await run(planFor(folder, yaml(), someRows, [...grid]), folder)
+      return only(events, 'step').map((s) => s.loss)
+    }
+    const [wide, narrow] = [await curve([4, 12]), await curve([1, 6])]
+    wide.forEach((l, i) => assert.ok(Math.abs(l - narrow[i]!) < 1e-5 * l, `${l} ${narrow[i]}`))
+  })
+})
+
+test('the best evaluation is kept and loaded again, and patience ends the run', async () => {
+  await withBase(async (folder) => {
+    // Validation rows that contradict training: what is learned makes them worse.
+    const rows: Rows = {
+      train: samplesOf(8),
+      validation: samplesOf(8).map((s) => ({ ...s, target: [22, 2] })),
+      test: [],
+    }
+    const text = yaml('  early_stop: 3').replace('epochs: 3', 'epochs: 30')
+    const { events, result } = await run(planFor(folder, text, rows), folder)
+    const evaluations = only(events, 'evaluation')
+    const losses = evaluations.map((e) => e.validation!.loss)
+    const best = losses.indexOf(Math.min(...losses))
+    assert.equal(evaluations.length, best + 1 + 3, 'three evaluations without improvement')
+    assert.deepEqual(
+      only(events, 'stopped').map((e) => e.why),
+      ['early'],
+    )
+    assert.equal(result.stopped, false)
+    assert.deepEqual(result.kept, { _tag: 'best', step: evaluations[best]!.step })
+    assert.equal(result.metrics.validation!.loss, losses[best])
+    // Training only as far as the best evaluation gives the same adapter.
+    const short = text.replace('epochs: 30', `epochs: ${best + 1}`)
+    const until = await run(planFor(folder, short, rows), folder)
+    assert.deepEqual(
+      await weightsOf(result.adapterFolder!),
+      await weightsOf(until.result.adapterFolder!),
+    )
+  })
+})
+
+const evaluationOf = (validation: Evaluation['validation']): Evaluation => ({
+  ...{ step: 0, ticks: 0, epoch: 0, learningRate: 0, running: 1, training: null },
+  validation,
+})
+
+test('which evaluation is best: higher accuracy, lower loss, never a NaN, the first of equals', () => {
+  const accuracies = [1, 3, NaN, 3, 2].map((correct) =>
+    evaluationOf({ lossSum: correct, correct, scored: 4, sequences: 1, sequencesRight: 0 }),
+  )
+  assert.equal(bestOf(accuracies, 'token_accuracy'), 1)
+  assert.equal(bestOf(accuracies, 'loss'), 0)
+  assert.equal(bestOf(accuracies.slice(1), 'perplexity'), 3)
+  assert.equal(sinceBest(accuracies, 'token_accuracy'), 3)
+  assert.equal(bestOf(accuracies.slice(2, 3), 'loss'), null)
+  assert.equal(sinceBest(accuracies.slice(2, 3), 'loss'), 1)
+  assert.equal(bestOf([evaluationOf(null)], 'loss'), null)
+  assert.equal(sinceBest([evaluationOf(null)], 'loss'), 0)
+})
+
+test('a NaN never wins a run either', async () => {
+  await withBase(async (folder) => {
+    const losses = [NaN, 3, NaN, 3, 4]
+    const backend = tampered((fn, _, outs, n) =>
+      fn === 'evaluate'
+        ? { ...outs, nll: new Float32Array(outs['nll']!.length).fill(losses[n - 1]!) }
+        : outs,
+    )
+    const rows: Rows = { train: samplesOf(4), validation: samplesOf(4), test: [] }
+    const text = yaml('  early_stop: 0').replace('epochs: 3', 'epochs: 5')
+    const { events, options } = quiet(folder)
+    const result = right(await train(planFor(folder, text, rows), backend, options)())
+    assert.deepEqual(
+      only(events, 'evaluation').map((e) => e.improved),
+      [false, true, false, false, false],
+    )
+    assert.deepEqual(result.kept, { _tag: 'best', step: 2 })
+  })
+})
+
+test('without validation rows the last weights are kept, and that is said', async () => {
+  await withBase(async (folder) => {
+    const rows: Rows = { train: samplesOf(4), validation: [], test: [] }
+    const { result } = await run(planFor(folder, yaml(), rows), folder)
+    assert.ok(result.kept._tag === 'last' && /no validation rows/.test(result.kept.why))
+    assert.equal(result.metrics.validation, null)
+    const skipped = await run(planFor(folder, yaml('  skip_all_evaluation: true')), folder)
+    assert.ok(skipped.result.kept._tag === 'last' && /skip_all/.test(skipped.result.kept.why))
+    assert.equal(only(skipped.events, 'evaluation').length, 0)
+    assert.equal(only(skipped.events, 'checkpoint').length, 3)
+  })
+})
+
+test('eval_steps caps an evaluation, evaluate_training_set adds a pass', async () => {
+  await withBase(async (folder) => {
+    const capped = await run(
+      planFor(folder, yaml('  eval_steps: 1\n  eval_batch_size: 3\n  evaluate_training_set: true')),
+      folder,
+    )
+    for (const e of capped.result.history) {
+      assert.equal(e.validation!.sequences, 3)
+      assert.equal(e.training!.sequences, 3)
+    }
+    assert.ok(capped.result.metrics.train!.token_accuracy !== undefined)
+  })
+})
+
+test('a loss or a norm that is not finite stops the run, names its rows and saves nothing', async () => {
+  await withBase(async (folder) => {
+    for (const [fn, out, what] of [
+      ['micro', 'loss', 'loss'],
+      ['update', 'grad_norm', 'gradient norm'],
+    ] as const) {
+      const backend = tampered((name, _, outs, n) =>
+        name === fn && n === 5 ? { ...outs, [out]: Float32Array.of(NaN) } : outs,
+      )
+      const { events, options } = quiet(folder)
+      const [first] = left(await train(planFor(folder, yaml()), backend, options)())
+      assert.match(
+        first.message,
+        new RegExp(`^the ${what} of optimizer step \\d+ is NaN, in line \\d+`),
+      )
+      assert.equal(first.file, 'rows.csv')
+      assert.ok(only(events, 'checkpoint').every((c) => c.step <= 3))
+      assert.equal(only(events, 'done').length, 0)
+    }
+  })
+})
+
+test('weights that overflow are not saved', async () => {
+  await withBase(async (folder) => {
+    let session: Session | undefined
+    const backend = tampered(
+      (_, __, outs) => outs,
+      (s) => {
+        session = s
+      },
+    )
+    const plan = planFor(folder, yaml())
+    const { events, options } = quiet(folder)
+    const name = plan.program.state.find((s) => s.name.startsWith('adam.v'))!
+    const poison = (e: TrainEvent): void => {
+      events.push(e)
+      const bytes = new Uint8Array(
+        Float32Array.from({ length: name.type.shape.reduce((a, b) => a * b) }, () => Infinity)
+          .buffer,
+      )
+      if (e._tag === 'step' && e.step === 6) void session!.write(name.name, bytes)()
+    }
+    const [first] = left(await train(plan, backend, { ...options, onEvent: poison })())
+    assert.match(first.message, /holds values that are not finite/)
+    assert.deepEqual(
+      only(events, 'checkpoint').map((c) => c.step),
+      [3],
+    )
+  })
+})
+
+test('full fine-tuning writes a model in the dtype of its base', async () => {
+  await withBase(async (folder) => {
+    const text = yaml().replace(/adapter:\n(?: {2}.*\n)*/, '')
+    const { events, result } = await run(planFor(folder, text), folder)
+    assert.ok(only(events, 'step').at(-1)!.loss < only(events, 'step')[0]!.loss)
+    const names = await fs.readdir(result.adapterFolder!)
+    assert.deepEqual(names.toSorted(), ['config.json', 'model.safetensors', 'tokenizer.json'])
+    const header = async (f: string) => {
+      const all = await fs.readFile(path.join(f, 'model.safetensors'))
+      const text = all.toString('utf8', 8, 8 + Number(all.readBigUInt64LE(0)))
+      return Object.entries(JSON.parse(text) as Record<string, { dtype: string; shape: unknown }>)
+        .filter(([k]) => k !== '__metadata__')
+        .map(([k, v]) => [k, v.dtype, v.shape])
+    }
+    assert.deepEqual(await header(result.adapterFolder!), await header(path.join(folder, 'base')))
+  })
+})
+
+test('float16 with loss scaling skips an overflowing step without counting it', async () => {
+  await withBase(async (folder) => {
+    const given: Array<number> = []
+    const backend = tampered((fn, inputs, outs, n) => {
+      if (fn === 'update') given.push(inputs['step']![0]!)
+      return fn === 'update' && n === 2 ? { ...outs, finite: Float32Array.of(0) } : outs
+    })
+    const { events, options } = quiet(folder)
+    const plan = planFor(folder, yaml('', 'compiler: { compute_dtype: float16 }'))
+    right(await train(plan, backend, options)())
+    assert.deepEqual(given.slice(0, 4), [1, 2, 2, 3])
+    assert.deepEqual(
+      only(events, 'step')
+        .map((s) => s.applied)
+        .slice(0, 3),
+      [true, false, true],
+    )
+  })
+})
+
+test('float16 that overflows at every loss scale ends with an issue', async () => {
+  await withBase(async (folder) => {
+    const backend = tampered((fn, _, outs) =>
+      fn === 'update'
+        ? { ...outs, finite: Float32Array.of(0), grad_norm: Float32Array.of(Infinity) }
+        : outs,
+    )
+    const tiny: Backend = {
+      ...backend,
+      prepare: (p) =>
+        pipe(
+          backend.prepare(p),
+          TE.map((s) => ({
+            ...s,
+            read: (name) =>
+              name === 'scaler.scale'
+                ? TE.right(new Uint8Array(Float32Array.of(2 ** -15).buffer))
+                : s.read(name),
+          })),
+        ),
+    }
+    const plan = planFor(folder, yaml('', 'compiler: { compute_dtype: float16 }'))
+    const [first] = left(await train(plan, tiny, quiet(folder).options)())
+    assert.match(first.hint!, /overflow float16 at every loss scale/)
+  })
+})
+
+test('dropout draws anew in each micro-step and repeats itself in a second run', async () => {
+  await withBase(async (folder) => {
+    const seeds: Array<number> = []
+    const watching = tampered((fn, inputs, outs) => {
+      if (fn === 'micro') seeds.push(inputs['seed']![0]!)
+      return outs
+    })
+    const text = yaml().replace('dropout: 0', 'dropout: 0.3')
+    const adapters = []
+    for (let i = 0; i < 2; i++) {
+      const plan = planFor(folder, text, someRows, [1, 6])
+      const result = right(await train(plan, watching, quiet(folder).options)())
+      adapters.push(await weightsOf(result.adapterFolder!))
+    }
+    const once = seeds.slice(0, seeds.length / 2)
+    assert.ok(once.length > 9 && new Set(once).size === once.length)
+    assert.deepEqual(seeds.slice(once.length), once)
+    assert.deepEqual(adapters[0], adapters[1])
+  })
+})
+
+test('answers are asked before and after, of the untrained and the kept weights', async () => {
+  await withBase(async (folder) => {
+    const plan = planFor(folder, yaml())
+    const b = plan.program.state.find((s) => s.name.endsWith('lora_B.weight'))!.name
+    const answer = (session: Session, when: 'before' | 'after') =>
+      TE.bimap(
+        (e: { readonly message: string }) => ({ message: e.message }),
+        (bytes: Uint8Array) => ({ when, zero: bytes.every((x) => x === 0) }),
+      )(session.read(b))
+    const result = right(await train(plan, reference, { ...quiet(folder).options, answer })())
+    assert.deepEqual(result.answers, {
+      before: { when: 'before', zero: true },
+      after: { when: 'after', zero: false },
+    })
+  })
+})
+
+test('an adapter that learned nothing is no success', async () => {
+  await withBase(async (folder) => {
+    const text = yaml('  train_steps: 1\n  learning_rate_scheduler: { warmup_evaluations: 1 }')
+    const [first] = left(await train(planFor(folder, text), reference, quiet(folder).options)())
+    assert.match(first.message, /no-op/)
+    assert.equal(
+      (await fs.readdir(path.join(folder, 'results', 'experiment_run', 'model'))).includes(
+        'model_weights',
+      ),
+      false,
+    )
+  })
+})
+
+test('merging on request writes the 16-bit model beside the adapter', async () => {
+  await withBase(async (folder) => {
+    const text = yaml().replace(
+      '  r: 2',
+      '  r: 2\n  postprocessor: { merge_adapter_into_base_model: true }',
+    )
+    const { result } = await run(planFor(folder, text), folder)
+    const names = await fs.readdir(result.mergedFolder!)
+    assert.deepEqual(names.toSorted(), ['config.json', 'model.safetensors', 'tokenizer.json'])
+    assert.equal(tensorsOf(path.join(result.adapterFolder!, 'adapter_model.safetensors')).size, 8)
+  })
+})
