@@ -194,6 +194,31 @@ test('a NaN never wins a run either', async () => {
   })
 })
 
+test('the training loss of an evaluation is that of the steps since the last one', async () => {
+  await withBase(async (folder) => {
+    const text = yaml().replace('batch_size: 2', 'batch_size: 5')
+    const { events, result } = await run(planFor(folder, text), folder)
+    const steps = only(events, 'step')
+    assert.equal(result.history.length, steps.length)
+    result.history.forEach((e, i) => assert.ok(Math.abs(e.running - steps[i]!.loss) < 1e-9))
+  })
+})
+
+test('a results folder that cannot be made is told before anything is loaded', async () => {
+  await withBase(async (folder) => {
+    await fs.writeFile(path.join(folder, 'results'), 'a file')
+    const [first] = left(
+      await train(planFor(folder, yaml()), reference, {
+        ...quiet(folder).options,
+        answer: () => {
+          throw new Error('asked too early')
+        },
+      })(),
+    )
+    assert.match(first.message, /cannot make the results folder/)
+  })
+})
+
 test('without validation rows the last weights are kept, and that is said', async () => {
   await withBase(async (folder) => {
     const rows: Rows = { train: samplesOf(4), validation: [], test: [] }
@@ -278,7 +303,14 @@ test('full fine-tuning writes a model in the dtype of its base', async () => {
     const { events, result } = await run(planFor(folder, text), folder)
     assert.ok(only(events, 'step').at(-1)!.loss < only(events, 'step')[0]!.loss)
     const names = await fs.readdir(result.adapterFolder!)
-    assert.deepEqual(names.toSorted(), ['config.json', 'model.safetensors', 'tokenizer.json'])
+    assert.deepEqual(names.toSorted(), [
+      'README.md',
+      'config.json',
+      'model.safetensors',
+      'tokenizer.json',
+    ])
+    const card = await fs.readFile(path.join(result.adapterFolder!, 'README.md'), 'utf8')
+    assert.match(card, /stored as\nBF16, like those of the base/)
     const header = async (f: string) => {
       const all = await fs.readFile(path.join(f, 'model.safetensors'))
       const text = all.toString('utf8', 8, 8 + Number(all.readBigUInt64LE(0)))

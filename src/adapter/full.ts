@@ -1,17 +1,21 @@
 /** A fully fine-tuned model as a folder of its own, in the dtypes of its base; the f32 masters are rounded once. */
+import { join } from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Session } from '../../backends/backend.ts'
 import type { Program, State } from '../../ir/graph.ts'
 import { issue, type Issue } from '../issue.ts'
-import { atomicFolder } from '../tensors/atomic.ts'
+import { atomicFolder, atomicWrite } from '../tensors/atomic.ts'
 import { fromF32, toF32, type FloatDtype } from '../tensors/convert.ts'
 import { openFolder, type Checkpoint } from '../tensors/reader.ts'
 import { writeFolder, type TensorData } from '../tensors/writer.ts'
 import { readState } from '../train/states.ts'
 import { copyModelFiles, type Scaling } from './files.ts'
 import { SHARD_BYTES } from './merge.ts'
+import { modelReadme } from './readme.ts'
+
+const trained = (p: Program): ReadonlyArray<State> => p.state.filter((s) => s.role === 'train')
 
 /** F64 weights were read as f32, and are written so. */
 const dtypeOf = (base: Checkpoint, s: State): FloatDtype => {
@@ -27,12 +31,10 @@ const rounded = (session: Session, s: State, dtype: FloatDtype): TE.TaskEither<I
   )
 
 const tensors = (session: Session, program: Program, base: Checkpoint): ReadonlyArray<TensorData> =>
-  program.state
-    .filter((s) => s.role === 'train')
-    .map((s) => {
-      const dtype = dtypeOf(base, s)
-      return { name: s.name, dtype, shape: s.type.shape, data: () => rounded(session, s, dtype) }
-    })
+  trained(program).map((s) => {
+    const dtype = dtypeOf(base, s)
+    return { name: s.name, dtype, shape: s.type.shape, data: () => rounded(session, s, dtype) }
+  })
 
 /** Reads a written model back. Left: a bit that differs from the session, or a model equal to its base. */
 const prove =
@@ -41,7 +43,7 @@ const prove =
     const written = await openFolder(folder)()
     if (E.isLeft(written)) return written
     let learned = false
-    for (const s of program.state.filter((x) => x.role === 'train')) {
+    for (const s of trained(program)) {
       const three = await pipe(
         TE.Do,
         TE.bind('stored', () => written.right.read(s.name)),
@@ -66,10 +68,16 @@ const prove =
         )
   }
 
+const card = (program: Program, base: Checkpoint, baseModel: string): Uint8Array => {
+  const dtypes = new Set(trained(program).map((s) => dtypeOf(base, s)))
+  return Buffer.from(modelReadme(baseModel, [...dtypes]))
+}
+
 /** Writes the model folder, which appears only once what lies in it has been read back and compared. */
 export const exportModel = (
   session: Session,
   program: Program,
+  baseModel: string,
   baseFolder: string,
   folder: string,
   scaling: Scaling | null = null,
@@ -82,6 +90,7 @@ export const exportModel = (
           writeFolder(temporary, tensors(session, program, base), { maxShardBytes: SHARD_BYTES }),
           TE.chain(() => prove(session, program, base, temporary)),
           TE.chain(() => copyModelFiles(baseFolder, temporary, scaling)),
+          TE.chain(() => atomicWrite(join(temporary, 'README.md'), card(program, base, baseModel))),
         ),
       ),
     ),

@@ -39,7 +39,7 @@ const exported = ({ session, plan }: Loop, folder: string): TE.TaskEither<Issue,
   // A run begins only with a base that has a folder.
   const baseFolder = base.folder ?? ''
   return techniques.lora === null
-    ? exportModel(session, program, baseFolder, folder, scalingOf(plan))
+    ? exportModel(session, program, base.name, baseFolder, folder, scalingOf(plan))
     : exportAdapter(
         { session, program, lora: techniques.lora, baseModel: base.name, baseFolder },
         folder,

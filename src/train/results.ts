@@ -20,10 +20,16 @@ export const mergedFolder = (results: string): string => join(modelFolder(result
 
 const isTaken = (e: unknown): boolean => e instanceof Error && 'code' in e && e.code === 'EEXIST'
 
-/** Makes `PARENT/EXPERIMENT_run`, or with `_0`, `_1`, … where that is taken, as Ludwig numbers runs. */
-export const makeRunFolder = (parent: string, experiment: string): TE.TaskEither<Issue, string> =>
+/** Makes the folder that results folders lie in. Left also when nothing can be written into it. */
+export const makeParent = (parent: string): TE.TaskEither<Issue, void> =>
   attempt('make the results folder', parent, async () => {
     await fs.mkdir(parent, { recursive: true })
+    await fs.access(parent, fs.constants.W_OK)
+  })
+
+/** Makes `PARENT/EXPERIMENT_run`, or with `_0`, `_1`, … where that is taken, as Ludwig numbers runs. The parent must exist. */
+export const makeRunFolder = (parent: string, experiment: string): TE.TaskEither<Issue, string> =>
+  attempt('make the results folder', parent, async () => {
     for (let n = -1; ; n++) {
       const folder = join(parent, `${experiment}_run${n < 0 ? '' : `_${n}`}`)
       const made = await fs.mkdir(folder).then(

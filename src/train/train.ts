@@ -18,7 +18,7 @@ import { jobOf } from './job.ts'
 import { train as loop, type Loop } from './loop.ts'
 import { call } from './problem.ts'
 import { beginning, type Evaluation, type Progress } from './progress.ts'
-import { isRunFolder, makeRunFolder, writeBeginning, writeProgress } from './results.ts'
+import { isRunFolder, makeParent, makeRunFolder, writeBeginning, writeProgress } from './results.ts'
 import { runOf, ticksDone, type Run } from './schedule.ts'
 import { initializePlan } from './state.ts'
 
@@ -81,30 +81,25 @@ const dataOf = (plan: Plan): E.Either<Issue, Dataset> =>
       )
     : E.right(plan.data)
 
-/** The results folder of this run and the checkpoint in it; null: begin at the beginning. */
-const placeOf = (
-  o: TrainOptions<unknown>,
-): TE.TaskEither<Issue, { readonly results: string; readonly saved: Saved | null }> => {
-  const { resume } = o
-  if (resume === undefined)
-    return pipe(
-      makeRunFolder(o.resultsFolder, o.experimentName),
-      TE.map((results) => ({ results, saved: null })),
-    )
-  return pipe(
-    isRunFolder(resume),
-    TE.filterOrElse(
-      (is) => is,
-      () =>
-        issue('there is no run to resume', {
-          file: resume,
-          expected: 'a results folder, such as results/experiment_run',
-        }),
-    ),
-    TE.chain(() => findSaved(resume)),
-    TE.map((saved) => ({ results: resume, saved })),
-  )
-}
+/** The checkpoint to go on from; null: begin at the beginning. Asked before anything is loaded, so that a wrong path costs no time. */
+const savedOf = ({
+  resume,
+  resultsFolder,
+}: TrainOptions<unknown>): TE.TaskEither<Issue, Saved | null> =>
+  resume === undefined
+    ? TE.map(() => null)(makeParent(resultsFolder))
+    : pipe(
+        isRunFolder(resume),
+        TE.filterOrElse(
+          (is) => is,
+          () =>
+            issue('there is no run to resume', {
+              file: resume,
+              expected: 'a results folder, such as results/experiment_run',
+            }),
+        ),
+        TE.chain(() => findSaved(resume)),
+      )
 
 /** Puts the session where the run stands; a run's first checkpoint is made before its first step. */
 const arrive = (s: Saving, plan: Plan, saved: Saved | null): TE.TaskEither<Issue, Progress> =>
@@ -143,18 +138,23 @@ const runIn = <A>(
   const { program } = plan
   return pipe(
     TE.Do,
+    TE.bind('saved', () => savedOf(o)),
     TE.bind('weights', () => initializePlan(plan, session)),
     TE.bind('before', () => o.answer?.(session, 'before') ?? TE.right(null)),
-    TE.bind('place', () => placeOf(o)),
-    TE.bind('saving', ({ place, weights }) =>
+    TE.bind('results', () =>
+      o.resume === undefined
+        ? makeRunFolder(o.resultsFolder, o.experimentName)
+        : TE.right(o.resume),
+    ),
+    TE.bind('saving', ({ results, weights }) =>
       TE.right<Issue, Saving>({
         session,
         program,
         job: jobOf(plan, data, backend, weights),
-        resultsFolder: place.results,
+        resultsFolder: results,
       }),
     ),
-    TE.bind('from', ({ saving, place }) => arrive(saving, plan, place.saved)),
+    TE.bind('from', ({ saving, saved }) => arrive(saving, plan, saved)),
     TE.bind('l', ({ saving, from }) => {
       o.onEvent(startEvent(plan, data, run, saving, from))
       return TE.right<Issue, Loop>({
