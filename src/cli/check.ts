@@ -1,0 +1,58 @@
+/** `tunec check`: everything that can be said about a job without running it. */
+import * as E from 'fp-ts/lib/Either.js'
+import { renderReport } from '../data/report-text.ts'
+import { reportData } from '../data/report.ts'
+import { batchingOf } from '../plan/batch.ts'
+import { fitIssue, fitOf } from '../plan/fit.ts'
+import type { Plan } from '../plan/plan.ts'
+import { renderPlan } from '../report/plan.ts'
+import type { Run } from './command.ts'
+import { nearby, openConfig, planFrom, refuse, showNotices } from './open.ts'
+
+const dataLines = ({ config, data, shapes }: Plan): ReadonlyArray<string> => {
+  if (data === null) return []
+  const { template, task } = config.prompt
+  return renderReport(
+    reportData(data, data.tokenizer, {
+      prompt: {
+        inputColumn: config.input_features[0].column,
+        ...(template === null ? {} : { template }),
+        ...(task === null ? {} : { task }),
+      },
+      rowLength: shapes.length,
+      batch: batchingOf(config.trainer, shapes.rows).effective,
+      seed: config.random_seed,
+    }),
+  )
+}
+
+/** What a run would need besides, or null. */
+const missing = ({ base, data }: Plan): string | null =>
+  base.folder === null
+    ? `only the architecture of ${base.name} is known here; to train, name a folder with its files as base_model`
+    : data === null
+      ? 'to train, name a file as compiler.dataset, or with --dataset'
+      : null
+
+export const run: Run = async (file, o, t) => {
+  const opened = openConfig(file, o)
+  if (E.isLeft(opened)) return refuse(opened.left, t)
+  showNotices(file, opened.right.notices, t)
+  const planned = planFrom(opened.right, t)
+  if (E.isLeft(planned)) return refuse(planned.left, t)
+  const plan = planned.right
+  const lines = dataLines(plan).map(nearby)
+  const marked = lines.map((l) => (l.startsWith('!') ? t.style.yellow(l) : l))
+  t.out(...renderPlan(plan, t.style), ...(lines.length === 0 ? [] : ['', ...marked]))
+  const budget = plan.config.compiler.memory_budget
+  const problem = budget === null ? null : fitIssue(fitOf(plan, budget))
+  if (problem !== null) return refuse([problem], t)
+  const lacks = missing(plan)
+  t.out(
+    '',
+    lacks === null
+      ? t.style.green('nothing stands in the way of this job')
+      : t.style.yellow(`the config is sound; ${lacks}`),
+  )
+  return 0
+}

@@ -1,0 +1,167 @@
+/** Every subcommand with its options and an example. */
+import { parseBytes } from '../config/bytes.ts'
+import type { Command, Option } from './command.ts'
+
+const EXAMPLE = 'examples/code-instructions/qlora.yaml'
+const LARGE = 'examples/llama-2-7b/llama2_7b_4bit.yaml'
+
+const positive = (text: string): number | undefined => {
+  const n = Number(text)
+  return Number.isSafeInteger(n) && n > 0 ? n : undefined
+}
+
+const whole = { read: positive, expected: 'a whole number of at least 1' }
+
+const config: readonly [string, string] = ['config', 'a YAML file']
+const lenient: Option = {
+  flags: '--lenient',
+  doc: 'ignore unknown keys with a notice each, as Ludwig does',
+}
+const dataset: Option = {
+  flags: '--dataset <file>',
+  doc: "CSV, JSON or JSONL; instead of the config's compiler.dataset",
+}
+const backend: Option = {
+  flags: '--backend <name>',
+  doc: "instead of the config's compiler.backend",
+  choices: ['auto', 'onnx', 'reference'],
+}
+
+const train: Command = {
+  name: 'train',
+  argument: ['config', 'a YAML file, or a plan that compile wrote'],
+  doc: 'fine-tune a model',
+  options: [
+    dataset,
+    { flags: '--output-directory <folder>', doc: 'where results go', initial: 'results' },
+    { flags: '--experiment-name <name>', doc: 'first part of their name', initial: 'experiment' },
+    { flags: '--resume <folder>', doc: 'continue the run whose results lie there' },
+    { flags: '--ladder', doc: 'show the memory ladder first' },
+    {
+      flags: '--show <count>',
+      doc: 'answer held-out prompts before and after, and show so many',
+      ...whole,
+    },
+    backend,
+    lenient,
+  ],
+  examples: [
+    `train ${EXAMPLE}`,
+    'train plan.json',
+    `train ${EXAMPLE} --resume results/experiment_run`,
+  ],
+  load: async () => (await import('./train.ts')).run,
+}
+
+const evaluate: Command = {
+  name: 'evaluate',
+  argument: ['results', 'a results folder, or a config for its base model'],
+  doc: 'measure loss and accuracy on held-out rows',
+  options: [
+    dataset,
+    {
+      flags: '--split <name>',
+      doc: 'which rows (default: test, or with --dataset full)',
+      choices: ['train', 'validation', 'test', 'full'],
+    },
+    backend,
+    { flags: '--generate', doc: 'also answer every prompt and count exact matches' },
+    { flags: '--json', doc: 'print JSON' },
+    lenient,
+  ],
+  examples: ['evaluate results/experiment_run', `evaluate ${EXAMPLE} --split validation`],
+  load: async () => (await import('./evaluate.ts')).run,
+}
+
+const generate: Command = {
+  name: 'generate',
+  argument: ['results', 'a results folder, or a config for its base model'],
+  doc: 'answer prompts with a fine-tuned model',
+  options: [
+    { flags: '--prompt <text>', doc: 'one prompt, taken as it stands' },
+    { flags: '--dataset <file>', doc: 'prompts made of rows by the template of the config' },
+    { flags: '--max-new-tokens <count>', doc: 'longest answer', ...whole },
+    { flags: '--output <file>', doc: 'write answers as JSONL instead of showing them' },
+    backend,
+    lenient,
+  ],
+  examples: [
+    `generate results/experiment_run --prompt 'def add('`,
+    'generate results/experiment_run --dataset questions.csv --output answers.jsonl',
+  ],
+  load: async () => (await import('./generate.ts')).run,
+}
+
+const compile: Command = {
+  name: 'compile',
+  argument: config,
+  doc: 'turn a config into a plan, and look at every step of the way',
+  options: [
+    { flags: '-o, --output <file>', doc: 'write the plan, for train' },
+    { flags: '--dump-ir <folder>', doc: 'write the program after every pass' },
+    { flags: '--diff <pass>', doc: 'show what a pass changed' },
+    { flags: '--stop-after <pass>', doc: 'print the program as it is after a pass' },
+    dataset,
+    lenient,
+  ],
+  examples: [
+    `compile ${EXAMPLE} -o plan.json`,
+    `compile ${EXAMPLE} --dump-ir ir`,
+    `compile ${LARGE} --diff lora`,
+    `compile ${EXAMPLE} --stop-after forward`,
+  ],
+  load: async () => (await import('./compile.ts')).run,
+}
+
+const memory: Command = {
+  name: 'memory',
+  argument: config,
+  doc: 'show what each technique saves; needs no weights',
+  options: [
+    {
+      flags: '--budget <size>',
+      doc: 'fail when the plan needs more, and say what would make it fit',
+      read: parseBytes,
+      expected: 'an amount of memory such as 16GB or 11.5GiB',
+    },
+    { flags: '--sequence-length <tokens>', doc: 'tokens of a row', ...whole },
+    { flags: '--batch <rows>', doc: 'rows of a micro-batch', ...whole },
+    { flags: '--json', doc: 'print exact bytes as JSON' },
+    { flags: '--svg <file>', doc: 'draw the ladder' },
+    dataset,
+    lenient,
+  ],
+  examples: [
+    `memory ${LARGE}`,
+    `memory ${LARGE} --sequence-length 2048 --batch 1 --budget 16GB`,
+    `memory ${LARGE} --svg ladder.svg`,
+  ],
+  load: async () => (await import('./memory.ts')).run,
+}
+
+const check: Command = {
+  name: 'check',
+  argument: config,
+  doc: 'read config and data, report on both, run nothing',
+  options: [dataset, lenient],
+  examples: [`check ${EXAMPLE}`],
+  load: async () => (await import('./check.ts')).run,
+}
+
+const doctor: Command = {
+  name: 'doctor',
+  doc: 'show which backends work here and, for each that does not, why',
+  options: [],
+  examples: ['doctor'],
+  load: async () => (await import('./doctor.ts')).run,
+}
+
+export const commands: ReadonlyArray<Command> = [
+  train,
+  evaluate,
+  generate,
+  compile,
+  memory,
+  check,
+  doctor,
+]

@@ -1,0 +1,87 @@
+/** `tunec compile`: a config becomes a plan, and every step of the way can be looked at. */
+import * as E from 'fp-ts/lib/Either.js'
+import { shortName, type Stage } from '../../passes/pass.ts'
+import { nearest } from '../config/nearest.ts'
+import { issue, type Issue } from '../issue.ts'
+import { diffStages, stageFile, stageText, stageTitle, writeTrace } from '../plan/dump.ts'
+import { writePlan } from '../plan/file.ts'
+import { fitIssue, fitOf } from '../plan/fit.ts'
+import type { Plan } from '../plan/plan.ts'
+import { renderFunctions, renderPlan, renderTrace } from '../report/plan.ts'
+import { textOf, type Exit, type Options, type Run } from './command.ts'
+import { openPlan, refuse } from './open.ts'
+import type { Terminal } from './terminal.ts'
+
+/** Index of a pass in the trace, by the word before its bracket. */
+const stageNamed = (trace: ReadonlyArray<Stage>, name: string): E.Either<Issue, number> => {
+  const names = trace.map((s) => shortName(s.pass))
+  const at = names.indexOf(name)
+  if (at >= 0) return E.right(at)
+  const close = nearest(name, names)
+  return E.left(
+    issue(`this config has no pass "${name}"`, {
+      expected: `one of ${names.join(', ')}`,
+      ...(close === undefined ? {} : { hint: `did you mean ${close}?` }),
+    }),
+  )
+}
+
+const showDiff = (trace: ReadonlyArray<Stage>, name: string, t: Terminal): Exit => {
+  const at = stageNamed(trace, name)
+  if (E.isLeft(at)) return refuse([at.left], t)
+  if (at.right === 0) return refuse([issue(`${name} is the start: nothing comes before it`)], t)
+  const { dim, green, red, bold } = t.style
+  t.out(dim(`// ${stageTitle(trace, at.right)}`))
+  const paint = { added: green, removed: red, heading: bold }
+  const text = diffStages(trace[at.right - 1]!.program, trace[at.right]!.program, paint)
+  t.out(text === '' ? dim('(nothing changed but arena offsets)') : text.trimEnd())
+  return 0
+}
+
+const showStage = (trace: ReadonlyArray<Stage>, name: string, t: Terminal): Exit => {
+  const at = stageNamed(trace, name)
+  if (E.isLeft(at)) return refuse([at.left], t)
+  t.out(stageText(trace, at.right).trimEnd())
+  return 0
+}
+
+const summary = (plan: Plan, t: Terminal): void =>
+  t.out(
+    ...renderPlan(plan, t.style),
+    '',
+    ...renderTrace(plan, t.style),
+    '',
+    ...renderFunctions(plan, t.style),
+  )
+
+/** Writes what was asked for, and says where. */
+const write = async (plan: Plan, o: Options, t: Terminal): Promise<Issue | null> => {
+  const [folder, output] = [textOf(o, 'dumpIr'), textOf(o, 'output')]
+  if (folder !== undefined) {
+    const done = await writeTrace(plan.trace, folder)()
+    if (E.isLeft(done)) return done.left
+    const [first, last] = [0, plan.trace.length - 1].map((i) => stageFile(plan.trace, i))
+    t.out('', `the program after every pass lies in ${folder} (${first} … ${last})`)
+  }
+  if (output !== undefined) {
+    const done = await writePlan(plan, output)()
+    if (E.isLeft(done)) return done.left
+    t.out('', `the plan lies in ${output}: tunec train ${output}`)
+  }
+  return null
+}
+
+export const run: Run = async (file, o, t) => {
+  const opened = openPlan(file, o, t)
+  if (E.isLeft(opened)) return refuse(opened.left, t)
+  const plan = opened.right
+  const [diff, stop] = [textOf(o, 'diff'), textOf(o, 'stopAfter')]
+  if (diff === undefined && stop === undefined) summary(plan, t)
+  const failed = await write(plan, o, t)
+  if (failed !== null) return refuse([failed], t)
+  if (stop !== undefined && showStage(plan.trace, stop, t) !== 0) return 1
+  if (diff !== undefined && showDiff(plan.trace, diff, t) !== 0) return 1
+  const budget = plan.config.compiler.memory_budget
+  const problem = budget === null ? null : fitIssue(fitOf(plan, budget))
+  return problem === null ? 0 : refuse([problem], t)
+}

@@ -1,0 +1,138 @@
+/** `tunec evaluate`: metrics of a run, or of a base as it is, on rows that have answers. */
+import path from 'node:path'
+import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import * as TE from 'fp-ts/lib/TaskEither.js'
+import type { Session } from '../../backends/backend.ts'
+import type { SplitName } from '../data/split.ts'
+import {
+  exactness,
+  gridFor,
+  optionsOf,
+  questionsOf,
+  type Exactness,
+  type Grid,
+} from '../generate/index.ts'
+import { issue, one, type Issues } from '../issue.ts'
+import type { Plan } from '../plan/plan.ts'
+import { metricText } from '../report/progress.ts'
+import { table } from '../report/table.ts'
+import { plural } from '../report/units.ts'
+import { evaluateSamples, metricsOf, type Counts } from '../train/evaluate.ts'
+import { flagOf, textOf, type Options, type Run } from './command.ts'
+import { engineFor } from './engine.ts'
+import { refuse } from './open.ts'
+import type { Terminal } from './terminal.ts'
+import { askingProgram, openTrained, planTrained, withSession, type Trained } from './trained.ts'
+
+type Wanted = SplitName | 'full'
+
+const splitIn = (o: Options): Wanted =>
+  (textOf(o, 'split') as Wanted | undefined) ??
+  (textOf(o, 'dataset') === undefined ? 'test' : 'full')
+
+/** Other data than the run's; `full` puts every row into one split. */
+const withRows = (x: Trained, o: Options, wanted: Wanted): Trained => {
+  const dataset = textOf(o, 'dataset')
+  const { preprocessing: p, compiler } = x.config
+  const all = { type: 'random' as const, probabilities: [1, 0, 0] as const }
+  return {
+    ...x,
+    config: {
+      ...x.config,
+      preprocessing:
+        wanted === 'full' ? { ...p, sample_ratio: 1, sample_size: null, split: all } : p,
+      compiler: dataset === undefined ? compiler : { ...compiler, dataset: path.resolve(dataset) },
+    },
+  }
+}
+
+interface Result {
+  readonly counts: Counts
+  readonly exact: Exactness | null
+}
+
+const measured =
+  (plan: Plan, split: SplitName, grid: Grid | null, t: Terminal) =>
+  (session: Session): TE.TaskEither<Issues, Result> => {
+    const data = plan.data!
+    const options = optionsOf(plan.config, plan.base.spec, data.tokenizer)
+    t.status(`evaluating ${plural(data.samples[split].length, 'row')}`)
+    return pipe(
+      TE.Do,
+      TE.bind('counts', () => evaluateSamples(session, plan.shapes, data.samples[split])),
+      TE.bind('exact', () =>
+        grid === null
+          ? TE.right(null)
+          : exactness(session, grid, questionsOf(data, split), options, (p) =>
+              t.status(`answering: ${p.done}/${p.of}`),
+            ),
+      ),
+      TE.mapLeft(one),
+    )
+  }
+
+const show = ({ counts, exact }: Result, what: string, o: Options, t: Terminal): void => {
+  const metrics = {
+    ...metricsOf(counts),
+    ...(exact === null ? {} : { exact_match: exact.exactMatch }),
+  }
+  if (flagOf(o, 'json')) {
+    const { scored, sequences } = counts
+    return t.out(JSON.stringify({ rows: sequences, scored_tokens: scored, ...metrics }, null, 2))
+  }
+  const rows = Object.entries(metrics).map(([name, value]) => [name, metricText(name, value)])
+  const columns = [
+    { title: '', align: 'left' },
+    { title: '', align: 'right' },
+  ] as const
+  t.out(
+    `${plural(counts.sequences, 'row')} ${what}, ${plural(counts.scored, 'scored token')}`,
+    ...table(columns, rows).slice(1),
+  )
+}
+
+const rowsIn = (plan: Plan, split: SplitName, wanted: Wanted): E.Either<Issues, Plan> =>
+  plan.data !== null && plan.data.samples[split].length > 0
+    ? E.right(plan)
+    : E.left(
+        one(
+          issue(
+            plan.data === null ? 'there is no data to evaluate on' : `the ${wanted} split is empty`,
+            { hint: 'name a file with --dataset, or other rows with --split' },
+          ),
+        ),
+      )
+
+export const run: Run = async (name, o, t) => {
+  const wanted = splitIn(o)
+  const split = wanted === 'full' ? 'train' : wanted
+  const opened = pipe(
+    E.Do,
+    E.bind('trained', () => openTrained(name, o, t)),
+    E.bind('plan', ({ trained }) => planTrained(withRows(trained, o, wanted), t)),
+    E.chainFirst(({ plan }) => rowsIn(plan, split, wanted)),
+    E.let('grid', ({ plan: { config, base, data } }) =>
+      flagOf(o, 'generate')
+        ? gridFor(
+            config,
+            base.spec,
+            data!.samples[split].map((s) => s.prompt.length),
+          )
+        : null,
+    ),
+    E.bind('program', ({ plan, grid }) =>
+      askingProgram(plan, { ...plan.shapes, generate: grid }, ['evaluate', 'prefill', 'decode']),
+    ),
+  )
+  if (E.isLeft(opened)) return refuse(opened.left, t)
+  const { trained, plan, grid, program } = opened.right
+  const backend = await engineFor(plan.config, o, t)
+  if (E.isLeft(backend)) return refuse(backend.left, t)
+  const work = measured(plan, split, grid, t)
+  const done = await withSession(backend.right, plan, program, trained.adapter, work)()
+  t.status(null)
+  if (E.isLeft(done)) return refuse(done.left, t)
+  show(done.right, wanted === 'full' ? 'in all' : `of the ${wanted} split`, o, t)
+  return 0
+}

@@ -1,0 +1,136 @@
+/** `tunec generate`: answers to one prompt, or to the prompts that the rows of a file make. */
+import fs from 'node:fs'
+import path from 'node:path'
+import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import * as TE from 'fp-ts/lib/TaskEither.js'
+import type { Config } from '../config/index.ts'
+import { renderPrompts } from '../data/prompt.ts'
+import { readTable } from '../data/table.ts'
+import { generateTexts, gridFor, optionsOf, type Answer } from '../generate/index.ts'
+import { issue, one, type Issues } from '../issue.ts'
+import type { Plan } from '../plan/plan.ts'
+import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
+import { numberOf, textOf, type Options, type Run } from './command.ts'
+import { engineFor } from './engine.ts'
+import { refuse } from './open.ts'
+import type { Terminal } from './terminal.ts'
+import { askingProgram, openTrained, planTrained, withSession, type Trained } from './trained.ts'
+
+type Texts = ReadonlyArray<Answer & { readonly prompt: string }>
+
+/** The prompts that a file's rows make; a row without one is asked with `<UNK>`, as in training. */
+const promptsOf = (c: Config, file: string): E.Either<Issues, ReadonlyArray<string>> => {
+  const { template, task } = c.prompt
+  const spec = {
+    inputColumn: c.input_features[0].column,
+    ...(template === null ? {} : { template }),
+    ...(task === null ? {} : { task }),
+  }
+  return pipe(
+    readTable(path.resolve(file)),
+    E.chain((table) => renderPrompts(spec, table)),
+    E.map((prompts) => prompts.map((p) => p ?? '<UNK>')),
+  )
+}
+
+const wantedPrompts = (c: Config, o: Options): E.Either<Issues, ReadonlyArray<string>> => {
+  const [prompt, file] = [textOf(o, 'prompt'), textOf(o, 'dataset')]
+  if (file !== undefined && prompt === undefined) return promptsOf(c, file)
+  return prompt !== undefined && file === undefined
+    ? E.right([prompt])
+    : E.left(one(issue('give either --prompt or --dataset')))
+}
+
+/** The run's own data is not needed to answer. */
+const withoutData = (x: Trained, o: Options): Trained => {
+  const { generation, compiler } = x.config
+  const most = numberOf(o, 'maxNewTokens') ?? generation.max_new_tokens
+  return {
+    ...x,
+    config: {
+      ...x.config,
+      generation: { ...generation, max_new_tokens: most },
+      compiler: { ...compiler, dataset: null, row_length: 8, micro_batch_rows: 1 },
+    },
+  }
+}
+
+const tokenizerOf = ({ base }: Plan): E.Either<Issues, Tokenizer> =>
+  base.folder === null
+    ? E.left(
+        one(
+          issue(`only the architecture of ${base.name} is known here`, {
+            path: 'base_model',
+            expected: 'a folder with config.json, tokenizer.json and safetensors files',
+          }),
+        ),
+      )
+    : pipe(loadTokenizer(base.folder), E.mapLeft(one))
+
+const write = (file: string, answers: Texts): E.Either<Issues, void> => {
+  const lines = answers.map(({ prompt, text, stopped }) =>
+    JSON.stringify({ prompt, answer: text, stopped }),
+  )
+  return E.tryCatch(
+    () => fs.writeFileSync(file, `${lines.join('\n')}\n`),
+    (e) =>
+      one(
+        issue(`the answers cannot be written: ${e instanceof Error ? e.message : String(e)}`, {
+          file,
+        }),
+      ),
+  )
+}
+
+const show = (answers: Texts, t: Terminal): void => {
+  const { bold, dim } = t.style
+  answers.forEach((a, i) => {
+    if (answers.length > 1)
+      t.out(...(i === 0 ? [] : ['']), `${bold('prompt')}  ${dim(a.prompt.trim())}`)
+    t.out(a.text)
+    if (a.stopped === 'length') t.note(dim('(the answer was cut at --max-new-tokens)'))
+    if (a.cut > 0) t.note(dim(`(the first ${a.cut} tokens of the prompt did not fit)`))
+  })
+}
+
+export const run: Run = async (name, o, t) => {
+  const opened = pipe(
+    E.Do,
+    E.bind('trained', () => openTrained(name, { ...o, dataset: undefined }, t)),
+    E.bind('prompts', ({ trained }) => wantedPrompts(trained.config, o)),
+    E.bind('plan', ({ trained }) => planTrained(withoutData(trained, o), t)),
+    E.bind('tokenizer', ({ plan }) => tokenizerOf(plan)),
+    E.let('grid', ({ plan, prompts, tokenizer }) =>
+      gridFor(
+        plan.config,
+        plan.base.spec,
+        prompts.map((p) => tokenizer.encode(p, { addBos: true }).length),
+      ),
+    ),
+    E.bind('program', ({ plan, grid }) =>
+      askingProgram(plan, { ...plan.shapes, generate: grid }, ['prefill', 'decode']),
+    ),
+  )
+  if (E.isLeft(opened)) return refuse(opened.left, t)
+  const { trained, prompts, plan, tokenizer, grid, program } = opened.right
+  const backend = await engineFor(plan.config, o, t)
+  if (E.isLeft(backend)) return refuse(backend.left, t)
+  const options = optionsOf(plan.config, plan.base.spec, tokenizer)
+  const done = await withSession(backend.right, plan, program, trained.adapter, (session) =>
+    pipe(
+      generateTexts(session, grid, tokenizer, prompts, options, (p) =>
+        t.status(`answering: ${p.done}/${p.of}, ${p.tokens} tokens`),
+      ),
+      TE.mapLeft(one),
+    ),
+  )()
+  t.status(null)
+  if (E.isLeft(done)) return refuse(done.left, t)
+  const file = textOf(o, 'output')
+  if (file === undefined) return (show(done.right, t), 0)
+  const written = write(file, done.right)
+  if (E.isLeft(written)) return refuse(written.left, t)
+  t.out(`${done.right.length} answers lie in ${file}`)
+  return 0
+}

@@ -1,0 +1,124 @@
+/** From a file name on the command line to a config or a plan, with every problem at its place in the file. */
+import fs from 'node:fs'
+import path from 'node:path'
+import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import { parseConfig, type Config, type Notice } from '../config/index.ts'
+import { readYaml } from '../config/yaml/convert.ts'
+import { positionOf } from '../config/yaml/node.ts'
+import { issue, one, type Issue, type Issues } from '../issue.ts'
+import { isPlanFile, readPlan } from '../plan/file.ts'
+import { planOf, type Plan } from '../plan/plan.ts'
+import { renderIssues } from '../report/issues.ts'
+import { flagOf, textOf, type Exit, type Options } from './command.ts'
+import type { Terminal } from './terminal.ts'
+
+export interface OpenedConfig {
+  readonly file: string
+  readonly folder: string
+  readonly config: Config
+  readonly notices: ReadonlyArray<Notice>
+}
+
+const readText = (file: string): E.Either<Issues, string> =>
+  E.tryCatch(
+    () => fs.readFileSync(file, 'utf8'),
+    (e) => {
+      const code = e instanceof Error && 'code' in e ? e.code : undefined
+      return one(
+        code === 'ENOENT'
+          ? issue('there is no such file', { file, expected: 'a YAML config' })
+          : issue(`the file cannot be read: ${e instanceof Error ? e.message : String(e)}`, {
+              file,
+            }),
+      )
+    },
+  )
+
+/** `--dataset` is relative to where the command runs, unlike the key it replaces. */
+const overridden = (c: Config, o: Options): Config => {
+  const dataset = textOf(o, 'dataset')
+  return dataset === undefined
+    ? c
+    : { ...c, compiler: { ...c.compiler, dataset: path.resolve(dataset) } }
+}
+
+export const openConfig = (file: string, o: Options): E.Either<Issues, OpenedConfig> =>
+  pipe(
+    readText(file),
+    E.chain((text) => parseConfig(text, { file, lenient: flagOf(o, 'lenient') })),
+    E.map(({ config, notices }) => ({
+      file,
+      folder: path.dirname(path.resolve(file)),
+      config: overridden(config, o),
+      notices,
+    })),
+  )
+
+/** Problems found after the config was read, pointed at the line that is to blame. */
+const placed = (file: string, issues: Issues): Issues => {
+  const yaml = pipe(
+    readText(file),
+    E.chain((text) => readYaml(text, file)),
+  )
+  if (E.isLeft(yaml)) return issues
+  const at = (i: Issue): Issue => {
+    if (i.file !== undefined || i.path === undefined) return i
+    const path = i.path.replace(/\[(\d+)\]/g, '.$1').split('.')
+    return { ...i, file, ...positionOf(yaml.right.root, path, 'value') }
+  }
+  const [first, ...rest] = issues
+  return [at(first), ...rest.map(at)]
+}
+
+/** Compiles a config after `change`; notices are shown at once. */
+export const planFrom = (
+  opened: OpenedConfig,
+  t: Terminal,
+  change: (c: Config) => Config = (c) => c,
+): E.Either<Issues, Plan> =>
+  pipe(
+    planOf(change(opened.config), { folder: opened.folder, clock: t.clock }),
+    E.mapLeft((issues) => placed(opened.file, issues)),
+  )
+
+/** A config, compiled, or a plan, read. */
+export const openPlan = (file: string, o: Options, t: Terminal): E.Either<Issues, Plan> => {
+  if (!isPlanFile(file))
+    return pipe(
+      openConfig(file, o),
+      E.chainFirst(({ notices }) => E.right(showNotices(file, notices, t))),
+      E.chain((opened) => planFrom(opened, t)),
+    )
+  const fixed = textOf(o, 'dataset')
+  return fixed === undefined
+    ? readPlan(file)
+    : E.left(
+        one(
+          issue('a plan is made for its own data, --dataset cannot change it', {
+            file,
+            hint: 'compile the config with --dataset',
+          }),
+        ),
+      )
+}
+
+export const showNotices = (file: string, notices: ReadonlyArray<Notice>, t: Terminal): void => {
+  const s = t.noteStyle
+  for (const n of notices)
+    t.note(
+      `${s.yellow('note:')} ${n.message}${n.line === undefined ? '' : s.dim(` (${file}:${n.line})`)}`,
+    )
+}
+
+/** Paths below the working directory as they are typed. */
+export const nearby = (text: string): string => text.replaceAll(`${process.cwd()}${path.sep}`, '')
+
+const near = (i: Issue): Issue => (i.file === undefined ? i : { ...i, file: nearby(i.file) })
+
+/** States problems; the exit code that goes with them. */
+export const refuse = (issues: ReadonlyArray<Issue>, t: Terminal): Exit => {
+  t.status(null)
+  t.note(...renderIssues(issues.map(near), t.source, t.noteStyle))
+  return 1
+}

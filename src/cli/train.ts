@@ -1,0 +1,149 @@
+/** `tunec train`: a config or a plan becomes an adapter, with its progress shown on the way. */
+import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import type { Backend } from '../../backends/backend.ts'
+import { compared, type Exactness } from '../generate/index.ts'
+import { fitIssue, fitOf } from '../plan/fit.ts'
+import { ladderOf } from '../plan/ladder.ts'
+import type { Plan } from '../plan/plan.ts'
+import { renderLadder } from '../report/ladder.ts'
+import { renderPlan } from '../report/plan.ts'
+import { eventLine, metricText, stepLine } from '../report/progress.ts'
+import { table } from '../report/table.ts'
+import { count, duration } from '../report/units.ts'
+import type { TrainEvent } from '../train/events.ts'
+import { train, type TrainOptions, type TrainResult } from '../train/train.ts'
+import { ask, comparisonLines, heldOut } from './ask.ts'
+import { flagOf, numberOf, textOf, type Exit, type Options, type Run } from './command.ts'
+import { engineFor } from './engine.ts'
+import { interruptible } from './interrupt.ts'
+import { nearby, openPlan, refuse } from './open.ts'
+import type { Terminal } from './terminal.ts'
+
+/** Milliseconds between plain progress lines where none can be redrawn. */
+const EVERY = 5000
+
+/** Shows events: steps on one redrawn line, or a plain one now and then. */
+const reporter = (t: Terminal): ((e: TrainEvent) => void) => {
+  let last = t.clock()
+  return (e) => {
+    if (e._tag === 'step') {
+      if (t.live) return t.status(stepLine(e, true))
+      if (t.clock() - last < EVERY && e.step !== e.of) return
+      last = t.clock()
+      return t.note(stepLine(e, false))
+    }
+    const line = eventLine(e, t.noteStyle)
+    if (line !== null) t.note(nearby(line))
+  }
+}
+
+const metricTable = (r: TrainResult<unknown>): ReadonlyArray<string> => {
+  const splits = (['train', 'validation', 'test'] as const).filter((s) => r.metrics[s] !== null)
+  const names = [...new Set(splits.flatMap((s) => Object.keys(r.metrics[s]!)))]
+  return table(
+    [{ title: '', align: 'left' }, ...splits.map((title) => ({ title, align: 'right' as const }))],
+    names.map((name) => [
+      name,
+      ...splits.map((s) => {
+        const value = (r.metrics[s] as Readonly<Record<string, number>>)[name]
+        return value === undefined ? '' : metricText(name, value)
+      }),
+    ]),
+  )
+}
+
+const answerLines = (
+  r: TrainResult<Exactness>,
+  show: number,
+  t: Terminal,
+): ReadonlyArray<string> => {
+  const { before, after } = r.answers ?? { before: null, after: null }
+  if (after === null) return []
+  const share = (x: Exactness): string => metricText('exact_match', x.exactMatch)
+  const rows = after.rows.length
+  return [
+    ...compared(before, after, show).flatMap((c) => comparisonLines(c, t.style)),
+    '',
+    t.style.bold(
+      `exact match on ${rows} held-out rows: ${before === null ? '' : `${share(before)} before, `}${share(after)} after`,
+    ),
+  ]
+}
+
+const resultLines = (
+  r: TrainResult<Exactness>,
+  show: number,
+  t: Terminal,
+): ReadonlyArray<string> => {
+  const [head, ...rows] = metricTable(r)
+  const kept =
+    r.kept._tag === 'best'
+      ? `the best weights, of step ${r.kept.step}`
+      : `the last weights: ${r.kept.why}`
+  return [
+    ...answerLines(r, show, t),
+    ...(rows.length === 0 ? [] : ['', t.style.dim(head!), ...rows]),
+    '',
+    `${count(r.steps)} steps, ${count(r.tokens)} tokens in ${duration(r.seconds)}; kept ${kept}`,
+    ...(r.adapterFolder === null
+      ? ['nothing was learned yet, so there is no adapter']
+      : [`${t.style.bold('result')}  ${nearby(r.adapterFolder)}`]),
+    ...(r.mergedFolder === null ? [] : [`${t.style.bold('merged')}  ${nearby(r.mergedFolder)}`]),
+  ]
+}
+
+const showPlan = (plan: Plan, o: Options, t: Terminal): void => {
+  t.out(...renderPlan(plan, t.style), '')
+  if (!flagOf(o, 'ladder')) return
+  const ladder = ladderOf(plan, t.clock)
+  if (E.isRight(ladder)) t.out(...renderLadder(ladder.right, t.style), '')
+}
+
+/** Over budget is known before anything is loaded. */
+const overBudget = (plan: Plan): ReturnType<typeof fitIssue> => {
+  const budget = plan.config.compiler.memory_budget
+  return budget === null ? null : fitIssue(fitOf(plan, budget))
+}
+
+const optionsOf = (
+  plan: Plan,
+  o: Options,
+  t: Terminal,
+  stop: () => boolean,
+): TrainOptions<Exactness> => {
+  const resume = textOf(o, 'resume')
+  const questions = numberOf(o, 'show') === undefined ? [] : heldOut(plan)
+  return {
+    resultsFolder: textOf(o, 'outputDirectory')!,
+    experimentName: textOf(o, 'experimentName')!,
+    ...(resume === undefined ? {} : { resume }),
+    onEvent: reporter(t),
+    stop,
+    clock: t.clock,
+    ...(questions.length === 0 ? {} : { answer: ask(plan, questions, t) }),
+  }
+}
+
+const trainOn = async (plan: Plan, backend: Backend, o: Options, t: Terminal): Promise<Exit> => {
+  const done = await interruptible(t, (stop) => train(plan, backend, optionsOf(plan, o, t, stop))())
+  t.status(null)
+  if (E.isLeft(done)) return refuse(done.left, t)
+  const r = done.right
+  t.out(...resultLines(r, numberOf(o, 'show') ?? 0, t))
+  if (!r.stopped) return 0
+  t.out(`to go on: the same command with --resume ${nearby(r.resultsFolder)}`)
+  return 130
+}
+
+export const run: Run = async (file, o, t) => {
+  const opened = openPlan(file, o, t)
+  if (E.isLeft(opened)) return refuse(opened.left, t)
+  const plan = opened.right
+  const problem = overBudget(plan)
+  if (problem !== null) return refuse([problem], t)
+  const backend = await engineFor(plan.config, o, t)
+  if (E.isLeft(backend)) return refuse(backend.left, t)
+  showPlan(plan, o, t)
+  return pipe(backend.right, (b) => trainOn(plan, b, o, t))
+}

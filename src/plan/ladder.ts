@@ -1,0 +1,134 @@
+/** The memory ladder: what each technique of a plan saves, every rung compiled for real. */
+import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import type { Policy } from '../../passes/index.ts'
+import type { Issues } from '../issue.ts'
+import type { Shapes } from '../models/llama.ts'
+import type { Techniques } from '../pipeline.ts'
+import {
+  footprintOf,
+  weightsOf,
+  type Activation,
+  type Footprint,
+  type Weights,
+} from './footprint.ts'
+import { compileWith, type Plan } from './plan.ts'
+import { shapesOf } from './shapes.ts'
+
+export interface Rung {
+  /** `full fine-tuning in f32`, `+ lora r=8`, … */
+  readonly name: string
+  readonly shapes: Shapes
+  readonly footprint: Footprint
+}
+
+export interface Ladder {
+  readonly model: string
+  /** From plain full fine-tuning to the plan itself. */
+  readonly rungs: ReadonlyArray<Rung>
+  /** The plan's weights by how they are stored. */
+  readonly weights: Weights
+  /** What the backward reads of the forward: everything kept, and with checkpoints. */
+  readonly activations: {
+    readonly kept: ReadonlyArray<Activation>
+    readonly checkpointed: ReadonlyArray<Activation>
+    readonly policy: string
+  }
+}
+
+interface Step {
+  readonly name: string
+  readonly techniques: Techniques
+}
+
+const none: Policy = { _tag: 'none' }
+
+const policyName = (p: Policy): string =>
+  p._tag === 'budget' ? `budget of ${p.bytes} bytes` : p._tag
+
+/** Techniques switched on one after the other, in the pipeline's order. */
+const stepsOf = (t: Techniques): readonly [Step, ...Step[]] => {
+  const plain: Techniques = { ...t, lora: null, quantize: null, compute: 'f32', recompute: none }
+  const lora: Techniques = { ...plain, lora: t.lora }
+  const nf4: Techniques = { ...lora, quantize: t.quantize }
+  const half: Techniques = { ...nf4, compute: t.compute }
+  return [
+    { name: 'full fine-tuning in f32', techniques: plain },
+    ...(t.lora === null ? [] : [{ name: `+ lora r=${t.lora.r}`, techniques: lora }]),
+    ...(t.quantize === null
+      ? []
+      : [{ name: `+ nf4${t.quantize.nested === null ? '' : ', double'}`, techniques: nf4 }]),
+    ...(t.compute === 'f32' ? [] : [{ name: `+ ${t.compute}`, techniques: half }]),
+    ...(t.recompute._tag === 'none'
+      ? []
+      : [{ name: `+ recompute (${t.recompute._tag})`, techniques: t }]),
+  ]
+}
+
+const rung = (plan: Plan, clock: () => number) => (step: Step, shapes: Shapes) =>
+  pipe(
+    compileWith(plan.base, step.techniques, shapes, clock),
+    E.map(({ program }): Rung => ({ name: step.name, shapes, footprint: footprintOf(program) })),
+  )
+
+const rowsName = (s: Shapes): string => `+ ${s.rows === 1 ? 'one row' : `${s.rows} rows`} at a time`
+
+/** The plan is the last rung, and is not compiled again. */
+const rungsOf = (plan: Plan, clock: () => number): E.Either<Issues, ReadonlyArray<Rung>> => {
+  const wanted = shapesOf(plan.config, plan.base.spec, plan.data)
+  const same = wanted.rows === plan.shapes.rows
+  const steps = stepsOf(plan.techniques)
+  const last: Rung = {
+    name: same ? steps.at(-1)!.name : rowsName(plan.shapes),
+    shapes: plan.shapes,
+    footprint: footprintOf(plan.program, plan.arenaBytes),
+  }
+  return pipe(
+    [...(same ? steps.slice(0, -1) : steps)],
+    E.traverseArray((step) => rung(plan, clock)(step, wanted)),
+    E.map((rungs) => [...rungs, last]),
+  )
+}
+
+/** Activations of the plan without recomputation and with; a plan that does not ask for it is shown whole layers. */
+const activationsOf = (
+  plan: Plan,
+  rungs: ReadonlyArray<Rung>,
+  clock: () => number,
+): E.Either<Issues, Ladder['activations']> => {
+  const asked = plan.techniques.recompute
+  const own = rungs.at(-1)!
+  const keptRung = rungs.find((r) => r.name.startsWith('+ recompute'))
+  if (asked._tag === 'none')
+    return pipe(
+      rung(plan, clock)(
+        { name: '', techniques: { ...plan.techniques, recompute: { _tag: 'layers' } } },
+        plan.shapes,
+      ),
+      E.map((r) => ({
+        kept: own.footprint.kept,
+        checkpointed: r.footprint.kept,
+        policy: 'layers',
+      })),
+    )
+  const before = rungs[rungs.indexOf(keptRung!) - 1]!
+  return E.right({
+    kept: before.footprint.kept,
+    checkpointed: own.footprint.kept,
+    policy: policyName(asked),
+  })
+}
+
+/** Left: a technique that the model refuses. */
+export const ladderOf = (plan: Plan, clock: () => number = () => 0): E.Either<Issues, Ladder> =>
+  pipe(
+    E.Do,
+    E.bind('rungs', () => rungsOf(plan, clock)),
+    E.bind('activations', ({ rungs }) => activationsOf(plan, rungs, clock)),
+    E.map(({ rungs, activations }) => ({
+      model: plan.base.name,
+      rungs,
+      weights: weightsOf(plan.program),
+      activations,
+    })),
+  )

@@ -1,0 +1,101 @@
+/** A plan in words: what is trained on what, by which passes, in how much memory. */
+import type { Float } from '../../ir/type.ts'
+import { peakOf } from '../../passes/memory.ts'
+import { batchingOf } from '../plan/batch.ts'
+import { sizesOf } from '../plan/dump.ts'
+import type { Plan } from '../plan/plan.ts'
+import type { Style } from './style.ts'
+import { table } from './table.ts'
+import { count, plural, size } from './units.ts'
+
+const dtypeNames: { readonly [D in Float]: string } = {
+  f32: '32-bit floats',
+  f16: '16-bit floats (f16, with loss scaling)',
+  bf16: '16-bit floats (bf16)',
+}
+
+const adapterLine = ({ techniques: { lora } }: Plan): string =>
+  lora === null
+    ? 'every weight is trained'
+    : `LoRA r=${lora.r} alpha=${lora.alpha}${lora.dropout > 0 ? ` dropout=${lora.dropout}` : ''} on ${lora.targets.join(', ')}`
+
+const quantizeLine = ({ techniques: { quantize: q } }: Plan): string =>
+  q === null ? 'not quantized' : `NF4 in blocks of ${q.block}${q.nested === null ? '' : ', double'}`
+
+const recomputeLine = ({ techniques: { recompute: r } }: Plan): string =>
+  r._tag === 'none'
+    ? 'nothing is recomputed'
+    : r._tag === 'layers'
+      ? 'whole layers are recomputed in the backward'
+      : `recomputed in the backward as far as ${size(r.bytes)} demand it`
+
+const batchLine = (plan: Plan): string => {
+  const { rows, length } = plan.shapes
+  const { batch, accumulation, effective } = batchingOf(plan.config.trainer, rows)
+  const micro = `${plural(rows, 'row')} of ${plural(length, 'token')} a micro-step`
+  return `${plural(effective, 'sample')} a step (batch_size ${batch} × ${accumulation}), ${micro}`
+}
+
+const pairs = (rows: ReadonlyArray<readonly [string, string]>, s: Style): ReadonlyArray<string> => {
+  const width = Math.max(...rows.map(([name]) => name.length))
+  return rows.map(([name, text]) => `${s.bold(name.padEnd(width))}  ${text}`)
+}
+
+/** What the compiler decided, a line each. */
+export const renderPlan = (plan: Plan, s: Style): ReadonlyArray<string> => {
+  const { trainable } = sizesOf(plan.program)
+  const { base } = plan
+  return pairs(
+    [
+      ['model', base.name + (base.folder === null ? ' (architecture only)' : '')],
+      ['trained', `${adapterLine(plan)}: ${count(trainable)} parameters`],
+      ['weights', quantizeLine(plan)],
+      ['compute', dtypeNames[plan.techniques.compute]],
+      ['batch', batchLine(plan)],
+      ['memory', `${size(plan.arenaBytes)} in one arena; ${recomputeLine(plan)}`],
+    ],
+    s,
+  )
+}
+
+/** A line for every pass: what it did to the program, and how long it took. */
+export const renderTrace = (plan: Plan, s: Style): ReadonlyArray<string> => {
+  const rows = plan.trace.map((stage, i) => {
+    const { equations, state, trainable } = sizesOf(stage.program)
+    return [
+      String(i).padStart(2, '0'),
+      stage.pass,
+      i === 0 ? '' : stage.keeps,
+      count(equations),
+      count(state),
+      count(trainable),
+      `${stage.took.toFixed(0)} ms`,
+    ]
+  })
+  const [head, ...lines] = table(
+    [
+      { title: '', align: 'left' },
+      { title: 'pass', align: 'left' },
+      { title: 'keeps', align: 'left' },
+      { title: 'equations', align: 'right' },
+      { title: 'state', align: 'right' },
+      { title: 'trainable', align: 'right' },
+      { title: 'took', align: 'right' },
+    ],
+    rows,
+  )
+  return [s.dim(head!), ...lines]
+}
+
+/** What each function needs besides the state. */
+export const renderFunctions = ({ program }: Plan, s: Style): ReadonlyArray<string> => {
+  const [head, ...lines] = table(
+    [
+      { title: 'function', align: 'left' },
+      { title: 'equations', align: 'right' },
+      { title: 'peak of temporaries', align: 'right' },
+    ],
+    program.fns.map((f) => [`@${f.name}`, count(f.eqns.length), size(peakOf(program, f))]),
+  )
+  return [s.dim(head!), ...lines]
+}
