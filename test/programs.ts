@@ -1,7 +1,7 @@
 /** Small Llama-like models on packed batches: random architectures, random samples, and the data of both. */
 import type { Program } from '../ir/graph.ts'
 import { round } from '../ir/number.ts'
-import { size } from '../ir/type.ts'
+import { size, type Plain } from '../ir/type.ts'
 import type { Optimizer } from '../passes/index.ts'
 import { model, type Shapes } from '../src/models/llama.ts'
 import type { ModelSpec } from '../src/models/spec.ts'
@@ -129,7 +129,7 @@ export const worldOn = (
   const batch = grids(rows)
   const scalars: Readonly<Record<string, number>> = {
     inverse_count: 1 / count,
-    lr: 0.05,
+    lr: 0.0625,
     step: 1,
     seed: 7,
     ...more,
@@ -141,7 +141,7 @@ export const worldOn = (
       const one = scalars[i.name]
       const values = given ?? (one === undefined ? base.input(i) : [one])
       if (values.length !== size(i.type)) throw new Error(`${i.name} has ${values.length} values`)
-      return Float64Array.from(values, i.type.dtype === 'i32' ? round.i32 : (x) => x)
+      return Float64Array.from(values, round[i.type.dtype as Plain])
     },
   }
 }

@@ -82,7 +82,7 @@ test('optimizer: several steps equal clipping and torch’s Adam in plain loops'
         const w = worldOn(5, rows, scored(all), { step: k })
         const { outs, updates } = run(p, w, 'step', 'real', carried)
         const before = { ...initialOf(p, w), ...carried }
-        const want = plainUpdate(o, gradients(outs), before, 0.05, k)
+        const want = plainUpdate(o, gradients(outs), before, 0.0625, k)
         holds(Math.abs(outs['grad_norm']![0]! - want.norm) <= 1e-12 * (1 + want.norm))
         holds(agree(close(1e-9), want.after, updates), `step ${k}`)
         holds(Object.keys(updates).length === Object.keys(want.after).length)
