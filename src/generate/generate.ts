@@ -1,0 +1,135 @@
+/** Answers any number of prompts, batch by batch: prompts into the cache at once, then a token a step until all have ended. */
+import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import * as TE from 'fp-ts/lib/TaskEither.js'
+import type { Session } from '../../backends/backend.ts'
+import { issue, type Issue } from '../issue.ts'
+import type { Shapes } from '../models/llama.ts'
+import { call } from '../train/problem.ts'
+import type { Options } from './options.ts'
+import { finish, grid, openRow, placeholder, stepGrid, type Row } from './rows.ts'
+import { choose } from './sample.ts'
+
+/** Sequences decoded side by side, the longest prompt, and the places of the cache. */
+export type Grid = NonNullable<Shapes['generate']>
+
+export interface Request {
+  /** [BOS] and the prompt. */
+  readonly prompt: ReadonlyArray<number>
+  /** Its number, by which its draws are seeded: the same wherever it stands among the requests. */
+  readonly sequence: number
+}
+
+export interface Answer {
+  /** Without the id that ended it. */
+  readonly ids: ReadonlyArray<number>
+  readonly text: string
+  readonly stopped: 'eos' | 'length'
+  /** Tokens left out at the prompt's beginning because it did not fit. */
+  readonly cut: number
+}
+
+export interface GenerationProgress {
+  /** Requests answered, of all. */
+  readonly done: number
+  readonly of: number
+  /** Tokens generated. */
+  readonly tokens: number
+}
+
+/** Every row's next token from logits [batch, vocab]. Left: the model's numbers are broken. */
+const advance = (rows: ReadonlyArray<Row>, logits: Float32Array, o: Options): Issue | null => {
+  for (const [r, row] of rows.entries()) {
+    if (row.stopped !== null) continue
+    const position = row.prompt.length + row.ids.length
+    const banned = row.ids.length < o.minNew ? o.eosIds : []
+    const at = { sequence: row.sequence, position: position + row.cut }
+    const id = choose(logits.subarray(r * o.vocab, (r + 1) * o.vocab), o.sampling, at, banned)
+    if (id === null)
+      return issue('the model gives no finite score to any token, so none can be chosen', {
+        hint: 'its weights overflowed in training (lower trainer.learning_rate), or compute_dtype is too narrow for it',
+      })
+    finish(row, id, o.eosIds)
+  }
+  return null
+}
+
+const open = (rows: ReadonlyArray<Row>): boolean => rows.some((r) => r.stopped === null)
+
+/** Lets signals and timers have their turn: a backend may compute without ever waiting. */
+const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+const runBatch = async (
+  session: Session,
+  g: Grid,
+  rows: ReadonlyArray<Row>,
+  o: Options,
+  onTokens: (count: number) => void,
+): Promise<E.Either<Issue, void>> => {
+  const full = [...rows, ...Array.from({ length: g.batch - rows.length }, () => placeholder)]
+  let ran = await call(session.run('prefill', grid(full, g)))()
+  for (;;) {
+    if (E.isLeft(ran)) return ran
+    const why = advance(full, ran.right['logits'] as Float32Array, o)
+    if (why !== null) return E.left(why)
+    onTokens(rows.reduce((n, r) => n + r.ids.length, 0))
+    if (!open(full)) return E.right(undefined)
+    await breathe()
+    ran = await call(session.run('decode', stepGrid(full)))()
+  }
+}
+
+const problem = (requests: ReadonlyArray<Request>, o: Options): Issue | null => {
+  for (const { prompt, sequence } of requests) {
+    if (prompt.length === 0)
+      return issue(`prompt ${sequence + 1} has no token to begin with`, {
+        hint: 'write something, or use a tokenizer that puts a BOS token first',
+      })
+    const large = prompt.find((id) => id >= o.vocab)
+    if (large !== undefined)
+      return issue(`prompt ${sequence + 1} has a token of id ${large}`, {
+        expected: `ids below ${o.vocab}, which the model knows`,
+        hint: 'the tokenizer and the model do not belong together',
+      })
+  }
+  return null
+}
+
+const answerOf = (row: Row, o: Options): Answer => ({
+  ids: row.ids,
+  text: o.decode(row.ids),
+  stopped: row.stopped ?? 'length',
+  cut: row.cut,
+})
+
+/**
+ * One answer a request, in their order. Prompts of like length share a batch; which do changes no answer. A prompt
+ * too long for the grid keeps its last tokens. Left: an empty prompt, an unknown id, broken weights, the backend.
+ */
+export const answer = (
+  session: Session,
+  g: Grid,
+  requests: ReadonlyArray<Request>,
+  o: Options,
+  onProgress: (p: GenerationProgress) => void = () => {},
+): TE.TaskEither<Issue, ReadonlyArray<Answer>> =>
+  pipe(
+    async (): Promise<E.Either<Issue, ReadonlyArray<Row>>> => {
+      const why = problem(requests, o)
+      if (why !== null) return E.left(why)
+      const rows = requests.map((r) => openRow(r, g, o))
+      const sorted = rows.toSorted((a, b) => b.prompt.length - a.prompt.length)
+      for (let at = 0, tokens = 0; at < sorted.length; at += g.batch) {
+        const batch = sorted.slice(at, at + g.batch)
+        const report = (more: number): void => {
+          const done = at + batch.filter((r) => r.stopped !== null).length
+          onProgress({ done, of: rows.length, tokens: tokens + more })
+        }
+        const ran = await runBatch(session, g, batch, o, report)
+        if (E.isLeft(ran)) return ran
+        tokens += batch.reduce((n, r) => n + r.ids.length, 0)
+      }
+      return E.right(rows)
+    },
+    TE.map((rows) => rows.map((row) => answerOf(row, o))),
+  )

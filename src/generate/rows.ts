@@ -1,0 +1,73 @@
+/** The rows of a batch while they are answered, and the grids that `prefill` and `decode` take of them. */
+import type { Feeds } from '../../backends/backend.ts'
+import type { Grid, Request } from './generate.ts'
+import type { Options } from './options.ts'
+
+/** A sequence on its way; `ids` and `stopped` change with every step. */
+export interface Row {
+  readonly prompt: ReadonlyArray<number>
+  readonly sequence: number
+  readonly cut: number
+  /** Tokens it may get. */
+  readonly limit: number
+  readonly ids: Array<number>
+  stopped: 'eos' | 'length' | null
+}
+
+/** A row of the grid that no request fills: one token that never goes on. */
+export const placeholder: Row = {
+  prompt: [0],
+  sequence: 0,
+  cut: 0,
+  limit: 0,
+  ids: [],
+  stopped: 'length',
+}
+
+/** Tokens kept of a prompt: room is left for the answer, but at most half of the cache. */
+export const promptRoom = (g: Grid, maxNew: number): number =>
+  Math.min(g.prompt, Math.max(g.capacity - maxNew, Math.ceil(g.capacity / 2)))
+
+export const openRow = ({ prompt, sequence }: Request, g: Grid, o: Options): Row => {
+  const kept = prompt.slice(-promptRoom(g, o.maxNew))
+  const limit = Math.min(o.maxNew, g.capacity - kept.length)
+  const stopped = limit === 0 ? 'length' : null
+  return { prompt: kept, sequence, cut: prompt.length - kept.length, limit, ids: [], stopped }
+}
+
+/** Adds an id, or ends the row. */
+export const finish = (row: Row, id: number, eosIds: ReadonlyArray<number>): void => {
+  if (eosIds.includes(id)) {
+    row.stopped = 'eos'
+    return
+  }
+  row.ids.push(id)
+  if (row.ids.length === row.limit) row.stopped = 'length'
+}
+
+/** Prompts in [batch, prompt], padded on the right by a segment of their own. */
+export const grid = (rows: ReadonlyArray<Row>, g: Grid): Feeds => {
+  const size = rows.length * g.prompt
+  const tokens = new Int32Array(size)
+  const segments = new Int32Array(size)
+  rows.forEach(({ prompt }, r) => {
+    tokens.set(prompt, r * g.prompt)
+    segments.fill(1, r * g.prompt, r * g.prompt + prompt.length)
+  })
+  return {
+    tokens,
+    segments,
+    // Padding writes into places of the cache that an answer overwrites before it looks at them.
+    positions: Int32Array.from({ length: size }, (_, i) => i % g.prompt),
+    last: Int32Array.from(rows, ({ prompt }, r) => r * g.prompt + prompt.length - 1),
+  }
+}
+
+/** Each row's newest token at its place. A row that has ended repeats a token it has already seen there. */
+export const stepGrid = (rows: ReadonlyArray<Row>): Feeds => {
+  const newest = (r: Row): number => r.ids.at(-1) ?? r.prompt.at(-1)!
+  return {
+    tokens: Int32Array.from(rows, newest),
+    positions: Int32Array.from(rows, (r) => r.prompt.length + r.ids.length - 1),
+  }
+}
