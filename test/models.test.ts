@@ -65,8 +65,15 @@ test('silent keys get the defaults of transformers', () => {
     [1e-6, 2, 4, false, false, 1e4],
   )
   assert.equal(right(readSpec({ ...base, head_dim: 6 })).headDim, 6)
-  assert.equal(right(readSpec({ ...base, model_type: 'qwen2' })).qkvBias, true)
-  assert.equal(right(readSpec({ ...base, model_type: 'mistral', sliding_window: 4 })).context, 4)
+  assert.equal(
+    right(readSpec({ ...base, model_type: 'qwen2', num_key_value_heads: 2 })).qkvBias,
+    true,
+  )
+  assert.equal(
+    right(readSpec({ ...base, model_type: 'mistral', num_key_value_heads: 1, sliding_window: 4 }))
+      .context,
+    4,
+  )
 })
 
 const refused: ReadonlyArray<readonly [object, RegExp]> = [
