@@ -195,6 +195,16 @@ test('another job is refused, and told what differs', async () => {
   })
 })
 
+test('a run killed before its first interval knows its job already', async () => {
+  await withBase(async (folder) => {
+    await assert.rejects(start(folder, dieAfter(1)), killed)
+    const plan = planFor(folder, resumed.replace('learning_rate: 0.02', 'learning_rate: 0.01'))
+    const { options } = quiet(folder, { resume: results(folder) })
+    const [first] = left(await train(plan, reference, options)())
+    assert.match(first.message, /belongs to another job: trainer\.learning_rate was 0\.02/)
+  })
+})
+
 test('what is no run, or no checkpoint, is refused; a run that never saved begins anew', async () => {
   await withBase(async (folder) => {
     const resume = async (at: string) =>
