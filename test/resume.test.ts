@@ -8,7 +8,6 @@ import * as E from 'fp-ts/lib/Either.js'
 import { reference } from '../backends/reference/index.ts'
 import type { Backend } from '../backends/backend.ts'
 import { random } from '../src/data/random.ts'
-import type { TrainEvent } from '../src/train/events.ts'
 import { train } from '../src/train/train.ts'
 import { resumed } from './resume-job.ts'
 import { right } from './right.ts'
@@ -33,7 +32,7 @@ const killed = new Error('killed')
 /** Kills the run once it has told `n` events. */
 const dieAfter = (n: number) => {
   let told = 0
-  return (_: TrainEvent): void => {
+  return (): void => {
     told += 1
     if (told > n) throw killed
   }

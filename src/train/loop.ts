@@ -1,6 +1,6 @@
 /** The training loop: steps in order, an evaluation and a checkpoint where the schedule says, until the end or a stop. */
 import * as E from 'fp-ts/lib/Either.js'
-import * as TE from 'fp-ts/lib/TaskEither.js'
+import type * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Session } from '../../backends/backend.ts'
 import { fnOf } from '../../ir/graph.ts'
 import { hash32 } from '../../ir/random.ts'
