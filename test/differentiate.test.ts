@@ -227,7 +227,10 @@ test('refused: nothing trainable, nothing minimized, a parameter without influen
   const idle: State = { ...p.state[0]!, name: 'idle' }
   const cases: ReadonlyArray<readonly [Program, RegExp]> = [
     [{ ...p, state: [{ ...p.state[0]!, role: 'frozen' }] }, /nothing is trainable/],
-    [{ ...p, fns: p.fns.map(({ minimizes: _, ...f }) => f) }, /some function minimizes/],
+    [
+      { ...p, fns: p.fns.map(({ minimizes: goal, ...f }) => ({ ...f, name: `without_${goal}` })) },
+      /some function minimizes/,
+    ],
     [{ ...p, state: [...p.state, idle] }, /idle has none/],
   ]
   for (const [q, reason] of cases) {

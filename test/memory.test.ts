@@ -10,7 +10,7 @@ import { builder } from '../ir/build.ts'
 import type { Fn, Input, Program, State } from '../ir/graph.ts'
 import { print } from '../ir/print.ts'
 import { bytes, isEncoded, tensor } from '../ir/type.ts'
-import { differentiate, rematerialize, schedule, type Policy } from '../passes/index.ts'
+import { differentiate, rematerialize, schedule, simplify, type Policy } from '../passes/index.ts'
 import { layOut, peakOf, stateBytes } from '../passes/memory.ts'
 import { arenaBytes } from '../passes/schedule.ts'
 import { pipeline } from '../src/pipeline.ts'
@@ -274,4 +274,29 @@ test('rematerialize: recomputes what it says it does, in a deep enough model', (
     'a budget recomputes no more than all',
   )
   holds(again(through(differentiate)(deep)) === 0, 'without the pass nothing is')
+})
+
+test('rematerialize: what would cost memory to recompute is kept', () => {
+  const load = (name: string, role: State['role'], ...shape: ReadonlyArray<number>): State => ({
+    name,
+    type: tensor('f32', ...shape),
+    role,
+    recipe: { _tag: 'load', key: name },
+  })
+  const state = [load('e', 'train', 3, 64), load('v', 'frozen', 2, 64), load('w', 'frozen', 64, 2)]
+  const b = builder()
+  const [e, v, w] = state.map(b.read) as [number, number, number]
+  const wide = b.alg.embed(e, b.input('tokens', tensor('i32', 2, 8)))
+  // A narrow value of a layer, made from a wide one that nothing else needs any more.
+  const narrow = b.at({ scope: 'layers.0.mlp' }, () => b.alg.dot({ tb: true }, wide, v))
+  const out = b.at({ scope: 'layers.0.mlp' }, () => b.alg.mul(narrow, narrow))
+  const loss = b.at({ scope: 'head' }, () => b.alg.sumSquares(b.alg.dot({ tb: true }, out, w)))
+  const f = b.done({
+    name: 'micro',
+    outs: [{ name: 'loss', id: loss }],
+    updates: [],
+    minimizes: 'loss',
+  })
+  const p = through(differentiate, simplify)({ name: 'p', state, fns: [f] })
+  holds(peak(through(rematerialize({ _tag: 'layers' }))(p)) <= peak(p))
 })

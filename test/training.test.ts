@@ -236,3 +236,19 @@ test('packing: samples that share a row give the loss and gradients of each in a
     runs(25),
   )
 })
+
+test('the loss is the mean negative log-likelihood of the scored tokens of the whole batch', () => {
+  fc.assert(
+    fc.property(spec, batches, (s, all) => {
+      const rows = pack(all)
+      const p = forward(s, rows.length)
+      const w = worldOn(5, rows, scored(all))
+      const nll = run(p, w, 'evaluate', 'real').outs['nll']!
+      const mean = [...nll].reduce((a, b) => a + b, 0) / scored(all)
+      // The divisor arrives as an f32.
+      holds(close(1e-6)(run(p, w, 'step', 'real').outs['loss']!, Float64Array.of(mean)))
+      holds([...nll].filter((x) => x > 0).length === scored(all), 'no other token is scored')
+    }),
+    runs(25),
+  )
+})
