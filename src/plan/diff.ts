@@ -1,8 +1,8 @@
 /** What a pass changed, readable although it renumbers every value: layers that change alike are shown once. */
 import type { Program } from '../../ir/graph.ts'
+import { anyLayer, compared, layer, type Row } from './compare.ts'
 import { foldRuns } from './fold.ts'
-import { linesOf, renumber, type FnLines, type Line } from './lines.ts'
-import { editScript } from './myers.ts'
+import { linesOf, type FnLines, type Line } from './lines.ts'
 
 export interface DiffLine {
   readonly mark: ' ' | '-' | '+' | '@'
@@ -12,49 +12,6 @@ export interface DiffLine {
 const CONTEXT = 2
 /** Types of longer lines follow them out of their column. */
 const WIDEST = 100
-
-/** One line of a comparison; `section` groups lines of one layer. */
-interface Row {
-  readonly mark: ' ' | '-' | '+'
-  readonly left: string
-  readonly right: string
-  readonly place: string
-}
-
-const layer = (place: string): string => /^layers\.\d+/.exec(place)?.[0] ?? ''
-
-/** Without what differs between layers that change alike. */
-const anyLayer = (text: string): string =>
-  renumber(text, () => '')
-    .replace(/%\d+'/g, '%')
-    .replace(/layers\.\d+/g, 'layers.*')
-    .replace(/salt=\d+/, 'salt=*')
-
-/** Values of the old program under their new numbers; those that are gone keep the old one, with a prime. */
-const compared = (a: FnLines, b: FnLines): ReadonlyArray<Row> => {
-  const script = editScript(
-    a.lines.map((l) => l.key),
-    b.lines.map((l) => l.key),
-  )
-  const now = new Map<string, string>()
-  for (const e of script)
-    if (e._tag === 'keep')
-      a.lines[e.before]!.binds.forEach((id, i) => now.set(id, b.lines[e.after]!.binds[i]!))
-  const old = (l: Line): Row => ({
-    ...l,
-    mark: '-',
-    left: renumber(l.left, (id) => now.get(id) ?? `${id}'`),
-  })
-  return script.flatMap((e): ReadonlyArray<Row> => {
-    if (e._tag === 'drop') return [old(a.lines[e.before]!)]
-    const after: Row = { ...b.lines[e.after]!, mark: '+' }
-    if (e._tag === 'add') return [after]
-    const before = old(a.lines[e.before]!)
-    return before.left === after.left && before.right === after.right
-      ? [{ ...after, mark: ' ' }]
-      : [before, after]
-  })
-}
 
 /** Changed rows and the unchanged ones near them; a gap is null. */
 const near = (rows: ReadonlyArray<Row>): ReadonlyArray<Row | null> => {

@@ -125,11 +125,12 @@ export const ladderJson = (l: Ladder): object => {
   })
   return {
     model: l.model,
-    rungs: l.rungs.map(({ name, shapes, footprint: { kept: _, ...bytes } }) => ({
+    rungs: l.rungs.map(({ name, shapes, footprint }) => ({
       name,
       rows: shapes.rows,
       length: shapes.length,
-      ...bytes,
+      ...footprint,
+      kept: byName(footprint.kept),
     })),
     weights: l.weights,
     activations: {
