@@ -248,13 +248,13 @@ export const mutations: ReadonlyArray<Mutation> = [
     'passes/rematerialize.ts',
     '(peakOf(p, g) < peakOf(p, f) ? g : f)',
     'g',
-    'memory',
+    'rematerialize',
   ),
   m(
     'a memory budget forgets weights',
     'passes/rematerialize.ts',
     'const room = budget - stateBytes(p)',
     'const room = budget',
-    'memory',
+    'rematerialize',
   ),
 ]
