@@ -9,6 +9,7 @@ import type { Backend } from '../backends/backend.ts'
 import type { Program } from '../ir/graph.ts'
 import { parse } from '../ir/parse.ts'
 import { print } from '../ir/print.ts'
+import type { Reason } from '../ir/reason.ts'
 import { tensor } from '../ir/type.ts'
 import * as passes from '../passes/index.ts'
 import { compile as runPasses, type Compiled, type Pass, type PassError } from '../passes/pass.ts'
@@ -29,7 +30,7 @@ import { ladderOf } from './plan/ladder.ts'
 import { planOf, type Plan } from './plan/plan.ts'
 import { renderIssues } from './report/issues.ts'
 import { renderLadder } from './report/ladder.ts'
-import { renderPassError } from './report/reason.ts'
+import { renderParseError, renderPassError } from './report/reason.ts'
 import { plain } from './report/style.ts'
 import type { TrainEvent } from './train/events.ts'
 import { train as runTraining, type TrainResult } from './train/train.ts'
@@ -143,12 +144,19 @@ const compose =
 /** An architecture by hub id or folder, with no weights read. */
 const base = (name: string, folder = '.') => pipe(findBase(name, folder), E.mapLeft(one))
 
-/** Problems as a person reads them. */
+const sourceOf = (file: string): string | undefined =>
+  fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : undefined
+
+/** Problems as a person reads them: with the line of the config, or the equations, that they are about. */
 const explain = (problem: Issues | PassError): string =>
   ('pass' in problem
     ? renderPassError(problem, plain)
-    : renderIssues(problem, () => undefined, plain)
+    : renderIssues(problem, sourceOf, plain)
   ).join('\n')
+
+/** The same for text that `parse` refused. */
+const explainText = (reason: Reason, text: string): string =>
+  renderParseError(reason, text, plain).join('\n')
 
 export const dsl = {
   read,
@@ -157,6 +165,7 @@ export const dsl = {
   print,
   parse,
   explain,
+  explainText,
   /** Plans as files. */
   writePlan,
   readPlan,

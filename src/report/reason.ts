@@ -7,12 +7,18 @@ import type { Style } from './style.ts'
 
 const AROUND = 3
 
-/** Lines around one, which is marked. */
-const windowOf = (lines: ReadonlyArray<string>, at: number, s: Style): ReadonlyArray<string> => {
+/** Lines around those from `at` on, which are marked. */
+const windowOf = (
+  lines: ReadonlyArray<string>,
+  at: number,
+  s: Style,
+  marked = 1,
+): ReadonlyArray<string> => {
   const first = Math.max(0, at - AROUND)
-  const width = String(at + AROUND + 1).length
-  return lines.slice(first, at + AROUND + 1).map((line, i) => {
-    const here = first + i === at
+  const last = at + marked + AROUND
+  const width = String(last).length
+  return lines.slice(first, last).map((line, i) => {
+    const here = first + i >= at && first + i < at + marked
     const margin = s.blue(`${here ? '>' : ' '} ${String(first + i + 1).padStart(width)} |`)
     return `${margin} ${here ? s.red(line.trimEnd()) : line.trimEnd()}`
   })
@@ -26,40 +32,43 @@ const equationLines = (text: ReadonlyArray<string>, fn: string): ReadonlyArray<n
 }
 
 interface Spot {
-  readonly fn: string
-  readonly eqn: number
+  readonly line: number
+  readonly marked: number
 }
 
-/** The equation a message is about: `@fn %3 = dot` as the verifier says, `dot(…) in scope` as the builder does. */
-const spotOf = (p: Program, at: string): Spot | null => {
-  const [, named, id, verified] = /^@(\S+) %(\d+).* = (\S+)$/.exec(at) ?? []
-  const [, built, scope] = /^(\w+)\(.*\) in (.*)$/.exec(at) ?? []
+/** The verifier names an equation: `@fn %3 = dot`. */
+const verified = (p: Program, at: string, text: ReadonlyArray<string>): Spot | null => {
+  const [, fn, id, op] = /^@(\S+) %(\d+).* = (\S+)$/.exec(at) ?? []
+  const f = p.fns.find((g) => g.name === fn)
+  const eqn = f?.eqns.findIndex((e) => e.outs[0] === Number(id) && e.op === op) ?? -1
+  const line = f === undefined ? undefined : equationLines(text, f.name)[eqn]
+  return line === undefined ? null : { line, marked: 1 }
+}
+
+/** The builder names what it refused to make and where: `dot(…) in scope`. The scope's equations so far are marked. */
+const built = (p: Program, at: string, text: ReadonlyArray<string>): Spot | null => {
+  const [, scope] = /^\w+\(.*\) in (.+)$/.exec(at) ?? []
   for (const f of p.fns) {
-    if (named !== undefined && f.name !== named) continue
-    const eqn = f.eqns.findIndex((e) =>
-      named !== undefined
-        ? e.outs[0] === Number(id) && e.op === verified
-        : e.op === built && e.place.scope === scope,
-    )
-    if (eqn >= 0) return { fn: f.name, eqn }
+    const first = f.eqns.findIndex((e) => e.place.scope === scope)
+    if (first < 0) continue
+    const next = f.eqns.findIndex((e, i) => i > first && e.place.scope !== scope)
+    const line = equationLines(text, f.name)[first]!
+    return { line, marked: (next < 0 ? f.eqns.length : next) - first }
   }
   return null
 }
 
-/** Line of a program's canonical text that a reason is about, or null. */
-const lineOf = (r: Reason, p: Program, text: ReadonlyArray<string>): number | null => {
-  if (r._tag !== 'IllTyped') return null
-  const spot = spotOf(p, r.at)
-  return spot === null ? null : (equationLines(text, spot.fn)[spot.eqn] ?? null)
-}
-
-/** What a pass refused, in the program it was given: the equation concerned with three lines on either side. */
+/** What a pass refused, in the program it was given: the equations concerned with three lines on either side. */
 export const renderPassError = (e: PassError, s: Style): ReadonlyArray<string> => {
   const text = print(e.program).split('\n')
-  const line = lineOf(e.reason, e.program, text)
+  const { reason, program } = e
+  const spot =
+    reason._tag === 'IllTyped'
+      ? (verified(program, reason.at, text) ?? built(program, reason.at, text))
+      : null
   return [
-    `${s.red(s.bold('error:'))} ${s.bold(`the pass ${e.pass} refuses: ${showReason(e.reason)}`)}`,
-    ...(line === null ? [] : windowOf(text, line, s)),
+    `${s.red(s.bold('error:'))} ${s.bold(`the pass ${e.pass} refuses: ${showReason(reason)}`)}`,
+    ...(spot === null ? [] : windowOf(text, spot.line, s, spot.marked)),
   ]
 }
 
