@@ -1,7 +1,9 @@
 /** A function of a program as one ONNX model: equations in order, products and the sums around them fused. */
-import type { Eqn, Fn, Id, Program } from '../../ir/graph.ts'
+import type { Eqn, Fn, Id, Program, State } from '../../ir/graph.ts'
 import { stateOf, typesOf } from '../../ir/graph.ts'
 import { isEncoded, parts, type Plain, type TensorType } from '../../ir/type.ts'
+import { attendBeside } from './beside.ts'
+import { cachesOf, type Caches } from './cache.ts'
 import { waiting, type Product } from './fuse.ts'
 import { kernels, type Kernel } from './kernels.ts'
 import { modelBuilder, type ModelBuilder, type Value } from './model.ts'
@@ -20,7 +22,7 @@ export const elementType: { readonly [K in Plain]: ElemType } = {
   bool: 'bool',
 }
 
-/** The name under which a function returns a new state value. */
+/** The name under which a function returns a new state value, or the rows it adds to a cache. */
 export const nextName = (state: string): string => `${state}'`
 
 /** 16-bit results are handed to the caller as f32. */
@@ -54,14 +56,25 @@ const declare = (b: ModelBuilder, name: string, t: TensorType): Value => {
   return name
 }
 
+/** How a model sees a state tensor: caches that are written in place lie heads first. */
+export const storedType = ({ name, type }: State, heads: Caches['heads']): TensorType => {
+  const count = heads.get(name)
+  if (count === undefined) return type
+  const [batch, capacity, width] = type.shape as [number, number, number]
+  return { ...type, shape: [batch, count, capacity, width / count] }
+}
+
 /** The bytes of the ONNX model of a function. */
 export const emit = (p: Program, f: Fn): Uint8Array => {
   const b = modelBuilder()
   const [types, states] = [typesOf(p, f), stateOf(p)]
   const { products, weights } = waiting(f, types)
+  const caches = cachesOf(p)
+  const writes = caches.writes(f)
   const env = new Map<Id, Value>()
   for (const i of f.inputs) env.set(i.id, declare(b, i.name, i.type))
-  for (const r of f.reads) env.set(r.id, declare(b, r.state, states.get(r.state)!.type))
+  for (const r of f.reads)
+    env.set(r.id, declare(b, r.state, storedType(states.get(r.state)!, caches.heads)))
   const gemm = (e: Eqn, { eqn, alpha }: Product, c?: Value): Value => {
     const n = nodesOf(b, saltOf(eqn))
     const { ta, tb } = eqn.attrs as { ta: boolean; tb: boolean }
@@ -84,9 +97,14 @@ export const emit = (p: Program, f: Fn): Uint8Array => {
     const c = products.has(other) ? gemm(e, products.get(other)!) : env.get(other)!
     return gemm(e, products.get(e.args[at]!)!, c)
   }
+  const beside = (e: Eqn): Value => {
+    const [k, v] = [writes.get(e.args[1]!)!, writes.get(e.args[2]!)!]
+    const args = [e.args[0]!, k.cache, v.cache, e.args[3]!, k.rows, v.rows]
+    return attendBeside(siteOf(b, { ...e, args }, types, env))
+  }
   for (const e of f.eqns) {
-    if (products.has(e.outs[0]!) || weights.has(e.outs[0]!)) continue
-    const whole = fused(e)
+    if ([products, weights, writes].some((elsewhere) => elsewhere.has(e.outs[0]!))) continue
+    const whole = e.op === 'cachedAttention' && writes.has(e.args[1]!) ? beside(e) : fused(e)
     const results =
       whole === null ? (kernels[e.op] as Kernel<never>)(siteOf(b, e, types, env)) : [whole]
     e.outs.forEach((o, i) => env.set(o, rounded(b, results[i]!, e, i)))
@@ -94,10 +112,11 @@ export const emit = (p: Program, f: Fn): Uint8Array => {
   for (const o of f.outs)
     b.output(o.name, env.get(o.id)!, returnedType(types.get(o.id)!), types.get(o.id)!.shape)
   for (const u of f.updates) {
-    const t = types.get(u.id)!
+    const id = writes.get(u.id)?.rows ?? u.id
+    const t = types.get(id)!
     b.output(
       nextName(u.state),
-      narrowed(b, env.get(u.id)!, t),
+      narrowed(b, env.get(id)!, t),
       elementType[t.dtype as Plain],
       t.shape,
     )

@@ -2,9 +2,9 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
-import type { Fn, Program, State } from '../../ir/graph.ts'
-import { fnOf, stateOf, typesOf } from '../../ir/graph.ts'
-import { bytes, isEncoded, parts, show, size, type Plain, type TensorType } from '../../ir/type.ts'
+import type { Fn, Program } from '../../ir/graph.ts'
+import { fnOf, typesOf } from '../../ir/graph.ts'
+import { show, size, type Plain, type TensorType } from '../../ir/type.ts'
 import {
   backendError,
   type Backend,
@@ -14,8 +14,9 @@ import {
   type Values,
 } from '../backend.ts'
 import { misfit } from '../bytes.ts'
+import { cachesOf, type CacheWrites } from './cache.ts'
 import { elementType, emit, nextName, returnedType } from './emit.ts'
-import { partName } from './quant.ts'
+import { cellsOf, contents, fill, landing, settle, viewOf, type Cell } from './memory.ts'
 import {
   loadRuntime,
   type BorderType,
@@ -25,63 +26,6 @@ import {
 } from './session.ts'
 
 const fail = (message: string): BackendError => backendError('onnx', message)
-
-/** Memory of a plain dtype as the array type onnxruntime wants. */
-const viewOf = (dtype: Plain, memory: ArrayBuffer, at: number, count: number) => {
-  const make = {
-    f32: () => new Float32Array(memory, at, count),
-    f16: () => new Uint16Array(memory, at, count),
-    bf16: () => new Uint16Array(memory, at, count),
-    i32: () => new Int32Array(memory, at, count),
-    i8: () => new Int8Array(memory, at, count),
-    u8: () => new Uint8Array(memory, at, count),
-    bool: () => new Uint8Array(memory, at, count),
-  } satisfies { [K in Plain]: () => unknown }
-  return make[dtype]()
-}
-
-/** A state tensor: its bytes, and the tensors over them that models are fed. */
-interface Slot {
-  readonly memory: ArrayBuffer
-  readonly feeds: Readonly<Record<string, Tensor>>
-}
-
-const slotOf = (rt: Runtime, s: State): Slot => {
-  const memory = new ArrayBuffer(bytes(s.type))
-  const tensorAt = (
-    dtype: Plain,
-    shape: ReadonlyArray<number>,
-    at: number,
-    count: number,
-  ): Tensor => rt.tensor(elementType[dtype] as BorderType, shape, viewOf(dtype, memory, at, count))
-  if (!isEncoded(s.type.dtype))
-    return { memory, feeds: { [s.name]: tensorAt(s.type.dtype, s.type.shape, 0, size(s.type)) } }
-  return {
-    memory,
-    feeds: Object.fromEntries(
-      parts(s.type).map((p) => [
-        partName(s.name, p.name),
-        tensorAt(p.dtype, p.name === 'offset' ? [] : [p.count], p.at, p.count),
-      ]),
-    ),
-  }
-}
-
-/** State that some function updates has two slots: one is read while the other is written. */
-interface Cell {
-  now: Slot
-  next: Slot | null
-}
-
-const cellsOf = (rt: Runtime, p: Program): ReadonlyMap<string, Cell> => {
-  const changed = new Set(p.fns.flatMap((f) => f.updates.map((u) => u.state)))
-  return new Map(
-    p.state.map((s) => [
-      s.name,
-      { now: slotOf(rt, s), next: changed.has(s.name) ? slotOf(rt, s) : null },
-    ]),
-  )
-}
 
 const output = (
   rt: Runtime,
@@ -105,6 +49,7 @@ const compiled = (
   f: Fn,
   model: Model,
   cells: ReadonlyMap<string, Cell>,
+  writes: CacheWrites,
 ): Compiled => {
   const types = typesOf(p, f)
   const input = (inputs: Feeds): E.Either<BackendError, Record<string, Tensor>> => {
@@ -135,14 +80,18 @@ const compiled = (
           const fetches: Record<string, Tensor> = Object.fromEntries(
             outs.map(([name, o]) => [name, o.tensor]),
           )
-          for (const u of f.updates)
-            fetches[nextName(u.state)] = cells.get(u.state)!.next!.feeds[u.state]!
+          for (const u of f.updates) {
+            const write = writes.get(u.id)
+            const type = types.get(write?.rows ?? u.id)!
+            fetches[nextName(u.state)] = landing(rt, cells.get(u.state)!, write, type)
+          }
           return pipe(
             model.run(feeds, fetches),
             TE.map(() => {
               for (const u of f.updates) {
-                const cell = cells.get(u.state)!
-                ;[cell.now, cell.next] = [cell.next!, cell.now]
+                const at = writes.get(u.id)?.positions
+                const positions = at === undefined ? undefined : inputs[at]
+                settle(cells.get(u.state)!, fetches[nextName(u.state)]!, positions)
               }
               return Object.fromEntries(
                 outs.map(([name, o]) => [
@@ -165,9 +114,9 @@ export interface OnnxOptions {
 }
 
 const session = (rt: Runtime, p: Program, o: OnnxOptions): Session => {
-  const cells = cellsOf(rt, p)
+  const caches = cachesOf(p)
+  const cells = cellsOf(rt, p, caches)
   const open = new Map<string, Compiled>()
-  const states = stateOf(p)
   const load = (name: string): TE.TaskEither<BackendError, Compiled> => {
     const known = open.get(name)
     const f = fnOf(p, name)
@@ -178,42 +127,30 @@ const session = (rt: Runtime, p: Program, o: OnnxOptions): Session => {
     return pipe(
       rt.open(model, { threads: o.threads }),
       TE.map((m) => {
-        const made = compiled(rt, p, f, m, cells)
+        const made = compiled(rt, p, f, m, cells, caches.writes(f))
         open.set(name, made)
         return made
       }),
     )
   }
-  const memory = (name: string): E.Either<BackendError, Uint8Array> => {
-    const cell = cells.get(name)
-    return cell === undefined
-      ? E.left(fail(`no state ${name}`))
-      : E.right(new Uint8Array(cell.now.memory))
-  }
+  const cellOf = (name: string): TE.TaskEither<BackendError, Cell> =>
+    pipe(cells.get(name), TE.fromNullable(fail(`no state ${name}`)))
   return {
     run: (name, inputs) =>
       pipe(
         load(name),
         TE.chain((f) => f.run(inputs)),
       ),
-    read: (name) =>
-      TE.fromEither(
-        pipe(
-          memory(name),
-          E.map((m) => m.slice()),
-        ),
-      ),
+    read: (name) => pipe(cellOf(name), TE.map(contents)),
     write: (name, given) =>
-      TE.fromEither(
-        pipe(
-          memory(name),
-          E.chain((m) => {
-            const why = misfit(states.get(name)!.type, given)
-            if (why !== null) return E.left(fail(`${name}: ${why}`))
-            m.set(given)
-            return E.right(undefined)
-          }),
-        ),
+      pipe(
+        cellOf(name),
+        TE.chain((cell) => {
+          const why = misfit(cell.state.type, given)
+          if (why !== null) return TE.left(fail(`${name}: ${why}`))
+          fill(cell, given)
+          return TE.right(undefined)
+        }),
       ),
     close: () =>
       pipe(
