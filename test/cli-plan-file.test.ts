@@ -81,6 +81,8 @@ test('changed data, a changed or missing base, an edited plan: each is named', a
     const rows = await fs.readFile(data, 'utf8')
     await fs.writeFile(data, `${rows}more,rows\n`)
     assert.match(why(file), /of the data, data\.csv has changed/)
+    await fs.writeFile(data, rows.replace('Add 1 ', 'Add 7 '))
+    assert.match(why(file), /of the data, data\.csv has changed/)
     await fs.writeFile(data, rows)
     assert.equal(why(file), 'it reads')
     const tokenizer = path.join(folder, 'base/tokenizer.json')

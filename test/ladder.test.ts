@@ -74,6 +74,67 @@ test('Llama-2-7B to the byte', () => {
   assert.equal(nf4!.weights, 3_340_771_328 + 896 + 2 * 524_820_480 + trained)
 })
 
+test('every kind of temporary, in a function small enough to count by hand', () => {
+  const text = `program @p {
+    %w = frozen load "w" : f32[4, 4]
+    fn @f(%x: f32[2, 4]) {
+      layers.0.mlp:
+        %a = scale %x {by=2} : f32[2, 4]
+        %b = add %a, %a : f32[2, 4]
+        %c = mul %b, %b : f32[2, 4]
+      layers.1.mlp recompute:
+        %d = mul %b, %b : f32[2, 4]
+        %e = cast %w {to=bf16} : bf16[4, 4]
+        %g = cast %d {to=bf16} : bf16[2, 4]
+      layers.1.mlp backward:
+        %h = dot %g, %e : bf16[2, 4]
+        %i = cast %h {to=f32} : f32[2, 4]
+        %j = mul %i, %a : f32[2, 4]
+        %k = mul %j, %c : f32[2, 4]
+        %l = mul %k, %x : f32[2, 4]
+        %m = mul %l, %d : f32[2, 4]
+      return y = %m
+    }
+  }`
+  const program = right(dsl.run(dsl.passes.schedule)(right(dsl.parse(text))))
+  const f = dsl.footprint(program)
+  // Fullest at the dot: x, a, c and d live on, g and w in 16 bits are read, h is made.
+  assert.deepEqual(f.peak, { fn: 'f', op: 'dot', scope: 'layers.1.mlp', stage: 'backward' })
+  assert.equal(f.weights, 64)
+  assert.equal(f.activations, 32 + 32)
+  assert.deepEqual(f.kept.map((a) => `${a.part} ${a.op}`).toSorted(), ['mlp mul', 'mlp scale'])
+  assert.deepEqual(f.scratch, {
+    'decoded weights': 32,
+    recomputed: 32 + 16,
+    gradients: 16,
+    forward: 0,
+    inputs: 32,
+    'op scratch': 0,
+  })
+  assert.equal(columns(f), f.total)
+})
+
+test('a value that only a recomputation reads is kept from the forward all the same', () => {
+  const text = `program @p {
+    fn @f(%x: f32[2, 4]) {
+      layers.0.mlp:
+        %a = scale %x {by=2} : f32[2, 4]
+      layers.0.mlp recompute:
+        %b = add %a, %a : f32[2, 4]
+      layers.0.mlp backward:
+        %c = mul %b, %x : f32[2, 4]
+      return y = %c
+    }
+  }`
+  const program = right(dsl.run(dsl.passes.schedule)(right(dsl.parse(text))))
+  const { activations, kept } = dsl.footprint(program)
+  assert.equal(activations, 32)
+  assert.deepEqual(
+    kept.map((a) => a.op),
+    ['scale'],
+  )
+})
+
 test('activations by category, with and without checkpointing', () => {
   const { kept, checkpointed, policy } = ladder.activations
   assert.equal(policy, 'layers')
@@ -174,6 +235,16 @@ test('a plan within its budget needs nothing; one above it is told what helps, a
   assert.match(fitIssue(fit)!.hint!, /any one of these makes it fit:\n/)
 })
 
+test('a budget halves the rows of a micro-batch where recomputing is not enough, and the suggestion says so', () => {
+  const trainer = { type: 'finetune', epochs: 3, learning_rate: 0.0003, batch_size: 8 }
+  const budget = 1_000_000_000
+  const fit = dsl.fit(small({ ...qlora, trainer }), budget)
+  const budgeted = small({ ...qlora, trainer, compiler: { memory_budget: budget } })
+  holds(budgeted.shapes.rows < 8 && budgeted.arenaBytes <= budget)
+  const promised = fit.single.find((c) => c.write[0] === 'compiler.memory_budget: 1GB')
+  assert.equal(promised?.total, budgeted.arenaBytes)
+})
+
 test('where no change is enough alone, several are put together; where none are, it says so', () => {
   const plan = small()
   const fit = dsl.fit(plan, 1_000_000_000)
@@ -201,6 +272,11 @@ test('the table names every rung and the drawing is as long as the numbers', () 
     holds(Math.abs(w / first! - share) < 1e-3, `bar ${i + 1}`)
   })
   assert.equal(rows.size, ladder.rungs.length)
+  const pieces = [...svg.matchAll(/<rect x="([\d.]+)" y="(\d+)" width="([\d.]+)" height="22"/g)]
+  pieces.forEach(([, x, y, w], i) => {
+    const next = pieces[i + 1]
+    if (next?.[2] === y) holds(Math.abs(Number(x) + Number(w) - Number(next![1])) < 0.02)
+  })
   assert.match(svg, /prefers-color-scheme:dark/)
 })
 
