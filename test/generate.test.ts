@@ -1,0 +1,211 @@
+/** Answers on the reference backend: whatever the batches, as if every token were computed anew. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { reference } from '../backends/reference/index.ts'
+import {
+  answer,
+  compared,
+  exactness,
+  gridFor,
+  type Answer,
+  type Grid,
+} from '../src/generate/index.ts'
+import { generationPlan } from '../src/generate/plan.ts'
+import type { Options } from '../src/generate/options.ts'
+import { promptRoom } from '../src/generate/rows.ts'
+import { readSpec } from '../src/models/spec.ts'
+import fs from 'node:fs'
+import path from 'node:path'
+import { fc, runs } from './fc.ts'
+import { greedy, recomputed, requests, tiny, tinySession, untouched } from './generate-model.ts'
+import { load, open } from './golden.ts'
+import { parseConfig } from '../src/config/index.ts'
+import { right } from './right.ts'
+
+const grid = (batch: number, prompt = 5, capacity = 10): Grid => ({ batch, prompt, capacity })
+const prompts = fc.array(fc.array(fc.nat(tiny.vocab - 1), { minLength: 1, maxLength: 5 }), {
+  minLength: 1,
+  maxLength: 5,
+})
+const answers = async (
+  g: Grid,
+  seed: number,
+  asked: ReturnType<typeof requests>,
+  o: Options,
+): Promise<ReadonlyArray<Answer>> =>
+  right(await answer(await tinySession(reference, g, seed), g, asked, o)())
+
+test('answers are those of the whole sequence computed anew for each token', async () => {
+  await fc.assert(
+    fc.asyncProperty(prompts, fc.nat(50), fc.nat(10), async (ps, seed, eos) => {
+      const o = greedy({ eosIds: [eos] })
+      const got = await answers(grid(2), seed, requests(ps), o)
+      const slow = grid(1, 10, 10)
+      const session = await tinySession(reference, slow, seed)
+      for (const [i, p] of ps.entries()) {
+        assert.deepEqual(got[i]!.ids, await recomputed(session, slow, p, o.maxNew, [eos]))
+        assert.equal(got[i]!.stopped, got[i]!.ids.length < o.maxNew ? 'eos' : 'length')
+      }
+    }),
+    runs(12),
+  )
+})
+
+test('neither batch size nor order nor company change an answer, drawn or likeliest', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      prompts,
+      fc.nat(50),
+      fc.integer({ min: 1, max: 4 }),
+      fc.constantFrom(0, 1.5),
+      async (ps, seed, batch, temperature) => {
+        const sampling = { temperature, topK: 8, topP: 0.9, seed }
+        const o = greedy({ sampling, eosIds: [1], minNew: 1 })
+        const asked = requests(ps)
+        const whole = await answers(grid(batch), seed, asked, o)
+        const turned = await answers(grid(3, 6, 12), seed, asked.toReversed(), o)
+        assert.deepEqual(turned.toReversed(), whole)
+        const sole = await answers(grid(1), seed, asked.slice(-1), o)
+        assert.deepEqual(sole[0], whole.at(-1))
+      },
+    ),
+    runs(12),
+  )
+})
+
+test('an EOS ends an answer and is not part of it; before min_new_tokens there is none', async () => {
+  const [g, ps] = [grid(2), requests([[3, 4, 5]])]
+  const free = (await answers(g, 7, ps, greedy()))[0]!
+  assert.equal(free.ids.length, 5)
+  const eos = free.ids[2]!
+  const first = free.ids.indexOf(eos)
+  const ended = (await answers(g, 7, ps, greedy({ eosIds: [99, eos] })))[0]!
+  assert.deepEqual(ended, {
+    ids: free.ids.slice(0, first),
+    text: free.ids.slice(0, first).join(' '),
+    stopped: 'eos',
+    cut: 0,
+  })
+  const later = (await answers(g, 7, ps, greedy({ eosIds: [eos], minNew: 5 })))[0]!
+  assert.equal(later.ids.length, 5)
+  assert.ok(!later.ids.includes(eos))
+  assert.equal(later.stopped, 'length')
+})
+
+test('an answer ends where the cache does, and a long prompt keeps its last tokens', async () => {
+  const long = [1, 2, 3, 4, 5, 6, 7, 8, 9]
+  const tight = { batch: 2, prompt: 6, capacity: 7 }
+  const o = greedy({ maxNew: 3 })
+  assert.equal(promptRoom(tight, o.maxNew), 4)
+  assert.equal(promptRoom(tight, 100), 4)
+  const [a, b] = await answers(tight, 3, requests([long, [1, 2]]), o)
+  assert.equal(a!.cut, 5)
+  assert.equal(b!.cut, 0)
+  const [alone] = await answers(tight, 3, requests([long.slice(-4)]), o)
+  assert.deepEqual({ ...a, cut: 0 }, alone)
+  const [all] = await answers(tight, 3, requests([long]), greedy({ maxNew: 100 }))
+  assert.deepEqual([all!.ids.length, all!.stopped, all!.cut], [3, 'length', 5])
+})
+
+test('progress counts up to all requests and all tokens', async () => {
+  const g = grid(2)
+  const seen: Array<readonly [number, number, number]> = []
+  const session = await tinySession(reference, g, 1)
+  const asked = requests([[1], [2, 3], [4]])
+  const got = right(
+    await answer(session, g, asked, greedy(), (p) => seen.push([p.done, p.of, p.tokens]))(),
+  )
+  const total = got.reduce((n, a) => n + a.ids.length, 0)
+  assert.deepEqual(seen.at(-1), [3, 3, total])
+  assert.deepEqual(seen[0], [0, 3, 2])
+  seen.reduce((before, now) => {
+    assert.ok(now[0] >= before[0] && now[2] > before[2])
+    return now
+  })
+})
+
+test('prompts that cannot be asked, and weights that are broken, are issues', async () => {
+  const g = grid(2)
+  const session = await tinySession(reference, g, 1)
+  const why = async (ps: ReadonlyArray<ReadonlyArray<number>>) => {
+    const failed = await answer(session, g, requests(ps), greedy())()
+    assert.equal(failed._tag, 'Left')
+    return failed._tag === 'Left' ? failed.left.message : ''
+  }
+  assert.match(await why([[1], []]), /prompt 2 has no token/)
+  assert.match(await why([[1, 11]]), /prompt 1 has a token of id 11/)
+  const norm = new Float32Array(tiny.hidden).fill(NaN)
+  right(await session.write('model.norm.weight', new Uint8Array(norm.buffer))())
+  assert.match(await why([[1]]), /no finite score/)
+  assert.deepEqual(right(await answer(session, g, [], greedy())()), [])
+})
+
+test('a golden model with its trained adapter answers as transformers and PEFT do', async () => {
+  const g = load('llama2-tiny')
+  const file = path.join(import.meta.dirname, 'fixtures/golden/llama2-tiny/base/config.json')
+  const spec = right(readSpec(JSON.parse(fs.readFileSync(file, 'utf8'))))
+  const golden = Array.from(g.numbers.get('gen.ids')!)
+  const place = { batch: 2, prompt: 8, capacity: golden.length + 2 }
+  const { r, alpha, targets } = g.settings
+  const techniques = { ...untouched, lora: { r, alpha, dropout: 0, targets } }
+  const { program } = right(generationPlan({ name: 'x', folder: null, spec }, techniques, place))
+  assert.deepEqual(
+    program.fns.map((f) => f.name),
+    ['prefill', 'decode'],
+  )
+  const session = await open(reference, g, program, (key) => g.numbers.get(`train.final.${key}`))
+  const o = greedy({ maxNew: golden.length - 6, vocab: spec.vocab })
+  const got = right(await answer(session, place, requests([golden.slice(0, 6)]), o)())
+  assert.deepEqual(got[0]!.ids, golden.slice(6))
+})
+
+test('held-out rows are answered, judged and laid beside each other', async () => {
+  const g = grid(2)
+  const question = (row: number, ids: ReadonlyArray<number>, expected: string) => ({
+    row,
+    prompt: `p${row}`,
+    ids,
+    expected,
+  })
+  const said = async (seed: number, ids: ReadonlyArray<number>) =>
+    (await answers(g, seed, requests([ids]), greedy()))[0]!.text
+  const qs = [
+    question(4, [1, 2], ` ${await said(1, [1, 2])}\n`),
+    question(9, [3], `${await said(1, [3])} 0`),
+    question(2, [5, 6, 7], await said(2, [5, 6, 7])),
+  ]
+  const judge = async (seed: number) =>
+    right(await exactness(await tinySession(reference, g, seed), g, qs, greedy())())
+  const [before, after] = [await judge(1), await judge(2)]
+  assert.deepEqual(
+    before.rows.map((r) => r.matches),
+    [true, false, before.rows[2]!.answer.text === qs[2]!.expected],
+  )
+  assert.equal(before.exactMatch, before.rows.filter((r) => r.matches).length / 3)
+  const shown = compared(before, after, 2)
+  assert.deepEqual(
+    shown.map((c) => [c.row, c.prompt, c.before!.matches, c.after.matches]),
+    [0, 1].map((i) => [qs[i]!.row, qs[i]!.prompt, before.rows[i]!.matches, after.rows[i]!.matches]),
+  )
+  assert.equal(compared(null, after, 9).length, 3)
+  assert.equal(compared(null, after, 1)[0]!.before, null)
+})
+
+test('a grid is as wide as its prompts and leaves room for answers', () => {
+  const text =
+    'model_type: llm\nbase_model: x\ninput_features: [{name: a, type: text}]\noutput_features: [{name: b, type: text}]\ntrainer: {type: finetune}\ngeneration: {max_new_tokens: 20}\n'
+  const { config } = right(parseConfig(text, { file: 'x.yaml' }))
+  const spec = { ...tiny, context: 64 }
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 1, max: 100 }), { maxLength: 90 }), (lengths) => {
+      const g = gridFor(config, spec, lengths)
+      const longest = Math.max(1, ...lengths)
+      assert.ok(g.batch >= 1 && g.capacity <= spec.context)
+      assert.ok(g.prompt >= Math.min(longest, 44) && g.prompt + 20 <= g.capacity)
+      // Batches are as equal as can be: the last lacks fewer rows than there are batches.
+      const batches = Math.ceil(lengths.length / g.batch)
+      assert.ok(batches * g.batch - lengths.length < Math.max(1, batches) || lengths.length === 0)
+    }),
+    runs(100),
+  )
+})
