@@ -34,23 +34,14 @@ export const healthOf = async (name: BackendName): Promise<Health> => {
   return { name, doc: backend.doc, why: await backend.diagnose() }
 }
 
-export interface Chosen {
-  readonly backend: Backend
-  /** Why it is not the one that `auto` would rather take. */
-  readonly notice: string | null
-}
-
-/** `auto` is onnx where it works, else reference with a notice. Left out: a named backend that does not work says why. */
+/**
+ * `auto` is onnx. The reference backend runs only when it is named: it is thousands of times slower, and a run that
+ * fell back to it would look like one that hangs. Left out: a backend that does not work says why.
+ */
 export const choose = async (
   name: BackendName | 'auto',
-): Promise<Chosen | { readonly why: string }> => {
-  const wanted = name === 'auto' ? 'onnx' : name
-  const backend = await load(wanted)
+): Promise<Backend | { readonly why: string }> => {
+  const backend = await load(name === 'auto' ? 'onnx' : name)
   const why = 'why' in backend ? backend.why : await backend.diagnose()
-  if (why === null && !('why' in backend)) return { backend, notice: null }
-  if (name !== 'auto') return { why: why! }
-  return {
-    backend: await backends.reference(),
-    notice: `running on the reference backend, which is slow: onnx does not work here (${why})`,
-  }
+  return why === null ? backend : { why }
 }

@@ -104,7 +104,7 @@ const backendOf = (plan: Plan, asked: DslTrainOptions['backend']): TE.TaskEither
         const chosen = await choose(asked ?? plan.config.compiler.backend)
         return 'why' in chosen
           ? E.left(one(issue(chosen.why, { path: 'compiler.backend' })))
-          : E.right(chosen.backend)
+          : E.right(chosen)
       }
 
 /** Trains. Left: every expected failure; a checkpoint, once written, stays good. */

@@ -33,7 +33,7 @@ export const run: Run = async (_, __, t) => {
     '',
     'why' in chosen
       ? `nothing can run here: ${chosen.why}`
-      : `compiler.backend: auto runs on ${bold(chosen.backend.name)}`,
+      : `compiler.backend: auto runs on ${bold(chosen.name)}`,
     dim('optional parts: GPU backends (cuda, tfjs) are not part of this version'),
   )
   return old || 'why' in chosen ? 1 : 0

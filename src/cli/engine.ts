@@ -5,7 +5,6 @@ import { backendNames, choose, type BackendName } from '../backends.ts'
 import type { Config } from '../config/index.ts'
 import { issue, one, type Issues } from '../issue.ts'
 import { textOf, type Options } from './command.ts'
-import type { Terminal } from './terminal.ts'
 
 const nameIn = (o: Options, c: Config): BackendName | 'auto' => {
   const asked = textOf(o, 'backend')
@@ -13,11 +12,7 @@ const nameIn = (o: Options, c: Config): BackendName | 'auto' => {
 }
 
 /** `--backend`, else the config's. Left: it does not work here. */
-export const engineFor = async (
-  c: Config,
-  o: Options,
-  t: Terminal,
-): Promise<E.Either<Issues, Backend>> => {
+export const engineFor = async (c: Config, o: Options): Promise<E.Either<Issues, Backend>> => {
   const name = nameIn(o, c)
   const chosen = await choose(name)
   if ('why' in chosen)
@@ -25,10 +20,9 @@ export const engineFor = async (
       one(
         issue(`the backend ${name} does not work here: ${chosen.why}`, {
           path: 'compiler.backend',
-          hint: 'tunec doctor shows what does',
+          hint: 'tunec doctor shows what does; --backend reference works everywhere, thousands of times slower',
         }),
       ),
     )
-  if (chosen.notice !== null) t.note(`${t.noteStyle.yellow('note:')} ${chosen.notice}`)
-  return E.right(chosen.backend)
+  return E.right(chosen)
 }

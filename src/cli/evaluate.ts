@@ -127,7 +127,7 @@ export const run: Run = async (name, o, t) => {
   )
   if (E.isLeft(opened)) return refuse(opened.left, t)
   const { trained, plan, grid, program } = opened.right
-  const backend = await engineFor(plan.config, o, t)
+  const backend = await engineFor(plan.config, o)
   if (E.isLeft(backend)) return refuse(backend.left, t)
   const work = measured(plan, split, grid, t)
   const done = await withSession(backend.right, plan, program, trained.adapter, work)()

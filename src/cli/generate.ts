@@ -114,7 +114,7 @@ export const run: Run = async (name, o, t) => {
   )
   if (E.isLeft(opened)) return refuse(opened.left, t)
   const { trained, prompts, plan, tokenizer, grid, program } = opened.right
-  const backend = await engineFor(plan.config, o, t)
+  const backend = await engineFor(plan.config, o)
   if (E.isLeft(backend)) return refuse(backend.left, t)
   const options = optionsOf(plan.config, plan.base.spec, tokenizer)
   const done = await withSession(backend.right, plan, program, trained.adapter, (session) =>

@@ -142,7 +142,7 @@ export const run: Run = async (file, o, t) => {
   const plan = opened.right
   const problem = overBudget(plan)
   if (problem !== null) return refuse([problem], t)
-  const backend = await engineFor(plan.config, o, t)
+  const backend = await engineFor(plan.config, o)
   if (E.isLeft(backend)) return refuse(backend.left, t)
   showPlan(plan, o, t)
   return pipe(backend.right, (b) => trainOn(plan, b, o, t))
