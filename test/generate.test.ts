@@ -191,21 +191,37 @@ test('held-out rows are answered, judged and laid beside each other', async () =
   assert.equal(compared(null, after, 1)[0]!.before, null)
 })
 
+test('a held-out row draws by its own number: the same in any company, not as its neighbours', async () => {
+  const g = grid(3)
+  const qs = [4, 9, 2, 7].map((row) => ({ row, prompt: '', ids: [1, 2], expected: '' }))
+  const o = greedy({ sampling: { temperature: 3, topK: 0, topP: 1, seed: 5 } })
+  const said = async (asked: typeof qs) => {
+    const { rows } = right(await exactness(await tinySession(reference, g, 1), g, asked, o)())
+    return rows.map((r) => r.answer.text)
+  }
+  const all = await said(qs)
+  assert.equal(new Set(all).size, 4)
+  assert.deepEqual(await said(qs.slice(2)), all.slice(2))
+})
+
 test('a grid is as wide as its prompts and leaves room for answers', () => {
   const text =
     'model_type: llm\nbase_model: x\ninput_features: [{name: a, type: text}]\noutput_features: [{name: b, type: text}]\ntrainer: {type: finetune}\ngeneration: {max_new_tokens: 20}\n'
   const { config } = right(parseConfig(text, { file: 'x.yaml' }))
   const spec = { ...tiny, context: 64 }
   fc.assert(
-    fc.property(fc.array(fc.integer({ min: 1, max: 100 }), { maxLength: 90 }), (lengths) => {
-      const g = gridFor(config, spec, lengths)
-      const longest = Math.max(1, ...lengths)
-      assert.ok(g.batch >= 1 && g.capacity <= spec.context)
-      assert.ok(g.prompt >= Math.min(longest, 44) && g.prompt + 20 <= g.capacity)
-      // Batches are as equal as can be: the last lacks fewer rows than there are batches.
-      const batches = Math.ceil(lengths.length / g.batch)
-      assert.ok(batches * g.batch - lengths.length < Math.max(1, batches) || lengths.length === 0)
-    }),
+    fc.property(
+      fc.array(fc.integer({ min: 1, max: 100 }), { maxLength: 90, size: 'max' }),
+      (lengths) => {
+        const g = gridFor(config, spec, lengths)
+        const longest = Math.max(1, ...lengths)
+        assert.ok(g.batch >= 1 && g.capacity <= spec.context)
+        assert.ok(g.prompt >= Math.min(longest, 44) && g.prompt + 20 <= g.capacity)
+        // Batches are as equal as can be: the last lacks fewer rows than there are batches.
+        const batches = Math.ceil(lengths.length / g.batch)
+        assert.ok(batches * g.batch - lengths.length < Math.max(1, batches) || lengths.length === 0)
+      },
+    ),
     runs(100),
   )
 })
