@@ -200,6 +200,6 @@ test('a problem found after reading still points at the line to blame', async ()
     const column = await here('check', file)
     assert.match(
       column.err,
-      /the data has no column "answer"[^]*expected: one of instruction, output/,
+      /the data has no column "answer"[^]*expected: one of "instruction", "output"/,
     )
   }))

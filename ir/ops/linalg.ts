@@ -4,7 +4,7 @@ import { dim, op, values, type Op } from '../op.ts'
 import { fail, isFloat, ok, scalar, show, size, tensor, type TensorType } from '../type.ts'
 import { flag, none, type None } from '../typing.ts'
 
-interface Transposed {
+export interface Transposed {
   ta: boolean
   tb: boolean
 }

@@ -54,13 +54,20 @@ const summary = (plan: Plan, t: Terminal): void =>
     ...renderFunctions(plan, t.style),
   )
 
+/** The stages to be written: all, or those up to the one to stop after. */
+const kept = (trace: ReadonlyArray<Stage>, stop: string | undefined): ReadonlyArray<Stage> => {
+  const at = stop === undefined ? E.left(null) : stageNamed(trace, stop)
+  return E.isLeft(at) ? trace : trace.slice(0, at.right + 1)
+}
+
 /** Writes what was asked for, and says where. */
 const write = async (plan: Plan, o: Options, t: Terminal): Promise<Issue | null> => {
   const [folder, output] = [textOf(o, 'dumpIr'), textOf(o, 'output')]
   if (folder !== undefined) {
-    const done = await writeTrace(plan.trace, folder)()
+    const trace = kept(plan.trace, textOf(o, 'stopAfter'))
+    const done = await writeTrace(trace, folder)()
     if (E.isLeft(done)) return done.left
-    const [first, last] = [0, plan.trace.length - 1].map((i) => stageFile(plan.trace, i))
+    const [first, last] = [0, trace.length - 1].map((i) => stageFile(trace, i))
     t.out('', `the program after every pass lies in ${folder} (${first} … ${last})`)
   }
   if (output !== undefined) {

@@ -32,7 +32,7 @@ export const run: Run = async (_, __, t) => {
   t.out(
     '',
     'why' in chosen
-      ? `nothing can run here: ${chosen.why}`
+      ? `compiler.backend: auto (${backendNames[0]}) does not work here: ${chosen.why}`
       : `compiler.backend: auto runs on ${bold(chosen.name)}`,
     dim('optional parts: GPU backends (cuda, tfjs) are not part of this version'),
   )

@@ -1,6 +1,6 @@
 /** A table of named cells, and where each of its rows stands in the file. */
 import { issue, type Issue } from '../issue.ts'
-import { nearest } from './nearest.ts'
+import { nearest } from '../config/nearest.ts'
 
 /** null is a missing cell. CSV cells are text as written; JSON cells keep their type. */
 export type Cell = string | number | boolean | null

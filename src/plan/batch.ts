@@ -1,5 +1,5 @@
 /** Batch arithmetic in Ludwig's terms: samples of a micro-batch, of an optimizer step, and steps of a run. */
-import type { Config } from '../config/schema/config.ts'
+import { resolveBatch, type Config } from '../config/index.ts'
 
 export interface Batching {
   /** Samples of one of Ludwig's steps; what its step counts refer to. */
@@ -10,21 +10,14 @@ export interface Batching {
   readonly effective: number
 }
 
-const known = (n: number | 'auto'): number | null => (n === 'auto' ? null : n)
-
-/** `auto` follows from the others; a batch nobody gives is what one micro-step holds, `fitting` samples. */
+/** What the config leaves to `auto` is chosen here: a batch nobody gives is what one micro-step holds, `fitting` samples. */
 export const batchingOf = (t: Config['trainer'], fitting: number): Batching => {
-  const effective = known(t.effective_batch_size)
-  const accumulation = known(t.gradient_accumulation_steps)
-  const cap = Math.max(1, Math.min(fitting, t.max_batch_size))
-  const batch =
-    known(t.batch_size) ??
-    (effective === null
-      ? cap
-      : accumulation === null
-        ? Math.min(cap, effective)
-        : Math.max(1, Math.floor(effective / accumulation)))
-  const steps =
-    accumulation ?? (effective === null ? 1 : Math.max(1, Math.round(effective / batch)))
-  return { batch, accumulation: steps, effective: batch * steps }
+  const resolved = resolveBatch(t)
+  const whole = resolved.effective_batch_size
+  const cap = Math.max(1, Math.min(fitting, t.max_batch_size, whole === 'auto' ? Infinity : whole))
+  const batch = resolved.batch_size === 'auto' ? cap : resolved.batch_size
+  const steps = resolved.gradient_accumulation_steps
+  const accumulation =
+    steps !== 'auto' ? steps : whole === 'auto' ? 1 : Math.max(1, Math.round(whole / batch))
+  return { batch, accumulation, effective: batch * accumulation }
 }

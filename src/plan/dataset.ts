@@ -3,42 +3,32 @@ import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import type { Config } from '../config/schema/config.ts'
-import { isEmpty, locate, type Table } from '../data/cell.ts'
-import { nearest } from '../data/nearest.ts'
+import { isEmpty, locate, unknownColumn, type Table } from '../data/cell.ts'
+import type { Dataset as Rows } from '../data/dataset.ts'
 import { renderPrompts } from '../data/prompt.ts'
 import { str } from '../data/python.ts'
-import { buildSamples, type RowNote, type RowText, type Sample } from '../data/samples.ts'
-import { sampleRows, splitNames, splitRows, type Split, type SplitName } from '../data/split.ts'
+import { buildSamples, type RowText } from '../data/samples.ts'
+import { sampleRows, splitNames, splitRows, type Split } from '../data/split.ts'
 import { readTable } from '../data/table.ts'
 import { issue, one, type Issues } from '../issue.ts'
 import type { ModelSpec } from '../models/spec.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
 
-export interface Dataset {
-  readonly table: Table
-  readonly split: Split
-  /** Prompt and answer of every row of the table; null where the cell is empty. */
-  readonly texts: ReadonlyArray<RowText>
-  readonly samples: { readonly [S in SplitName]: ReadonlyArray<Sample> }
-  readonly notes: ReadonlyArray<RowNote>
+/** Prepared rows, and the tokenizer that made tokens of them. */
+export interface Dataset extends Rows {
   readonly tokenizer: Tokenizer
 }
 
 const textsOf = (c: Config, table: Table): E.Either<Issues, ReadonlyArray<RowText>> => {
   const target = c.output_features[0].column
-  if (!table.columns.includes(target)) {
-    const close = nearest(target, table.columns)
+  if (!table.columns.includes(target))
     return E.left(
-      one(
-        issue(`the data has no column "${target}"`, {
-          file: table.file,
-          path: 'output_features[0].name',
-          expected: `one of ${table.columns.join(', ')}`,
-          ...(close === undefined ? {} : { hint: `did you mean "${close}"?` }),
-        }),
-      ),
+      one({
+        ...unknownColumn(target, table.columns),
+        file: table.file,
+        path: 'output_features[0].name',
+      }),
     )
-  }
   const { template, task } = c.prompt
   return pipe(
     renderPrompts(

@@ -5,7 +5,7 @@ import * as t from 'io-ts'
 export type Codec<A> = t.Type<A, unknown, unknown>
 
 /** Lets `keysOf` and `wordsOf` see through defaults, null and lists. */
-interface Wrapping {
+export interface Wrapping {
   readonly inner: object
 }
 
