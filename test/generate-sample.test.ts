@@ -54,7 +54,7 @@ test('probabilities are those of transformers: temperature, top-k with its equal
     fc.property(logits, sampling, (scores, s) => {
       const expected = warped(scores, s)
       fc.pre(expected !== null)
-      const got = new Array<number>(scores.length).fill(0)
+      const got = Array.from(scores, () => 0)
       for (const { id, probability } of distribution(scores, s)) got[id] = probability
       got.forEach((p, id) => assert.ok(Math.abs(p - expected[id]!) < 1e-9, `${got} ${expected}`))
     }),
@@ -70,7 +70,7 @@ test('a draw follows its probabilities, whatever of sequence and position varies
     (i: number) => ({ sequence: i, position: 3 }),
     (i: number) => ({ sequence: 3, position: i }),
   ]) {
-    const seen = new Array<number>(5).fill(0)
+    const seen = Array.from(scores, () => 0)
     for (let i = 0; i < count; i++) seen[choose(scores, s, place(i))!]! += 1
     warped(scores, s)!.forEach((p, id) => {
       const deviation = Math.sqrt(count * p * (1 - p))
