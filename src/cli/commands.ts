@@ -99,6 +99,7 @@ const compile: Command = {
   options: [
     { flags: '-o, --output <file>', doc: 'write the plan, for train' },
     { flags: '--dump-ir <folder>', doc: 'write the program after every pass' },
+    { flags: '--emit <folder>', doc: 'write the ONNX model of every function' },
     { flags: '--diff <pass>', doc: 'show what a pass changed' },
     { flags: '--stop-after <pass>', doc: 'print the program as it is after a pass' },
     dataset,
@@ -107,6 +108,7 @@ const compile: Command = {
   examples: [
     `compile ${EXAMPLE} -o plan.json`,
     `compile ${EXAMPLE} --dump-ir ir`,
+    `compile ${EXAMPLE} --emit models`,
     `compile ${LARGE} --diff lora`,
     `compile ${EXAMPLE} --stop-after forward`,
   ],

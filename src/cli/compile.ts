@@ -70,6 +70,13 @@ const write = async (plan: Plan, o: Options, t: Terminal): Promise<Issue | null>
     const [first, last] = [0, trace.length - 1].map((i) => stageFile(trace, i))
     t.out('', `the program after every pass lies in ${folder} (${first} … ${last})`)
   }
+  const models = textOf(o, 'emit')
+  if (models !== undefined) {
+    const { writeModels } = await import('../plan/models.ts')
+    const done = await writeModels(plan.program, models)()
+    if (E.isLeft(done)) return done.left
+    t.out('', `the ONNX models lie in ${models}: ${done.right.join(', ')}`)
+  }
   if (output !== undefined) {
     const done = await writePlan(plan, output)()
     if (E.isLeft(done)) return done.left

@@ -23,7 +23,8 @@ import { flagOf, textOf, type Options, type Run } from './command.ts'
 import { engineFor } from './engine.ts'
 import { refuse } from './open.ts'
 import type { Terminal } from './terminal.ts'
-import { askingProgram, openTrained, planTrained, withSession, type Trained } from './trained.ts'
+import { askingProgram } from '../plan/asking.ts'
+import { openTrained, planTrained, withSession, type Trained } from './trained.ts'
 
 type Wanted = SplitName | 'full'
 
@@ -122,7 +123,14 @@ export const run: Run = async (name, o, t) => {
         : null,
     ),
     E.bind('program', ({ plan, grid }) =>
-      askingProgram(plan, { ...plan.shapes, generate: grid }, ['evaluate', 'prefill', 'decode']),
+      pipe(
+        askingProgram(plan.base, plan.techniques, { ...plan.shapes, generate: grid }, [
+          'evaluate',
+          'prefill',
+          'decode',
+        ]),
+        E.map((c) => c.program),
+      ),
     ),
   )
   if (E.isLeft(opened)) return refuse(opened.left, t)

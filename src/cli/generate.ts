@@ -15,7 +15,8 @@ import { numberOf, textOf, type Options, type Run } from './command.ts'
 import { engineFor } from './engine.ts'
 import { refuse } from './open.ts'
 import type { Terminal } from './terminal.ts'
-import { askingProgram, openTrained, planTrained, withSession, type Trained } from './trained.ts'
+import { askingProgram } from '../plan/asking.ts'
+import { openTrained, planTrained, withSession, type Trained } from './trained.ts'
 
 type Texts = ReadonlyArray<Answer & { readonly prompt: string }>
 
@@ -109,7 +110,13 @@ export const run: Run = async (name, o, t) => {
       ),
     ),
     E.bind('program', ({ plan, grid }) =>
-      askingProgram(plan, { ...plan.shapes, generate: grid }, ['prefill', 'decode']),
+      pipe(
+        askingProgram(plan.base, plan.techniques, { ...plan.shapes, generate: grid }, [
+          'prefill',
+          'decode',
+        ]),
+        E.map((c) => c.program),
+      ),
     ),
   )
   if (E.isLeft(opened)) return refuse(opened.left, t)

@@ -7,15 +7,10 @@ import * as TE from 'fp-ts/lib/TaskEither.js'
 import * as t from 'io-ts'
 import type { Backend, Session } from '../../backends/backend.ts'
 import type { Program } from '../../ir/graph.ts'
-import { showReason } from '../../ir/reason.ts'
-import { schedule, simplify } from '../../passes/index.ts'
-import { compile } from '../../passes/pass.ts'
 import { importAdapter } from '../adapter/peft.ts'
 import { parseConfig, type Config } from '../config/index.ts'
 import { issue, one, type Issues } from '../issue.ts'
-import { model, type Shapes } from '../models/llama.ts'
-import { modelPasses } from '../pipeline.ts'
-import { passIssue, planOf, type Plan } from '../plan/plan.ts'
+import { planOf, type Plan } from '../plan/plan.ts'
 import { call } from '../train/problem.ts'
 import { weightsFolder } from '../train/results.ts'
 import { initializePlan } from '../train/state.ts'
@@ -99,27 +94,6 @@ export const openTrained = (name: string, o: Options, t: Terminal): E.Either<Iss
 /** Decides shapes and reads data as a run would. A base that is asked as it is gets no adapter. */
 export const planTrained = ({ config, folder }: Trained, t: Terminal): E.Either<Issues, Plan> =>
   planOf(config, { folder, clock: t.clock })
-
-/** The program with these functions alone, for these shapes. */
-export const askingProgram = (
-  { base, techniques }: Plan,
-  shapes: Shapes,
-  fns: ReadonlyArray<string>,
-): E.Either<Issues, Program> =>
-  pipe(
-    model(path.basename(base.name), base.spec, shapes),
-    E.mapLeft((r) => one(issue(`the model cannot be built: ${showReason(r)}`))),
-    E.map((p) => ({ ...p, fns: p.fns.filter((f) => fns.includes(f.name)) })),
-    E.chain((p) =>
-      pipe(
-        compile([...modelPasses(techniques), simplify, schedule])(p),
-        E.bimap(
-          (e) => one(passIssue(e)),
-          (c) => c.program,
-        ),
-      ),
-    ),
-  )
 
 const filled = (
   session: Session,

@@ -11,20 +11,25 @@ import { sequenceLimit, type Dataset } from './dataset.ts'
 
 /** Most tokens of a micro-step on a CPU: beyond it, values no longer stay in its caches (bench/cpu.ts). */
 const CPU_TOKENS = 2048
-/** What every micro-step costs whatever it holds (decoding weights, launching), as tokens. */
-const OVERHEAD = 64
+/** What every micro-step costs whatever it holds, as tokens: launching, and decoding weights if they are quantized. */
+const LAUNCH = 32
+const DECODE = 100
+/** Attention moves memory more than it multiplies: a FLOP of it takes this many of a matrix product's. */
+const ATTENTION_WEIGHT = 3.5
 /** Effective batches looked at to choose shapes. */
 const SAMPLED = 64
-/** Sequences answered side by side. */
-const ANSWERS = 32
+/** Sequences answered side by side, and bytes that their caches may take. */
+const ANSWERS = 64
+const CACHE_BYTES = 2 ** 29
 
 const multiple = (n: number, of: number): number => Math.ceil(n / of) * of
 
-/** FLOPs of a packed row of T tokens, forward: linear layers and the square of attention. */
+/** Cost of a packed row of T tokens in FLOPs of matrix products: linear layers and the square of attention. */
 const rowCost = (s: ModelSpec, length: number): number => {
   const [wide, narrow] = [s.heads * s.headDim, s.kvHeads * s.headDim]
   const linear = 2 * s.hidden * (2 * wide + 2 * narrow + 3 * s.intermediate)
-  return length * (s.layers * (linear + 4 * wide * length) + 2 * s.hidden * s.vocab)
+  const attention = ATTENTION_WEIGHT * 4 * wide * length
+  return length * (s.layers * (linear + attention) + 2 * s.hidden * s.vocab)
 }
 
 /** Rows of T tokens that each effective batch needs. */
@@ -42,12 +47,15 @@ export interface Grid {
   readonly length: number
 }
 
-/** FLOPs of an epoch: short rows waste their tails, long ones attention, many rows a half-empty last micro-step. */
-const costOf = (s: ModelSpec, needed: ReadonlyArray<number>, g: Grid): number => {
+/** Cost of the batches: short rows waste their tails, long ones attention, many rows a half-empty last micro-step. */
+const costOf = (s: ModelSpec, needed: ReadonlyArray<number>, g: Grid, fixed: number): number => {
   const steps = needed.reduce((n, rows) => n + Math.ceil(rows / g.rows), 0)
-  const overhead = (OVERHEAD / g.length) * rowCost(s, g.length)
+  const overhead = (fixed / g.length) * rowCost(s, g.length)
   return steps * (g.rows * rowCost(s, g.length) + overhead)
 }
+
+/** Row lengths are tried from the longest sample to this many times more. */
+const LONGER = 3
 
 const range = (n: number): ReadonlyArray<number> => Array.from({ length: n }, (_, i) => i + 1)
 
@@ -60,10 +68,11 @@ export const gridOf = (
 ): Grid => {
   const { row_length: length, micro_batch_rows: rows } = c.compiler
   const limit = sequenceLimit(c, s)
+  const fixed = LAUNCH + (c.quantization === null ? 0 : DECODE)
   const lengths =
     length === 'auto'
-      ? [1, 1.25, 1.5, 2, 3, 4]
-          .map((k) => multiple(longest * k, 8))
+      ? range(Math.ceil((LONGER * longest) / 8))
+          .map((k) => multiple(longest, 8) + 8 * (k - 1))
           .filter((n, i) => i === 0 || (n <= limit && n <= CPU_TOKENS))
       : [length]
   const grids = lengths.flatMap((n) => {
@@ -71,7 +80,7 @@ export const gridOf = (
     const most = Math.max(1, Math.min(Math.max(...needed), Math.floor(CPU_TOKENS / n)))
     return (rows === 'auto' ? range(most) : [rows]).map((r) => {
       const grid = { rows: r, length: n }
-      return { grid, cost: costOf(s, needed, grid) }
+      return { grid, cost: costOf(s, needed, grid, fixed) }
     })
   })
   return grids.reduce((best, g) => (g.cost < best.cost ? g : best)).grid
@@ -87,7 +96,7 @@ export const maxNewTokens = (c: Config, spec: ModelSpec): number => {
   return cap === null ? Math.floor(spec.context / 2) : Math.max(32, cap)
 }
 
-/** A grid that holds the longest of the given prompts and its answer. */
+/** A grid that holds the longest of the given prompts and its answer; prompts share the batches evenly. */
 export const generationShapes = (
   c: Config,
   spec: ModelSpec,
@@ -95,25 +104,27 @@ export const generationShapes = (
 ): NonNullable<Shapes['generate']> => {
   const longest = promptLengths.reduce((m, n) => Math.max(m, n), 1)
   const prompt = Math.min(multiple(longest, 8), spec.context)
-  return {
-    batch: Math.max(1, Math.min(ANSWERS, promptLengths.length)),
-    prompt,
-    capacity: Math.min(spec.context, prompt + maxNewTokens(c, spec)),
-  }
+  const capacity = Math.min(spec.context, prompt + maxNewTokens(c, spec))
+  const row = spec.layers * 2 * spec.kvHeads * spec.headDim * capacity * 4
+  const most = Math.max(1, Math.min(ANSWERS, Math.floor(CACHE_BYTES / row)))
+  const batches = Math.max(1, Math.ceil(promptLengths.length / most))
+  return { batch: Math.max(1, Math.ceil(promptLengths.length / batches)), prompt, capacity }
 }
 
-/** The first epoch's effective batches. */
+/** The effective batches of the first epochs, as many as are looked at. */
 const firstBatches = (
   c: Config,
   data: Dataset,
   effective: number,
 ): ReadonlyArray<ReadonlyArray<Sample>> => {
   const { train } = data.samples
-  const shuffled = order(train.length, c.random_seed, 0, c.trainer.should_shuffle).map(
-    (i) => train[i]!,
-  )
-  const count = Math.min(SAMPLED, Math.ceil(train.length / effective))
-  return range(count).map((i) => shuffled.slice((i - 1) * effective, i * effective))
+  const each = Math.ceil(train.length / effective)
+  return range(Math.ceil(SAMPLED / each)).flatMap((epoch) => {
+    const ids = order(train.length, c.random_seed, epoch - 1, c.trainer.should_shuffle)
+    return range(each).map((i) =>
+      ids.slice((i - 1) * effective, i * effective).map((id) => train[id]!),
+    )
+  })
 }
 
 const withData = (c: Config, spec: ModelSpec, data: Dataset): Shapes => {

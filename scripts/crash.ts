@@ -1,0 +1,90 @@
+/**
+ * Kills real training processes (SIGKILL) at random moments, resumes each, and compares the adapter with that of a run
+ * nobody touched:  npx tsx scripts/crash.ts [--kills 10] [--seed 1]
+ */
+import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { parseArgs } from 'node:util'
+import { random } from '../src/data/random.ts'
+
+const { values: args } = parseArgs({
+  options: { kills: { type: 'string', default: '10' }, seed: { type: 'string', default: '1' } },
+})
+const root = path.join(import.meta.dirname, '..')
+const job = path.join(root, 'examples', 'code-instructions')
+const temp = fs.mkdtempSync(path.join(os.tmpdir(), 'tunec-crash-'))
+const config = path.join(temp, 'job.yaml')
+
+/** The bundled job with dropout, a shorter run and a checkpoint every two optimizer steps. */
+fs.writeFileSync(
+  config,
+  fs
+    .readFileSync(path.join(job, 'qlora.yaml'), 'utf8')
+    .replace('base_model: base ', `base_model: ${path.join(job, 'base')} `)
+    .replace('dataset: data.csv ', `dataset: ${path.join(job, 'data.csv')} `)
+    .replace('dropout: 0 ', 'dropout: 0.05 ')
+    .replace('epochs: 30 ', 'steps_per_checkpoint: 8\n  epochs: 6 '),
+)
+
+interface Ended {
+  readonly killed: boolean
+  readonly code: number | null
+  readonly text: string
+}
+
+const train = (output: string, resume: boolean, after: number | null): Promise<Ended> =>
+  new Promise((done) => {
+    const argv = ['--import', 'tsx', path.join(root, 'src', 'cli', 'main.ts'), 'train', config]
+    const where = resume
+      ? ['--resume', path.join(output, 'experiment_run')]
+      : ['--output-directory', output]
+    const child = spawn(process.execPath, [...argv, ...where], { cwd: root })
+    let text = ''
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (d) => (text += String(d)))
+    const timer = after === null ? undefined : setTimeout(() => child.kill('SIGKILL'), after)
+    child.on('close', (code, signal) => {
+      clearTimeout(timer)
+      done({ killed: signal === 'SIGKILL', code, text })
+    })
+  })
+
+const adapter = (output: string): string => {
+  const file = path.join(
+    output,
+    'experiment_run',
+    'model',
+    'model_weights',
+    'adapter_model.safetensors',
+  )
+  return createHash('sha256').update(fs.readFileSync(file)).digest('hex')
+}
+
+const begun = performance.now()
+const untouched = await train(path.join(temp, 'whole'), false, null)
+if (untouched.code !== 0) throw new Error(untouched.text)
+const whole = performance.now() - begun
+const expected = adapter(path.join(temp, 'whole'))
+console.log(`untouched: ${(whole / 1000).toFixed(1)} s, adapter ${expected.slice(0, 16)}`)
+
+const draw = random(Number(args.seed))
+const output = path.join(temp, 'killed')
+let kills = 0
+let ended: Ended = { killed: true, code: null, text: '' }
+while (ended.killed) {
+  // A run killed before it made its folder starts anew, as a person would.
+  const resume = fs.existsSync(path.join(output, 'experiment_run', 'model', 'training_checkpoints'))
+  if (!resume) fs.rmSync(output, { recursive: true, force: true })
+  const after = kills < Number(args.kills) ? 300 + draw.below(Math.round(whole * 0.7)) : null
+  ended = await train(output, resume, after)
+  if (ended.killed)
+    console.log(`kill ${++kills}: after ${Math.round(after!)} ms${resume ? ', resumed' : ''}`)
+}
+const same = ended.code === 0 && adapter(output) === expected
+if (!same) console.log(ended.text)
+console.log(`after ${kills} kills: adapter ${same ? 'byte-identical' : 'DIFFERENT'}`)
+fs.rmSync(temp, { recursive: true, force: true })
+console.log(`${same ? 1 : 0} passed, ${same ? 0 : 1} failed`)
+process.exit(same ? 0 : 1)

@@ -1,0 +1,32 @@
+/** The program of a model that is asked, not trained: some of its functions, after the passes that change the model. */
+import path from 'node:path'
+import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import { showReason } from '../../ir/reason.ts'
+import { schedule, simplify } from '../../passes/index.ts'
+import { compile, type Compiled } from '../../passes/pass.ts'
+import { issue, one, type Issues } from '../issue.ts'
+import type { Base } from '../models/base.ts'
+import { model, type Shapes } from '../models/llama.ts'
+import { modelPasses, type Techniques } from '../pipeline.ts'
+import { passIssue } from './plan.ts'
+
+/** `fns` of `evaluate`, `prefill` and `decode`, for these shapes. Left: as `planOf`. */
+export const askingProgram = (
+  base: Base,
+  techniques: Techniques,
+  shapes: Shapes,
+  fns: ReadonlyArray<string>,
+  clock: () => number = () => 0,
+): E.Either<Issues, Compiled> =>
+  pipe(
+    model(path.basename(base.name), base.spec, shapes),
+    E.mapLeft((r) => one(issue(`the model cannot be built: ${showReason(r)}`))),
+    E.map((p) => ({ ...p, fns: p.fns.filter((f) => fns.includes(f.name)) })),
+    E.chain((p) =>
+      pipe(
+        compile([...modelPasses(techniques), simplify, schedule], clock)(p),
+        E.mapLeft((e) => one(passIssue(e))),
+      ),
+    ),
+  )
