@@ -142,11 +142,29 @@ export const conformanceSuite = (backend: Backend): void => {
       }),
       { numRuns: 60 },
     ))
+  test(`${backend.name}: dropout over a matrix as large as a micro-batch`, () =>
+    largeDropout(backend))
   test(`${backend.name}: attention over long packed rows`, () => longRows(backend))
   for (const compute of ['f32', 'bf16', 'f16'] as const)
     for (const recompute of ['none', 'layers'] as const)
       test(`${backend.name}: a model in ${compute}, recompute ${recompute}: NF4, dropout, packing, two steps`, () =>
         trainTwoSteps(backend, compute, { _tag: recompute }))
+}
+
+/** More elements than a function call takes arguments. */
+const largeDropout = async (backend: Backend): Promise<void> => {
+  const type = tensor('f32', 1200, 256)
+  const x: State = { name: 'x', type, role: 'frozen', recipe: { _tag: 'load', key: 'x' } }
+  const fn = right(
+    building(() => {
+      const b = builder()
+      const y = b.alg.dropout({ rate: 0.05, salt: 3 }, b.read(x), b.input('seed', tensor('i32')))
+      return b.done({ name: 'drop', outs: [{ name: 'y', id: y }], updates: [] })
+    }),
+  )
+  const values = { type, data: new Float64Array(1200 * 256).fill(1) }
+  const p = scheduled({ name: 'drop', state: [x], fns: [fn] })
+  await compare(backend, p, () => values, { seed: Int32Array.of(5) }, 1e-6)
 }
 
 /** Rows long enough for a backend to work in blocks, with segments that cross their borders. */

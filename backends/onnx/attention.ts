@@ -262,7 +262,7 @@ export const rope = (s: Site<{ inverse: boolean }>): ReadonlyArray<Value> => {
   const [tokens, width] = s.types[0]!.shape as [number, number]
   const heads = width / (2 * s.types[1]!.shape[1]!)
   const sin = s.attrs.inverse ? n.one('Neg', [s.args[2]!]) : s.args[2]!
-  const at = n.reshape(n.i64(...Array.from({ length: tokens }, (_, i) => i)), 1, tokens)
+  const at = n.reshape(n.iota(tokens), 1, tokens)
   const turned = n.one(
     'RotaryEmbedding',
     [n.reshape(s.args[0]!, 1, tokens, width), at, s.args[1]!, sin],

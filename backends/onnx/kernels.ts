@@ -72,7 +72,7 @@ const dropout: Kernel<'dropout'> = ({ n, attrs: { rate, salt }, args: [x, seed],
   const shifted = (h: Value, by: number) =>
     n.one('BitwiseXor', [h, n.one('BitShift', [h, n.u32(by)], { direction: { string: 'RIGHT' } })])
   const count = size(types[0]!)
-  const index = u32(n.i64(...Array.from({ length: count }, (_, i) => i)))
+  const index = u32(n.iota(count))
   const start = n.add(u32(seed!), n.u32(Math.imul(salt, 0x85ebca6b) >>> 0))
   const h1 = shifted(n.add(n.mul(index, n.u32(0x9e3779b1)), start), 16)
   const h2 = shifted(n.mul(h1, n.u32(0x7feb352d)), 15)

@@ -24,6 +24,8 @@ export interface Nodes {
   readonly i32: (x: number) => Value
   readonly u32: (x: number) => Value
   readonly i64: (...xs: ReadonlyArray<number>) => Value
+  /** 0, 1, … n−1 as i64. */
+  readonly iota: (n: number) => Value
   readonly scalar: (x: number) => Value
   readonly double: (x: number) => Value
   /** A tensor of a plain type with one value everywhere. */
@@ -97,6 +99,11 @@ export const nodesOf = (b: ModelBuilder, salt: string): Nodes => {
     f32: (shape, data) => b.constant('float32', shape, Float32Array.from(data)),
     i32: (x) => b.constant('int32', [], Int32Array.of(x)),
     u32: (x) => b.constant('uint32', [], Uint32Array.of(x)),
+    iota: (count) =>
+      one(
+        'Range',
+        [0, count, 1].map((x) => b.constant('int64', [], BigInt64Array.of(BigInt(x)))),
+      ),
     scalar: (x) => filled([], x),
     double: (x) => b.constant('float64', [], Float64Array.of(x)),
     constantOf: ({ dtype, shape }, x) =>

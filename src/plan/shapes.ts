@@ -119,12 +119,13 @@ const firstBatches = (
 ): ReadonlyArray<ReadonlyArray<Sample>> => {
   const { train } = data.samples
   const each = Math.ceil(train.length / effective)
-  return range(Math.ceil(SAMPLED / each)).flatMap((epoch) => {
+  const all = range(Math.ceil(SAMPLED / each)).flatMap((epoch) => {
     const ids = order(train.length, c.random_seed, epoch - 1, c.trainer.should_shuffle)
     return range(each).map((i) =>
       ids.slice((i - 1) * effective, i * effective).map((id) => train[id]!),
     )
   })
+  return all.slice(0, SAMPLED)
 }
 
 const withData = (c: Config, spec: ModelSpec, data: Dataset): Shapes => {
