@@ -1,9 +1,9 @@
 /** Every op as ONNX nodes. The table is total: an op without a line does not compile. */
 import type * as t from 'io-ts'
-import { inverseFrequencies } from '../../ir/frequencies.ts'
 import type { ops, OpName } from '../../ir/ops/index.ts'
 import { size } from '../../ir/type.ts'
-import { attention, attentionGrad, cachedAttention, cacheWrite, rope } from './attention.ts'
+import { attention, attentionGrad } from './attention.ts'
+import { cachedAttention, cacheWrite } from './cached.ts'
 import {
   linearArgmax,
   linearCrossEntropy,
@@ -12,6 +12,7 @@ import {
 } from './loss.ts'
 import type { Value } from './model.ts'
 import { dequantize } from './quant.ts'
+import { rope, ropeTable } from './rope.ts'
 import { CAST, float, int, microsoft, type Nodes, type Site } from './site.ts'
 
 type AttrsOf<K extends OpName> = t.TypeOf<(typeof ops)[K]['attrs']>
@@ -80,13 +81,6 @@ const dropout: Kernel<'dropout'> = ({ n, attrs: { rate, salt }, args: [x, seed],
   const dropped = n.one('Less', [h3, n.u32(Math.floor(rate * 2 ** 32))])
   const factor = n.one('Where', [dropped, n.scalar(0), n.scalar(1 / (1 - rate))])
   return [n.mul(x!, n.reshape(factor, ...types[0]!.shape))]
-}
-
-const ropeTable: Kernel<'ropeTable'> = ({ n, attrs, args: [positions], types }) => {
-  const f = inverseFrequencies(attrs)
-  const column = n.cast(n.reshape(positions!, size(types[0]!), 1), CAST.f32)
-  const angle = n.mul(column, n.f32([1, f.length], f))
-  return [n.one('Cos', [angle]), n.one('Sin', [angle])]
 }
 
 const adamw: Kernel<'adamw'> = ({ n, attrs: a, args }) => {
