@@ -8,5 +8,5 @@ const stale =
 
 if (stale && !existsSync('node_modules/tsx')) {
   console.log('installing packages (once) …')
-  execSync('npm ci --no-audit --no-fund', { stdio: 'inherit' })
+  execSync('npm install --no-audit --no-fund', { stdio: 'inherit' })
 }
