@@ -6,7 +6,7 @@ const marker = 'node_modules/.package-lock.json'
 const stale =
   !existsSync(marker) || statSync(marker).mtimeMs < statSync('package-lock.json').mtimeMs - 1000
 
-if (stale && !existsSync('node_modules/tsx')) {
-  console.log('installing packages (once) …')
+if (stale) {
+  console.log('installing packages …')
   execSync('npm install --no-audit --no-fund', { stdio: 'inherit' })
 }
