@@ -85,7 +85,6 @@ const adapter: fc.Arbitrary<NonNullable<Config['adapter']>> = fc.record({
   ),
   postprocessor: fc.record({
     merge_adapter_into_base_model: fc.boolean(),
-    progressbar: fc.boolean(),
   }),
 })
 

@@ -112,7 +112,7 @@ const lora: Config['adapter'] = {
   dropout: 0.05,
   bias_type: 'none',
   target_modules: null,
-  postprocessor: { merge_adapter_into_base_model: false, progressbar: false },
+  postprocessor: { merge_adapter_into_base_model: false },
 }
 
 test('what the file does not say is what Ludwig would take', () => {

@@ -49,6 +49,12 @@ test('train, evaluate and generate on the bundled job', async () => {
       'merged_model/model.safetensors',
     ])
       assert.ok((await fs.stat(path.join(model, file))).size > 100, file)
+    const models = path.join(folder, 'models')
+    await tunec('compile', config, '--emit', models)
+    assert.deepEqual(
+      (await fs.readdir(models)).toSorted(),
+      ['decode', 'evaluate', 'micro', 'prefill', 'update'].map((f) => `${f}.onnx`),
+    )
     const evaluated = await tunec('evaluate', results, '--split', 'validation')
     assert.match(evaluated, /loss/)
     const prompt =

@@ -90,11 +90,6 @@ const idle: ReadonlyArray<readonly [string, (config: Config) => boolean, string]
     ({ trainer }) => trainer.batch_size !== 'auto',
     'batch_size is not auto',
   ],
-  [
-    'adapter.postprocessor.progressbar',
-    ({ adapter }) => adapter?.postprocessor.merge_adapter_into_base_model === false,
-    'nothing is merged',
-  ],
 ]
 
 /** Each with the key it is about. */

@@ -38,7 +38,15 @@ const otherTypes: Known = {
   ...keysOfType('vblora', 'num_vectors vector_length topk vblora_dropout save_only_topk_weights'),
 }
 
-export const adapterKeys: Known = { ...otherTypes, ...lora }
+const postprocessor: Known = {
+  progressbar: no('leave it out: merging a model takes seconds and shows no bar', false),
+}
+
+export const adapterKeys: Known = {
+  ...otherTypes,
+  ...lora,
+  postprocessor: { section: postprocessor },
+}
 
 export const quantizationKeys: Known = {
   llm_int8_threshold: no('leave it out: it belongs to 8 bits', 6),

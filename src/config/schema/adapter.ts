@@ -36,8 +36,6 @@ const open = section({
   postprocessor: section({
     /** Also save the 16-bit base with the adapter added in. */
     merge_adapter_into_base_model: withDefault(truth, false),
-    /** Show progress while merging. */
-    progressbar: withDefault(truth, false),
   }),
 })
 
