@@ -18,7 +18,7 @@ export type Policy =
 /** `layers.3` of `layers.3.mlp`; null outside the layers. */
 export const layerOf = (scope: string): string | null => /^layers\.\d+/.exec(scope)?.[0] ?? null
 
-/** Layers whose forward work may be repeated, with the threshold of cost each is recomputed up to. */
+/** Which forward equations are computed again. */
 type Choice = (e: Eqn) => boolean
 
 const isForward = (e: Eqn): boolean => e.place.stage === 'forward'
