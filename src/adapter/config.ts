@@ -85,6 +85,11 @@ const configOf = (given: JsonObject): E.Either<Issue, AdapterConfig> => {
       path: 'peft_type',
       expected: 'LORA',
     })
+  if (!Number.isSafeInteger(json.r) || json.r < 1 || !Number.isFinite(json.lora_alpha))
+    return wrong(`the adapter has r ${json.r} and lora_alpha ${json.lora_alpha}`, {
+      path: 'r',
+      expected: 'a whole number of at least 1, and a finite number',
+    })
   const odd = beyond.find(([key, plain]) => !plain(given[key]))
   if (odd !== undefined)
     return wrong(`the adapter sets ${odd[0]}, which is not supported`, {
