@@ -3,6 +3,7 @@ import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Session } from '../../backends/backend.ts'
 import { exactMatch, isExactMatch } from '../data/metrics.ts'
+import { expressed } from '../data/expressed.ts'
 import type { SplitName } from '../data/split.ts'
 import type { Issue } from '../issue.ts'
 import type { Dataset } from '../plan/dataset.ts'
@@ -17,6 +18,7 @@ export interface Question {
   readonly prompt: string
   /** [BOS] and the prompt, cut as for training. */
   readonly ids: ReadonlyArray<number>
+  /** The answer of the data as the tokenizer can say it. */
   readonly expected: string
 }
 
@@ -24,7 +26,7 @@ export interface Question {
 export const questionsOf = (data: Dataset, split: SplitName): ReadonlyArray<Question> =>
   data.samples[split].map(({ row, prompt: ids }) => {
     const { prompt, target } = data.texts[row]!
-    return { row, prompt: prompt ?? '', ids, expected: target ?? '' }
+    return { row, prompt: prompt ?? '', ids, expected: expressed(data.tokenizer, target ?? '') }
   })
 
 export interface Answered extends Question {
@@ -39,6 +41,8 @@ export interface Exactness {
   readonly exactMatch: number
   /** Rows whose prompt lost tokens because it did not fit the grid. */
   readonly cut: number
+  /** Rows whose answer was ended by a limit. */
+  readonly unfinished: number
 }
 
 const judged = (questions: ReadonlyArray<Question>, answers: ReadonlyArray<Answer>): Exactness => {
@@ -50,6 +54,7 @@ const judged = (questions: ReadonlyArray<Question>, answers: ReadonlyArray<Answe
     rows,
     exactMatch: exactMatch(rows.map((r) => ({ answer: r.answer.text, expected: r.expected }))),
     cut: rows.filter((r) => r.answer.cut > 0).length,
+    unfinished: rows.filter((r) => r.answer.stopped === 'length').length,
   }
 }
 
