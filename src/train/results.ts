@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Issue } from '../issue.ts'
+import { dataFindings } from '../plan/data-report.ts'
 import { writeTrace } from '../plan/dump.ts'
 import { writePlan } from '../plan/file.ts'
 import type { Plan } from '../plan/plan.ts'
@@ -51,6 +52,7 @@ const description = (plan: Plan, backend: string) => ({
   config: plan.config,
   dataset: plan.data?.table.file ?? null,
   rows: plan.data?.table.rows.length ?? 0,
+  data_findings: dataFindings(plan),
   base_model_folder: plan.base.folder,
   backend,
   random_seed: plan.config.random_seed,
