@@ -12,6 +12,7 @@ import {
   type TensorEntry,
   type TensorFile,
 } from '../tensors/reader.ts'
+import { writeSumsOf } from '../tensors/sums.ts'
 import { writeFolder, type TensorData } from '../tensors/writer.ts'
 import { copyModelFiles, type Scaling } from './files.ts'
 import { openAdapter, peftName } from './peft.ts'
@@ -169,7 +170,8 @@ export const mergeAdapter = (
       atomicFolder(folder, (temporary) =>
         pipe(
           writeFolder(temporary, tensors, { maxShardBytes: SHARD_BYTES }),
-          TE.chain(() => copyModelFiles(baseFolder, temporary, scaling)),
+          TE.chainFirst(() => copyModelFiles(baseFolder, temporary, scaling)),
+          TE.chain((sums) => writeSumsOf(temporary, sums)),
         ),
       ),
     ),
