@@ -1,17 +1,18 @@
 /** The state a run starts from: every tensor made by its recipe, the base read one tensor at a time. */
-import { createHash } from 'node:crypto'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Session } from '../../backends/backend.ts'
 import { materialize, type Source } from '../../backends/materialize.ts'
-import type { Program, Recipe, State } from '../../ir/graph.ts'
+import type { Program, Recipe } from '../../ir/graph.ts'
 import { editDistance } from '../config/nearest.ts'
 import { issue, type Issue } from '../issue.ts'
 import type { Base } from '../models/base.ts'
 import type { Plan } from '../plan/plan.ts'
 import { toF32 } from '../tensors/convert.ts'
+import { byBytes } from '../tensors/layout.ts'
 import { openFolder, type Checkpoint, type TensorEntry } from '../tensors/reader.ts'
+import { sumOf, type Sum } from '../tensors/sums.ts'
 import { call } from './problem.ts'
 
 const keyOf = (r: Recipe): string | null =>
@@ -119,23 +120,42 @@ export const openBase = (base: Base, program: Program): TE.TaskEither<Issue, Che
         }),
       )
 
-/** Says where a tensor came from when two runs are compared: gradients and caches do not count. */
-const identifies = (s: State): boolean => s.role === 'frozen' || s.role === 'train'
+/** A base and the checksum of each value it has given. */
+const watched = (
+  base: Checkpoint,
+): { readonly source: Source<Issue>; readonly sums: Map<string, Sum> } => {
+  const sums = new Map<string, Sum>()
+  const read = sourceOf(base)
+  return {
+    sums,
+    source: (key, shape) =>
+      pipe(
+        read(key, shape),
+        TE.map((values) => {
+          const { buffer, byteOffset, byteLength } = values
+          sums.set(key, sumOf(new Uint8Array(buffer, byteOffset, byteLength)))
+          return values
+        }),
+      ),
+  }
+}
 
-/** Fills a session from an opened base; gives the SHA-256 of all weights as they are before the first step. */
+/**
+ * Fills a session from an opened base; gives the SHA-256 of the base's values, which is the same for every program
+ * of the model and for every dtype and cut of the files that hold these values.
+ */
 export const initialize =
   (session: Session, program: Program, base: Checkpoint, seed: number) =>
-  async (): Promise<E.Either<Issue, string>> => {
-    const hash = createHash('sha256')
+  async (): Promise<E.Either<Issue, Sum>> => {
+    const { source, sums } = watched(base)
     // One tensor at a time: a traversal would hold every one until the end.
     for (const s of program.state) {
-      const made = await materialize(s, sourceOf(base), seed)()
+      const made = await materialize(s, source, seed)()
       if (E.isLeft(made)) return made
-      if (identifies(s)) hash.update(s.name).update('\0').update(made.right)
       const written = await call(session.write(s.name, made.right))()
       if (E.isLeft(written)) return written
     }
-    return E.right(hash.digest('hex'))
+    return E.right(sumOf(JSON.stringify([...sums].toSorted(([a], [b]) => byBytes(a, b)))))
   }
 
 /**
@@ -145,7 +165,7 @@ export const initialize =
 export const initializePlan = (
   { base, program, config }: Pick<Plan, 'base' | 'program' | 'config'>,
   session: Session,
-): TE.TaskEither<Issue, string> =>
+): TE.TaskEither<Issue, Sum> =>
   pipe(
     openBase(base, program),
     TE.chain((checkpoint) => initialize(session, program, checkpoint, config.random_seed)),
