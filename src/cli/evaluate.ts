@@ -18,7 +18,7 @@ import type { Plan } from '../plan/plan.ts'
 import { metricText } from '../report/progress.ts'
 import { table } from '../report/table.ts'
 import { plural } from '../report/units.ts'
-import { evaluateSamples, metricsOf, type Counts } from '../train/evaluate.ts'
+import { blameRows, evaluateSamples, metricsOf, type Counts } from '../train/evaluate.ts'
 import { flagOf, textOf, type Options, type Run } from './command.ts'
 import { engineFor } from './engine.ts'
 import { refuse } from './open.ts'
@@ -61,7 +61,9 @@ const measured =
     t.status(`evaluating ${plural(data.samples[split].length, 'row')}`)
     return pipe(
       TE.Do,
-      TE.bind('counts', () => evaluateSamples(session, plan.shapes, data.samples[split])),
+      TE.bind('counts', () =>
+        evaluateSamples(session, plan.shapes, data.samples[split], blameRows(data.table)),
+      ),
       TE.bind('exact', () =>
         grid === null
           ? TE.right(null)
@@ -108,10 +110,12 @@ const rowsIn = (plan: Plan, split: SplitName, wanted: Wanted): E.Either<Issues, 
 export const run: Run = async (name, o, t) => {
   const wanted = splitIn(o)
   const split = wanted === 'full' ? 'train' : wanted
+  const found = await openTrained(name, o, t)()
+  if (E.isLeft(found)) return refuse(found.left, t)
+  const trained = found.right
   const opened = pipe(
     E.Do,
-    E.bind('trained', () => openTrained(name, o, t)),
-    E.bind('plan', ({ trained }) => planTrained(withRows(trained, o, wanted), t)),
+    E.bind('plan', () => planTrained(withRows(trained, o, wanted), t)),
     E.chainFirst(({ plan }) => rowsIn(plan, split, wanted)),
     E.let('grid', ({ plan: { config, base, data } }) =>
       flagOf(o, 'generate')
@@ -134,11 +138,11 @@ export const run: Run = async (name, o, t) => {
     ),
   )
   if (E.isLeft(opened)) return refuse(opened.left, t)
-  const { trained, plan, grid, program } = opened.right
+  const { plan, grid, program } = opened.right
   const backend = await engineFor(plan.config, o)
   if (E.isLeft(backend)) return refuse(backend.left, t)
   const work = measured(plan, split, grid, t)
-  const done = await withSession(backend.right, plan, program, trained.adapter, work)()
+  const done = await withSession(backend.right, plan, program, trained, work)()
   t.status(null)
   if (E.isLeft(done)) return refuse(done.left, t)
   show(done.right, wanted === 'full' ? 'in all' : `of the ${wanted} split`, o, t)

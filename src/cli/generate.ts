@@ -5,7 +5,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Config } from '../config/index.ts'
-import { renderPrompts } from '../data/prompt.ts'
+import { promptColumns, renderPrompts } from '../data/prompt.ts'
 import { readTable } from '../data/table.ts'
 import { generateTexts, gridFor, optionsOf, type Answer } from '../generate/index.ts'
 import { issue, one, type Issues } from '../issue.ts'
@@ -16,20 +16,17 @@ import { engineFor } from './engine.ts'
 import { refuse } from './open.ts'
 import type { Terminal } from './terminal.ts'
 import { askingProgram } from '../plan/asking.ts'
+import { promptSpec } from '../plan/dataset.ts'
 import { openTrained, planTrained, withSession, type Trained } from './trained.ts'
 
 type Texts = ReadonlyArray<Answer & { readonly prompt: string }>
 
 /** The prompts that a file's rows make; a row without one is asked with `<UNK>`, as in training. */
 const promptsOf = (c: Config, file: string): E.Either<Issues, ReadonlyArray<string>> => {
-  const { template, task } = c.prompt
-  const spec = {
-    inputColumn: c.input_features[0].column,
-    ...(template === null ? {} : { template }),
-    ...(task === null ? {} : { task }),
-  }
+  const spec = promptSpec(c)
+  const uses = new Set(promptColumns(spec))
   return pipe(
-    readTable(path.resolve(file)),
+    readTable(path.resolve(file), { uses, naAsText: c.compiler.na_as_text }),
     E.chain((table) => renderPrompts(spec, table)),
     E.map((prompts) => prompts.map((p) => p ?? '<UNK>')),
   )
@@ -96,11 +93,13 @@ const show = (answers: Texts, t: Terminal): void => {
 }
 
 export const run: Run = async (name, o, t) => {
+  const found = await openTrained(name, { ...o, dataset: undefined }, t)()
+  if (E.isLeft(found)) return refuse(found.left, t)
+  const trained = found.right
   const opened = pipe(
     E.Do,
-    E.bind('trained', () => openTrained(name, { ...o, dataset: undefined }, t)),
-    E.bind('prompts', ({ trained }) => wantedPrompts(trained.config, o)),
-    E.bind('plan', ({ trained }) => planTrained(withoutData(trained, o), t)),
+    E.bind('prompts', () => wantedPrompts(trained.config, o)),
+    E.bind('plan', () => planTrained(withoutData(trained, o), t)),
     E.bind('tokenizer', ({ plan }) => tokenizerOf(plan)),
     E.let('grid', ({ plan, prompts, tokenizer }) =>
       gridFor(
@@ -120,11 +119,11 @@ export const run: Run = async (name, o, t) => {
     ),
   )
   if (E.isLeft(opened)) return refuse(opened.left, t)
-  const { trained, prompts, plan, tokenizer, grid, program } = opened.right
+  const { prompts, plan, tokenizer, grid, program } = opened.right
   const backend = await engineFor(plan.config, o)
   if (E.isLeft(backend)) return refuse(backend.left, t)
   const options = optionsOf(plan.config, plan.base.spec, tokenizer)
-  const done = await withSession(backend.right, plan, program, trained.adapter, (session) =>
+  const done = await withSession(backend.right, plan, program, trained, (session) =>
     pipe(
       generateTexts(session, grid, tokenizer, prompts, options, (p) =>
         t.status(`answering: ${p.done}/${p.of}, ${p.tokens} tokens`),

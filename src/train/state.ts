@@ -4,12 +4,16 @@ import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Session } from '../../backends/backend.ts'
 import { materialize, type Source } from '../../backends/materialize.ts'
-import type { Program, Recipe } from '../../ir/graph.ts'
+import type { Program, Recipe, State } from '../../ir/graph.ts'
+import { scalesOf } from '../../ir/nf4.ts'
+import { isEncoded, type DType } from '../../ir/type.ts'
 import { editDistance } from '../config/nearest.ts'
 import { issue, type Issue } from '../issue.ts'
 import type { Base } from '../models/base.ts'
 import type { Plan } from '../plan/plan.ts'
 import { toF32 } from '../tensors/convert.ts'
+import type { Dtype } from '../tensors/dtype.ts'
+import { finiteValues, roundedBytes } from '../tensors/finite.ts'
 import { byBytes } from '../tensors/layout.ts'
 import { openFolder, type Checkpoint, type TensorEntry } from '../tensors/reader.ts'
 import { sumOf, type Sum } from '../tensors/sums.ts'
@@ -60,7 +64,7 @@ const misshapen = (entry: TensorEntry, shape: ReadonlyArray<number>): Issue =>
 const sameShape = (a: ReadonlyArray<number>, b: ReadonlyArray<number>): boolean =>
   a.length === b.length && a.every((n, i) => n === b[i])
 
-/** f32 values of a base's tensors. Left: it is missing, has another shape, or holds no floats. */
+/** f32 values of a base's tensors. Left: it is missing, has another shape, or holds no floats, or one that is not finite. */
 export const sourceOf =
   (base: Checkpoint): Source<Issue> =>
   (key, shape) => {
@@ -71,7 +75,10 @@ export const sourceOf =
       base.read(key),
       TE.chainEitherK((bytes) =>
         E.mapLeft((i: Issue): Issue => ({ file: entry.file, path: key, ...i }))(
-          toF32(entry.dtype, bytes),
+          pipe(
+            toF32(entry.dtype, bytes),
+            E.chain((values) => finiteValues(entry, values)),
+          ),
         ),
       ),
     )
@@ -120,42 +127,65 @@ export const openBase = (base: Base, program: Program): TE.TaskEither<Issue, Che
         }),
       )
 
-/** A base and the checksum of each value it has given. */
-const watched = (
-  base: Checkpoint,
-): { readonly source: Source<Issue>; readonly sums: Map<string, Sum> } => {
+/** A base that keeps the checksum of each tensor it gives. */
+const watched = (base: Checkpoint): Checkpoint & { readonly sums: Map<string, Sum> } => {
   const sums = new Map<string, Sum>()
-  const read = sourceOf(base)
   return {
+    ...base,
     sums,
-    source: (key, shape) =>
+    read: (name) =>
       pipe(
-        read(key, shape),
-        TE.map((values) => {
-          const { buffer, byteOffset, byteLength } = values
-          sums.set(key, sumOf(new Uint8Array(buffer, byteOffset, byteLength)))
-          return values
+        base.read(name),
+        TE.map((bytes) => {
+          sums.set(name, sumOf(bytes))
+          return bytes
         }),
       ),
   }
 }
 
+const narrow: Readonly<Partial<Record<DType, Dtype>>> = { f16: 'F16', bf16: 'BF16' }
+
+/** The stored bytes of a state tensor. Left: finite values that its type cannot hold. */
+const holds = (s: State, stored: Uint8Array): E.Either<Issue, Uint8Array> => {
+  const { type } = s
+  const dtype = narrow[type.dtype]
+  if (dtype !== undefined) {
+    const hint = 'set compiler.compute_dtype to bfloat16 or float32, which hold such values'
+    return roundedBytes({ name: s.name, shape: type.shape }, dtype, stored, hint)
+  }
+  if (!isEncoded(type.dtype)) return E.right(stored)
+  const block = scalesOf(type, stored).findIndex((scale) => !Number.isFinite(scale))
+  return block < 0
+    ? E.right(stored)
+    : E.left(
+        issue(`${s.name} holds values too large to be quantized, in block ${block} of its scales`, {
+          path: s.name,
+          hint: 'leave quantization out, or look at the weights: no trained model has such values',
+        }),
+      )
+}
+
 /**
- * Fills a session from an opened base; gives the SHA-256 of the base's values, which is the same for every program
- * of the model and for every dtype and cut of the files that hold these values.
+ * Fills a session from an opened base; gives the SHA-256 of all tensors of the base that the model consists of: the
+ * same for every program of the model, and however they are cut into files.
  */
 export const initialize =
   (session: Session, program: Program, base: Checkpoint, seed: number) =>
   async (): Promise<E.Either<Issue, Sum>> => {
-    const { source, sums } = watched(base)
+    const read = watched(base)
+    const source = sourceOf(read)
     // One tensor at a time: a traversal would hold every one until the end.
     for (const s of program.state) {
-      const made = await materialize(s, source, seed)()
+      const made = await pipe(
+        materialize(s, source, seed),
+        TE.chainEitherK((stored) => holds(s, stored)),
+      )()
       if (E.isLeft(made)) return made
       const written = await call(session.write(s.name, made.right))()
       if (E.isLeft(written)) return written
     }
-    return E.right(sumOf(JSON.stringify([...sums].toSorted(([a], [b]) => byBytes(a, b)))))
+    return E.right(sumOf(JSON.stringify([...read.sums].toSorted(([a], [b]) => byBytes(a, b)))))
   }
 
 /**

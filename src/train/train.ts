@@ -91,7 +91,7 @@ const arrive = (
 ): TE.TaskEither<Issue, Progress> =>
   saved === null
     ? pipe(
-        writeBeginning(s.resultsFolder, plan, s.job.backend),
+        writeBeginning(s.resultsFolder, plan, s.job),
         TE.chain(() => save(s, beginning, false)),
         TE.map(() => beginning),
       )
