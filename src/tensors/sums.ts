@@ -126,13 +126,33 @@ const verifyFile = (folder: string, name: string, sum: Sum): TE.TaskEither<Issue
   )
 }
 
-/** Left: a file of the folder that is missing, or that holds something else than what was written. */
+/** Files that say what is computed; an unlisted one would be used unseen. */
+const counts = /\.safetensors$|config\.json$/
+
+const unlisted = (folder: string, sums: Sums): TE.TaskEither<Issue, void> =>
+  pipe(
+    attempt('read the folder', folder, () => fs.readdir(folder)),
+    TE.chain((names) => {
+      const name = names.find((n) => counts.test(n) && !sums.has(n))
+      return name === undefined
+        ? TE.right(undefined)
+        : TE.left(
+            issue(`${name} has no checksum in ${sumsName}`, {
+              file: join(folder, name),
+              hint: restore,
+            }),
+          )
+    }),
+  )
+
+/** Left: a file of the folder that is missing, unlisted, or holds something else than what was written. */
 export const verifySums = (
   folder: string,
   wanted: (name: string) => boolean = () => true,
 ): TE.TaskEither<Issue, Sums> =>
   pipe(
     readSums(folder),
+    TE.chainFirst((sums) => unlisted(folder, sums)),
     TE.chainFirst((sums) =>
       pipe(
         [...sums].filter(([name]) => wanted(name)),
