@@ -8,6 +8,7 @@ import * as t from 'io-ts'
 import type { Lora } from '../../passes/index.ts'
 import { issue, type Issue } from '../issue.ts'
 import { attempt } from '../tensors/os.ts'
+import { decodeText, parseJsonText } from '../text-file.ts'
 import { isObject, type JsonObject } from '../tokenizer/json.ts'
 
 export const configName = 'adapter_config.json'
@@ -108,13 +109,11 @@ const configOf = (given: JsonObject): E.Either<Issue, AdapterConfig> => {
 export const readAdapterConfig = (folder: string): TE.TaskEither<Issue, AdapterConfig> => {
   const file = join(folder, configName)
   return pipe(
-    attempt('read the adapter', file, () => fs.readFile(file, 'utf8')),
-    TE.chainEitherK((text) =>
+    attempt('read the adapter', file, () => fs.readFile(file)),
+    TE.chainEitherK((bytes) =>
       pipe(
-        E.tryCatch(
-          () => JSON.parse(text) as unknown,
-          () => issue('the file is not valid JSON'),
-        ),
+        decodeText(bytes),
+        E.chain(parseJsonText),
         E.filterOrElse(isObject, () => issue('the file does not hold a JSON object')),
         E.chain(configOf),
         E.mapLeft((i): Issue => ({ ...i, file })),

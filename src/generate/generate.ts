@@ -86,10 +86,10 @@ export const unanswerable = (requests: ReadonlyArray<Request>, vocab: number): I
       return issue(`prompt ${sequence + 1} has no token to begin with`, {
         hint: 'write something, or use a tokenizer that puts a BOS token first',
       })
-    const large = prompt.find((id) => id >= vocab)
-    if (large !== undefined)
-      return issue(`prompt ${sequence + 1} has a token of id ${large}`, {
-        expected: `ids below ${vocab}, which the model knows`,
+    const odd = prompt.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocab))
+    if (odd !== undefined)
+      return issue(`prompt ${sequence + 1} has a token of id ${odd}`, {
+        expected: `ids from 0 to below ${vocab}, which the model knows`,
         hint: 'the tokenizer and the model do not belong together',
       })
   }
