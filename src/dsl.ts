@@ -32,6 +32,7 @@ import { renderIssues } from './report/issues.ts'
 import { renderLadder } from './report/ladder.ts'
 import { renderParseError, renderPassError } from './report/reason.ts'
 import { plain } from './report/style.ts'
+import { readText } from './text-file.ts'
 import type { TrainEvent } from './train/events.ts'
 import { train as runTraining, type TrainResult } from './train/train.ts'
 
@@ -62,14 +63,10 @@ export interface DslTrainOptions {
 
 const textOf = (source: ConfigSource): E.Either<Issues, string> =>
   typeof source === 'string'
-    ? E.tryCatch(
-        () => fs.readFileSync(source, 'utf8'),
-        (e) =>
-          one(
-            issue(`the config cannot be read: ${e instanceof Error ? e.message : String(e)}`, {
-              file: source,
-            }),
-          ),
+    ? pipe(
+        readText(source),
+        E.chain(E.fromNullable(issue('there is no such file', { file: source }))),
+        E.mapLeft(one),
       )
     : E.right(stringify(source))
 

@@ -6,6 +6,7 @@ import { issue, type Issue } from '../issue.ts'
 import { atomicFolder } from '../tensors/atomic.ts'
 import { fromF32, toF32, type FloatDtype } from '../tensors/convert.ts'
 import type { Dtype } from '../tensors/dtype.ts'
+import { finiteBytes, finiteValues, roundedBytes } from '../tensors/finite.ts'
 import {
   openFolder,
   type Checkpoint,
@@ -91,13 +92,31 @@ const pairsOf = (
 
 const values = (
   read: (name: string) => TE.TaskEither<Issue, Uint8Array>,
-  { name, dtype, file }: TensorEntry,
+  entry: TensorEntry,
 ): TE.TaskEither<Issue, Float32Array> =>
   pipe(
-    read(name),
-    TE.chainEitherK((bytes) => toF32(dtype, bytes)),
-    TE.mapLeft((i): Issue => ({ file, path: name, ...i })),
+    read(entry.name),
+    TE.chainEitherK((bytes) => toF32(entry.dtype, bytes)),
+    TE.chainEitherK((read) => finiteValues(entry, read)),
+    TE.mapLeft((i): Issue => ({ file: entry.file, path: entry.name, ...i })),
   )
+
+/** A tensor that nothing is merged into. */
+const unchanged = (base: Checkpoint, entry: TensorEntry): TE.TaskEither<Issue, Uint8Array> =>
+  pipe(
+    base.read(entry.name),
+    TE.chainEitherK((bytes) => finiteBytes(entry, entry.dtype, bytes)),
+  )
+
+/** Left: the merged weights overflow the base's dtype. */
+const rounded = (entry: TensorEntry, dtype: FloatDtype, sum: Float32Array) => {
+  const hint =
+    'the adapter is too strong for the dtype of its base: use it unmerged, or merge into a base saved as bfloat16 or float32'
+  return pipe(
+    roundedBytes({ name: entry.name, shape: entry.shape }, dtype, fromF32(dtype, sum), hint),
+    E.mapLeft((i): Issue => ({ ...i, message: `the merged ${i.message}` })),
+  )
+}
 
 const mergedBytes = (
   base: Checkpoint,
@@ -113,11 +132,7 @@ const mergedBytes = (
     TE.bind('A', () => values(adapter.read, a)),
     TE.bind('B', () => values(adapter.read, b)),
     TE.map(({ w, A, B }) => added(w, A, B, a.shape[0]!, alpha / a.shape[0]!)),
-    TE.filterOrElse(
-      (sum) => sum.every(Number.isFinite),
-      () => issue(`the merged ${entry.name} is not finite`, { path: entry.name }),
-    ),
-    TE.map((sum) => fromF32(dtype, sum)),
+    TE.chainEitherK((sum) => rounded(entry, dtype, sum)),
   )
 
 /** Every tensor of the merged model; those without an adapter byte for byte. */
@@ -132,7 +147,8 @@ const mergedTensors = (
     E.traverseArray((entry): E.Either<Issue, TensorData> => {
       const { name, dtype, shape } = entry
       const pair = pairs.get(name)
-      if (pair === undefined) return E.right({ name, dtype, shape, data: () => base.read(name) })
+      if (pair === undefined)
+        return E.right({ name, dtype, shape, data: () => unchanged(base, entry) })
       return isFloat(dtype)
         ? E.right({
             name,

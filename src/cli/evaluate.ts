@@ -18,7 +18,7 @@ import type { Plan } from '../plan/plan.ts'
 import { metricText } from '../report/progress.ts'
 import { table } from '../report/table.ts'
 import { plural } from '../report/units.ts'
-import { evaluateSamples, metricsOf, type Counts } from '../train/evaluate.ts'
+import { blameRows, evaluateSamples, metricsOf, type Counts } from '../train/evaluate.ts'
 import { flagOf, textOf, type Options, type Run } from './command.ts'
 import { engineFor } from './engine.ts'
 import { refuse } from './open.ts'
@@ -61,7 +61,9 @@ const measured =
     t.status(`evaluating ${plural(data.samples[split].length, 'row')}`)
     return pipe(
       TE.Do,
-      TE.bind('counts', () => evaluateSamples(session, plan.shapes, data.samples[split])),
+      TE.bind('counts', () =>
+        evaluateSamples(session, plan.shapes, data.samples[split], blameRows(data.table)),
+      ),
       TE.bind('exact', () =>
         grid === null
           ? TE.right(null)

@@ -1,5 +1,4 @@
 /** From a file name on the command line to a config or a plan, with every problem at its place in the file. */
-import fs from 'node:fs'
 import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
@@ -10,6 +9,7 @@ import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { isPlanFile, readPlan } from '../plan/file.ts'
 import { planOf, type Plan } from '../plan/plan.ts'
 import { renderIssues } from '../report/issues.ts'
+import { readText } from '../text-file.ts'
 import { flagOf, textOf, type Exit, type Options } from './command.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -20,19 +20,11 @@ export interface OpenedConfig {
   readonly notices: ReadonlyArray<Notice>
 }
 
-const readText = (file: string): E.Either<Issues, string> =>
-  E.tryCatch(
-    () => fs.readFileSync(file, 'utf8'),
-    (e) => {
-      const code = e instanceof Error && 'code' in e ? e.code : undefined
-      return one(
-        code === 'ENOENT'
-          ? issue('there is no such file', { file, expected: 'a YAML config' })
-          : issue(`the file cannot be read: ${e instanceof Error ? e.message : String(e)}`, {
-              file,
-            }),
-      )
-    },
+const textOfFile = (file: string): E.Either<Issues, string> =>
+  pipe(
+    readText(file),
+    E.chain(E.fromNullable(issue('there is no such file', { file, expected: 'a YAML config' }))),
+    E.mapLeft(one),
   )
 
 /** `--dataset` is relative to where the command runs, unlike the key it replaces. */
@@ -45,7 +37,7 @@ const overridden = (c: Config, o: Options): Config => {
 
 export const openConfig = (file: string, o: Options): E.Either<Issues, OpenedConfig> =>
   pipe(
-    readText(file),
+    textOfFile(file),
     E.chain((text) => parseConfig(text, { file, lenient: flagOf(o, 'lenient') })),
     E.map(({ config, notices }) => ({
       file,
@@ -58,7 +50,7 @@ export const openConfig = (file: string, o: Options): E.Either<Issues, OpenedCon
 /** Problems found after the config was read, pointed at the line that is to blame. */
 const placed = (file: string, issues: Issues): Issues => {
   const yaml = pipe(
-    readText(file),
+    textOfFile(file),
     E.chain((text) => readYaml(text, file)),
   )
   if (E.isLeft(yaml)) return issues

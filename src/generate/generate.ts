@@ -85,10 +85,10 @@ const problem = (requests: ReadonlyArray<Request>, o: Options): Issue | null => 
       return issue(`prompt ${sequence + 1} has no token to begin with`, {
         hint: 'write something, or use a tokenizer that puts a BOS token first',
       })
-    const large = prompt.find((id) => id >= o.vocab)
-    if (large !== undefined)
-      return issue(`prompt ${sequence + 1} has a token of id ${large}`, {
-        expected: `ids below ${o.vocab}, which the model knows`,
+    const odd = prompt.find((id) => !(Number.isInteger(id) && id >= 0 && id < o.vocab))
+    if (odd !== undefined)
+      return issue(`prompt ${sequence + 1} has a token of id ${odd}`, {
+        expected: `ids from 0 to below ${o.vocab}, which the model knows`,
         hint: 'the tokenizer and the model do not belong together',
       })
   }

@@ -5,7 +5,7 @@ import { pipe } from 'fp-ts/lib/function.js'
 import type { Config } from '../config/schema/config.ts'
 import { isEmpty, locate, unknownColumn, type Table } from '../data/cell.ts'
 import type { Dataset as Rows } from '../data/dataset.ts'
-import { renderPrompts } from '../data/prompt.ts'
+import { promptColumns, renderPrompts, type PromptSpec } from '../data/prompt.ts'
 import { str } from '../data/python.ts'
 import { buildSamples, type RowText } from '../data/samples.ts'
 import { sampleRows, splitNames, splitRows, type Split } from '../data/split.ts'
@@ -19,26 +19,34 @@ export interface Dataset extends Rows {
   readonly tokenizer: Tokenizer
 }
 
+export const promptSpec = (c: Config): PromptSpec => ({
+  inputColumn: c.input_features[0].column,
+  ...(c.prompt.template === null ? {} : { template: c.prompt.template }),
+  ...(c.prompt.task === null ? {} : { task: c.prompt.task }),
+})
+
+/** The columns that prompts, answers and the split are made of. */
+export const usedColumns = (c: Config): ReadonlySet<string> => {
+  const { split } = c.preprocessing
+  return new Set([
+    ...promptColumns(promptSpec(c)),
+    c.output_features[0].column,
+    ...(split.type === 'fixed' ? [split.column] : []),
+  ])
+}
+
 const textsOf = (c: Config, table: Table): E.Either<Issues, ReadonlyArray<RowText>> => {
   const target = c.output_features[0].column
   if (!table.columns.includes(target))
     return E.left(
       one({
-        ...unknownColumn(target, table.columns),
+        ...unknownColumn(target, table),
         file: table.file,
         path: 'output_features[0].name',
       }),
     )
-  const { template, task } = c.prompt
   return pipe(
-    renderPrompts(
-      {
-        inputColumn: c.input_features[0].column,
-        ...(template === null ? {} : { template }),
-        ...(task === null ? {} : { task }),
-      },
-      table,
-    ),
+    renderPrompts(promptSpec(c), table),
     E.map((prompts) =>
       prompts.map((prompt, row): RowText => {
         const cell = table.rows[row]![target] ?? null
@@ -81,7 +89,9 @@ export const prepareDataset = (
 ): E.Either<Issues, Dataset> =>
   pipe(
     E.Do,
-    E.bind('table', () => readTable(path.resolve(file))),
+    E.bind('table', () =>
+      readTable(path.resolve(file), { uses: usedColumns(c), naAsText: c.compiler.na_as_text }),
+    ),
     E.bind('texts', ({ table }) => textsOf(c, table)),
     E.bind('split', ({ table }) => splitOf(c, table)),
     E.bind('tokenizer', () => pipe(loadTokenizer(folder), E.mapLeft(one))),
