@@ -2,13 +2,13 @@
 import type { Float } from '../../../ir/type.ts'
 import {
   at,
-  bytesOf,
+  elementBytes,
   divide,
   f32,
   kernel,
   launch,
   matrix,
-  types,
+  macros,
   u32,
   type KernelLaunch,
   type Place,
@@ -60,7 +60,7 @@ const dims = (o: AttentionDims) => [
 const flops = (o: AttentionDims, products: number): number =>
   products * tokens(o) * o.heads * o.dim * o.length
 const moved = (o: AttentionDims, queries: number, keys: number): number =>
-  tokens(o) * o.dim * bytesOf[o.dtype] * (queries * o.heads + keys * o.kvHeads)
+  tokens(o) * o.dim * elementBytes[o.dtype] * (queries * o.heads + keys * o.kvHeads)
 
 const warped = (
   name: string,
@@ -72,7 +72,7 @@ const warped = (
 ): KernelLaunch => {
   const n = warps(4 * floats)
   return launch(
-    kernel('attention.cu', name, { ...types(o.dtype), WARPS: n }),
+    kernel('attention.cu', name, { ...macros(o.dtype), WARPS: n }),
     [divide(items, n)],
     32 * n,
     args,
@@ -146,11 +146,11 @@ export const cacheWrite = (
   o: CacheDims & { readonly cache: Place; readonly x: Rows; readonly width: number },
 ): KernelLaunch =>
   launch(
-    kernel('attention.cu', 'cache_write', types(o.dtype)),
+    kernel('attention.cu', 'cache_write', macros(o.dtype)),
     [o.batch * o.length],
     128,
     [at(o.cache), ...matrix(o.x), at(o.positions), u32(o.length), u32(o.capacity), u32(o.width)],
-    2 * o.batch * o.length * o.width * bytesOf[o.dtype],
+    2 * o.batch * o.length * o.width * elementBytes[o.dtype],
     0,
   )
 
@@ -169,7 +169,7 @@ export const cachedAttention = (
   const n = warps(4 * (2 * o.dim + 34))
   const items = o.batch * o.length
   return launch(
-    kernel('attention.cu', 'cached_attention', { ...types(o.dtype), WARPS: n }),
+    kernel('attention.cu', 'cached_attention', { ...macros(o.dtype), WARPS: n }),
     [items, o.heads],
     32 * n,
     [
@@ -185,7 +185,7 @@ export const cachedAttention = (
       u32(o.dim),
       f32(1 / Math.sqrt(o.dim)),
     ],
-    2 * o.batch * o.capacity * o.kvHeads * o.dim * bytesOf[o.dtype],
+    2 * o.batch * o.capacity * o.kvHeads * o.dim * elementBytes[o.dtype],
     4 * items * o.heads * o.dim * o.capacity,
     4 * (n * (o.dim + 34) + o.dim),
   )

@@ -1,6 +1,6 @@
 /** What every card is made of. A card is a pure function from operands (byte offsets, strides, sizes) to a launch of a kernel beside it. */
-import type { Float } from '../../../ir/type.ts'
 import { f32, i32, at, nowhere, u32, type Arg, type Kernel, type KernelLaunch } from '../launch.ts'
+import { elementBytes, macros } from './element.ts'
 
 /** A matrix operand: where its first element lies (bytes) and the elements between its rows. */
 export interface Rows {
@@ -9,15 +9,6 @@ export interface Rows {
 }
 /** A vector or scalar operand: its byte offset. */
 export type Place = number
-
-export const bytesOf: { readonly [K in Float]: number } = { f32: 4, f16: 2, bf16: 2 }
-const letters: { readonly [K in Float]: string } = { f32: 'F32', f16: 'F16', bf16: 'BF16' }
-
-/** The macros that pick a source's storage types. */
-export const types = (elem: Float | null, other: Float | null = null) => ({
-  ...(elem === null ? {} : { [`E_${letters[elem]}`]: 1 }),
-  ...(other === null ? {} : { [`O_${letters[other]}`]: 1 }),
-})
 
 export const kernel = (
   source: string,
@@ -77,4 +68,4 @@ export const flat = ({ rows, width }: Shape, ...operands: ReadonlyArray<Rows>): 
 /** Blocks of 256 threads of 8 elements each. */
 export const octets = ({ rows, width }: Shape): number => divide(rows * divide(width, 8), 256)
 
-export { at, f32, i32, nowhere, u32, type Arg, type KernelLaunch }
+export { at, elementBytes, f32, i32, macros, nowhere, u32, type Arg, type KernelLaunch }

@@ -176,3 +176,13 @@ DEV float block_max(float v) {
   __syncthreads();
   return warp_max((t & 31) < warps ? part[t & 31] : -INF);
 }
+
+// ir/random.ts hash32: what dropout draws.
+DEV u32 hash32(u32 seed, u32 salt, u32 index, u32 key) {
+  u32 h = (index * 0x9e3779b1u + salt * 0x85ebca6bu + seed) ^ key;
+  h ^= h >> 16;
+  h *= 0x7feb352du;
+  h ^= h >> 15;
+  h *= 0x846ca68bu;
+  return h ^ (h >> 16);
+}

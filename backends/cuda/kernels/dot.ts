@@ -1,14 +1,14 @@
 /** Cards of products in plain f32 arithmetic, for what the library's tensor-core products do not take. */
 import type { Float } from '../../../ir/type.ts'
 import {
-  bytesOf,
+  elementBytes,
   divide,
   f32,
   kernel,
   launch,
   matrix,
   maybeMatrix,
-  types,
+  macros,
   u32,
   type KernelLaunch,
   type Rows,
@@ -31,7 +31,7 @@ export const dot = (o: {
   readonly to: Float
 }): KernelLaunch =>
   launch(
-    kernel('dot.cu', 'dot_tiles', types(o.dtype, o.to)),
+    kernel('dot.cu', 'dot_tiles', macros(o.dtype, o.to)),
     [divide(o.n, 64), divide(o.m, 64)],
     256,
     [
@@ -47,7 +47,7 @@ export const dot = (o: {
       f32(o.alpha),
       f32(o.beta),
     ],
-    bytesOf[o.dtype] * o.k * (o.m + o.n) + bytesOf[o.to] * o.m * o.n * (o.c ? 2 : 1),
+    elementBytes[o.dtype] * o.k * (o.m + o.n) + elementBytes[o.to] * o.m * o.n * (o.c ? 2 : 1),
     2 * o.m * o.n * o.k,
   )
 
@@ -64,10 +64,10 @@ export const skinny = (o: {
   readonly weights: Float
 }): KernelLaunch =>
   launch(
-    kernel('dot.cu', 'skinny_rows', types(o.dtype, o.weights)),
+    kernel('dot.cu', 'skinny_rows', macros(o.dtype, o.weights)),
     [divide(o.rows, 4)],
     128,
     [...matrix(o.x), ...matrix(o.a), ...matrix(o.u), u32(o.rows), u32(o.k), u32(o.n), f32(o.alpha)],
-    bytesOf[o.dtype] * o.rows * (o.k + o.n) + bytesOf[o.weights] * o.n * o.k,
+    elementBytes[o.dtype] * o.rows * (o.k + o.n) + elementBytes[o.weights] * o.n * o.k,
     2 * o.rows * o.n * o.k,
   )

@@ -91,23 +91,14 @@ KERNEL swiglu_grad_rows(const elem* gate, u32 ldg, const elem* up, u32 ldu, cons
   put(dup + o.row * lddu + o.column, u, o.count);
 }
 
-// ir/random.ts hash32.
-DEV u32 hash32(u32 seed, u32 salt, u32 index) {
-  u32 h = index * 0x9e3779b1u + salt * 0x85ebca6bu + seed;
-  h ^= h >> 16;
-  h *= 0x7feb352du;
-  h ^= h >> 15;
-  h *= 0x846ca68bu;
-  return h ^ (h >> 16);
-}
-// The mask depends on the element's index in the matrix alone, whatever the strides. keep = 1 - rate.
-KERNEL dropout_rows(UNARY_ARGS, u32 logical, const int* seed, u32 salt, u32 threshold, float keep) {
+// The mask hashes the column and the key of the row, so it depends neither on packing nor on strides. keep = 1 - rate.
+KERNEL dropout_rows(UNARY_ARGS, const int* seed, const int* keys, u32 salt, u32 threshold, float keep) {
   Octet o = octet(rows, width);
   if (o.count == 0) return;
   float x[8];
-  u32 s = (u32)*seed, first = (u32)(o.row * logical) + o.column;
+  u32 s = (u32)*seed, key = (u32)keys[o.row];
   get(x, a + o.row * lda + o.column, o.count);
 #pragma unroll
-  for (int k = 0; k < 8; k++) x[k] = hash32(s, salt, first + k) >= threshold ? x[k] / keep : 0.f;
+  for (int k = 0; k < 8; k++) x[k] = hash32(s, salt, o.column + k, key) >= threshold ? x[k] / keep : 0.f;
   put(out + o.row * ldo + o.column, x, o.count);
 }

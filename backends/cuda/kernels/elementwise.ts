@@ -3,7 +3,7 @@ import { round, toBf16, toF16 } from '../../../ir/number.ts'
 import type { Float, Plain } from '../../../ir/type.ts'
 import {
   at,
-  bytesOf,
+  elementBytes,
   divide,
   f32,
   flat,
@@ -11,7 +11,7 @@ import {
   launch,
   matrix,
   octets,
-  types,
+  macros,
   u32,
   type Arg,
   type KernelLaunch,
@@ -42,11 +42,11 @@ const elementwise = (
   flops = 1,
 ): KernelLaunch =>
   launch(
-    kernel('elementwise.cu', name, types(o.dtype)),
+    kernel('elementwise.cu', name, macros(o.dtype)),
     [octets(shape)],
     256,
     args,
-    operands * size(o) * bytesOf[o.dtype],
+    operands * size(o) * elementBytes[o.dtype],
     flops * size(o),
   )
 
@@ -132,34 +132,49 @@ export const swigluGrad = (
   return elementwise('swiglu_grad_rows', o, shape, args, 5, 10)
 }
 
-/** `seed`: an i32 scalar in device memory. */
+/** `seed`: an i32 scalar in device memory; `keys`: i32 [rows]. */
 export const dropout = (
-  o: Unary & { readonly seed: Place; readonly rate: number; readonly salt: number },
+  o: Unary & {
+    readonly seed: Place
+    readonly keys: Place
+    readonly rate: number
+    readonly salt: number
+  },
 ): KernelLaunch =>
-  unary('dropout_rows', o, [
-    u32(o.width),
-    at(o.seed),
-    u32(o.salt >>> 0),
-    u32(Math.floor(o.rate * 2 ** 32)),
-    f32(1 - o.rate),
-  ])
+  elementwise(
+    'dropout_rows',
+    o,
+    o,
+    [
+      ...matrix(o.a),
+      ...matrix(o.out),
+      u32(o.rows),
+      u32(o.width),
+      at(o.seed),
+      at(o.keys),
+      u32(o.salt >>> 0),
+      u32(Math.floor(o.rate * 2 ** 32)),
+      f32(1 - o.rate),
+    ],
+    2,
+  )
 
 export const cast = (
   o: Shape & { readonly a: Rows; readonly out: Rows; readonly from: Float; readonly to: Float },
 ): KernelLaunch => {
   const shape = flat(o, o.a, o.out)
   return launch(
-    kernel('cast.cu', 'cast_rows', types(o.from, o.to)),
+    kernel('cast.cu', 'cast_rows', macros(o.from, o.to)),
     [octets(shape)],
     256,
     [...matrix(o.a), ...matrix(o.out), u32(shape.rows), u32(shape.width)],
-    size(o) * (bytesOf[o.from] + bytesOf[o.to]),
+    size(o) * (elementBytes[o.from] + elementBytes[o.to]),
     0,
   )
 }
 
 const plainBytes: { readonly [K in Plain]: number } = {
-  ...bytesOf,
+  ...elementBytes,
   i32: 4,
   i8: 1,
   u8: 1,

@@ -2,14 +2,14 @@
 import type { Float } from '../../../ir/type.ts'
 import {
   at,
-  bytesOf,
+  elementBytes,
   divide,
   kernel,
   launch,
   matrix,
   maybe,
   maybeMatrix,
-  types,
+  macros,
   u32,
   type KernelLaunch,
   type Place,
@@ -47,7 +47,7 @@ export const crossEntropy = (
 ): KernelLaunch =>
   launch(
     kernel('loss.cu', 'cross_entropy', {
-      ...types(o.dtype, o.grad?.dtype ?? o.dtype),
+      ...macros(o.dtype, o.grad?.dtype ?? o.dtype),
       CE_N: pieces(o),
     }),
     [o.rows],
@@ -62,7 +62,9 @@ export const crossEntropy = (
       ...maybeMatrix(o.grad?.out),
       u32(o.width),
     ],
-    o.rows * o.width * (bytesOf[o.dtype] + (o.grad === undefined ? 0 : bytesOf[o.grad.dtype])),
+    o.rows *
+      o.width *
+      (elementBytes[o.dtype] + (o.grad === undefined ? 0 : elementBytes[o.grad.dtype])),
     5 * o.rows * o.width,
   )
 
@@ -75,7 +77,7 @@ export const crossEntropyGrad = (
   },
 ): KernelLaunch =>
   launch(
-    kernel('loss.cu', 'cross_entropy_grad', { ...types(o.dtype, o.grad.dtype), CE_N: 0 }),
+    kernel('loss.cu', 'cross_entropy_grad', { ...macros(o.dtype, o.grad.dtype), CE_N: 0 }),
     [o.rows],
     512,
     [
@@ -87,17 +89,17 @@ export const crossEntropyGrad = (
       ...matrix(o.grad.out),
       u32(o.width),
     ],
-    o.rows * o.width * (bytesOf[o.dtype] + bytesOf[o.grad.dtype]),
+    o.rows * o.width * (elementBytes[o.dtype] + elementBytes[o.grad.dtype]),
     4 * o.rows * o.width,
   )
 
 /** i32 [rows]: the index of the largest logit, the lower on a tie. */
 export const argmax = (o: Logits & { readonly out: Place }): KernelLaunch =>
   launch(
-    kernel('loss.cu', 'argmax_rows', { ...types(o.dtype, o.dtype), CE_N: 0 }),
+    kernel('loss.cu', 'argmax_rows', { ...macros(o.dtype, o.dtype), CE_N: 0 }),
     [o.rows],
     512,
     [...matrix(o.logits), at(o.out), u32(o.width)],
-    o.rows * o.width * bytesOf[o.dtype],
+    o.rows * o.width * elementBytes[o.dtype],
     o.rows * o.width,
   )

@@ -2,14 +2,14 @@
 import { blocks, isEncoded, parts, size, type Float, type TensorType } from '../../../ir/type.ts'
 import {
   at,
-  bytesOf,
+  elementBytes,
   divide,
   kernel,
   launch,
   matrix,
   maybe,
   nowhere,
-  types,
+  macros,
   u32,
   u64,
   type Arg,
@@ -58,7 +58,7 @@ export const fastDecode = ({ type, offset, out }: Decode, to: Float): boolean =>
     size(type) <= 2 ** 32 - 16384 &&
     offset % 4 === 0 &&
     out.offset % 16 === 0 &&
-    (out.ld * bytesOf[to]) % 16 === 0
+    (out.ld * elementBytes[to]) % 16 === 0
   )
 }
 
@@ -66,7 +66,7 @@ const decodeOne = (j: Decode, to: Float): KernelLaunch => {
   const { block, nested } = encoding(j.type)
   const [p, n] = [places(j.type, j.offset), size(j.type)]
   return launch(
-    kernel('nf4.cu', 'nf4_decode', types('f32', to)),
+    kernel('nf4.cu', 'nf4_decode', macros('f32', to)),
     [divide(n, 2048)],
     256,
     [
@@ -80,7 +80,7 @@ const decodeOne = (j: Decode, to: Float): KernelLaunch => {
       u32(block),
       u32(nested),
     ],
-    encodedBytes(j.type) + n * bytesOf[to],
+    encodedBytes(j.type) + n * elementBytes[to],
     n,
   )
 }
@@ -110,11 +110,11 @@ const job = (j: Decode): ReadonlyArray<Arg> => {
 const decodeFour = (jobs: ReadonlyArray<Decode>, to: Float): KernelLaunch => {
   const total = (f: (j: Decode) => number) => jobs.reduce((a, j) => a + f(j), 0)
   return launch(
-    kernel('nf4.cu', 'nf4_decode_groups', types('f32', to)),
+    kernel('nf4.cu', 'nf4_decode_groups', macros('f32', to)),
     [total((j) => divide(size(j.type), 16384))],
     256,
     [0, 1, 2, 3].flatMap((i) => (jobs[i] === undefined ? absent : job(jobs[i]))),
-    total((j) => encodedBytes(j.type) + size(j.type) * bytesOf[to]),
+    total((j) => encodedBytes(j.type) + size(j.type) * elementBytes[to]),
     total((j) => size(j.type)),
   )
 }
@@ -154,8 +154,8 @@ export const quantize = (o: {
     threads: number,
     args: ReadonlyArray<Arg>,
     bytes: number,
-  ) => launch(kernel('nf4.cu', name, types(o.from, 'f32')), [grid], threads, args, bytes, n)
-  const values = n * bytesOf[o.from]
+  ) => launch(kernel('nf4.cu', name, macros(o.from, 'f32')), [grid], threads, args, bytes, n)
+  const values = n * elementBytes[o.from]
   const codes = [
     own('nf4_maxima', divide(scales, 8), 256, [at(o.x), at(maxima), ...u64(n), u32(block)], values),
     own(

@@ -2,14 +2,14 @@
 import type { Float } from '../../../ir/type.ts'
 import {
   at,
-  bytesOf,
+  elementBytes,
   divide,
   f32,
   kernel,
   launch,
   matrix,
   maybeMatrix,
-  types,
+  macros,
   u32,
   type KernelLaunch,
   type Place,
@@ -35,7 +35,7 @@ export const rmsNorm = (
   },
 ): KernelLaunch =>
   launch(
-    kernel('norm.cu', 'rms_norm', types(o.dtype)),
+    kernel('norm.cu', 'rms_norm', macros(o.dtype)),
     [o.rows],
     threads(o.width),
     [
@@ -47,7 +47,7 @@ export const rmsNorm = (
       u32(o.width),
       f32(o.eps),
     ],
-    (o.residual === undefined ? 2 : 4) * o.rows * o.width * bytesOf[o.dtype],
+    (o.residual === undefined ? 2 : 4) * o.rows * o.width * elementBytes[o.dtype],
     4 * o.rows * o.width,
   )
 
@@ -61,7 +61,7 @@ export const rmsNormGrad = (
   },
 ): KernelLaunch =>
   launch(
-    kernel('norm.cu', 'rms_norm_grad', types(o.dtype)),
+    kernel('norm.cu', 'rms_norm_grad', macros(o.dtype)),
     [o.rows],
     threads(o.width),
     [
@@ -73,7 +73,7 @@ export const rmsNormGrad = (
       u32(o.width),
       f32(o.eps),
     ],
-    (o.residual === undefined ? 3 : 4) * o.rows * o.width * bytesOf[o.dtype],
+    (o.residual === undefined ? 3 : 4) * o.rows * o.width * elementBytes[o.dtype],
     8 * o.rows * o.width,
   )
 
@@ -90,19 +90,19 @@ export const rmsNormWeightGrad = (
   },
 ): ReadonlyArray<KernelLaunch> => [
   launch(
-    kernel('norm.cu', 'rms_scales', types(o.dtype)),
+    kernel('norm.cu', 'rms_scales', macros(o.dtype)),
     [o.rows],
     threads(o.width),
     [...matrix(o.x), at(o.workspace), u32(o.width), f32(o.eps)],
-    o.rows * o.width * bytesOf[o.dtype],
+    o.rows * o.width * elementBytes[o.dtype],
     2 * o.rows * o.width,
   ),
   launch(
-    kernel('reduce.cu', 'scaled_product_rows', types(o.dtype, o.to ?? o.dtype)),
+    kernel('reduce.cu', 'scaled_product_rows', macros(o.dtype, o.to ?? o.dtype)),
     [divide(o.width, 32)],
     256,
     [...matrix(o.x), ...matrix(o.ct), at(o.workspace), at(o.out), u32(o.rows), u32(o.width)],
-    2 * o.rows * o.width * bytesOf[o.dtype],
+    2 * o.rows * o.width * elementBytes[o.dtype],
     2 * o.rows * o.width,
   ),
 ]

@@ -3,13 +3,13 @@ import type { Adam } from '../../../ir/algebra.ts'
 import type { Float } from '../../../ir/type.ts'
 import {
   at,
-  bytesOf,
+  elementBytes,
   divide,
   f32,
   kernel,
   launch,
   maybe,
-  types,
+  macros,
   u32,
   type KernelLaunch,
   type Place,
@@ -35,7 +35,7 @@ export const adamw = (o: {
 }): KernelLaunch => {
   const { beta1, beta2, eps, decay, decoupled } = o.adam
   return launch(
-    kernel('optim.cu', 'adamw', types('f32', o.copy?.dtype ?? 'f32')),
+    kernel('optim.cu', 'adamw', macros('f32', o.copy?.dtype ?? 'f32')),
     [divide(o.n, 2048)],
     256,
     [
@@ -50,13 +50,13 @@ export const adamw = (o: {
       u32(decoupled ? 1 : 0),
       u32(o.n),
     ],
-    28 * o.n + (o.copy === undefined ? 0 : o.n * bytesOf[o.copy.dtype]),
+    28 * o.n + (o.copy === undefined ? 0 : o.n * elementBytes[o.copy.dtype]),
     12 * o.n,
   )
 }
 
 const single = (name: string, args: KernelLaunch['args']): KernelLaunch =>
-  launch(kernel('optim.cu', name, types('f32', 'f32')), [1], 1, args, 8, 4)
+  launch(kernel('optim.cu', name, macros('f32', 'f32')), [1], 1, args, 8, 4)
 
 /** f32 scalar from the f32 squared norm. */
 export const clipCoefficient = (o: {

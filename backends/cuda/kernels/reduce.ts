@@ -2,13 +2,13 @@
 import type { Float } from '../../../ir/type.ts'
 import {
   at,
-  bytesOf,
+  elementBytes,
   divide,
   flat,
   kernel,
   launch,
   matrix,
-  types,
+  macros,
   u32,
   type KernelLaunch,
   type Place,
@@ -44,16 +44,16 @@ const reduce =
       ...parts.map((p, i) => {
         const shape = flat(p, p.a)
         return launch(
-          kernel('reduce.cu', partial, types(p.dtype, 'f32')),
+          kernel('reduce.cu', partial, macros(p.dtype, 'f32')),
           [blocks(p)],
           256,
           [...matrix(p.a), at(workspace + firsts[i]!), u32(shape.rows), u32(shape.width)],
-          p.rows * p.width * bytesOf[p.dtype] + 4 * blocks(p),
+          p.rows * p.width * elementBytes[p.dtype] + 4 * blocks(p),
           flops * p.rows * p.width,
         )
       }),
       launch(
-        kernel('reduce.cu', total, types('f32', 'f32')),
+        kernel('reduce.cu', total, macros('f32', 'f32')),
         [1],
         1024,
         [at(workspace), u32(n), at(out)],
@@ -72,11 +72,11 @@ export const isFinite = reduce('finite_partial', 'finite_total', 1)
 /** [rows, width] to a vector of `to` (default: the operand's type). */
 export const sumRows = (o: Part & { readonly out: Place; readonly to?: Float }): KernelLaunch =>
   launch(
-    kernel('reduce.cu', 'sum_rows', types(o.dtype, o.to ?? o.dtype)),
+    kernel('reduce.cu', 'sum_rows', macros(o.dtype, o.to ?? o.dtype)),
     [divide(o.width, 32)],
     256,
     [...matrix(o.a), at(o.out), u32(o.rows), u32(o.width)],
-    o.rows * o.width * bytesOf[o.dtype],
+    o.rows * o.width * elementBytes[o.dtype],
     o.rows * o.width,
   )
 
@@ -92,10 +92,10 @@ export const embedGrad = (o: {
   readonly to?: Float
 }): KernelLaunch =>
   launch(
-    kernel('reduce.cu', 'embed_grad', types(o.dtype, o.to ?? o.dtype)),
+    kernel('reduce.cu', 'embed_grad', macros(o.dtype, o.to ?? o.dtype)),
     [o.vocab, divide(o.width, 2048)],
     256,
     [at(o.ids), ...matrix(o.ct), ...matrix(o.out), u32(o.tokens), u32(o.width)],
-    o.tokens * o.width * bytesOf[o.dtype] + o.vocab * o.width * bytesOf[o.to ?? o.dtype],
+    o.tokens * o.width * elementBytes[o.dtype] + o.vocab * o.width * elementBytes[o.to ?? o.dtype],
     o.tokens * o.width,
   )

@@ -3,7 +3,7 @@ import type { Rope } from '../../../ir/algebra.ts'
 import type { Float } from '../../../ir/type.ts'
 import {
   at,
-  bytesOf,
+  elementBytes,
   divide,
   f32,
   f64,
@@ -11,7 +11,7 @@ import {
   launch,
   matrix,
   maybeMatrix,
-  types,
+  macros,
   u32,
   type KernelLaunch,
   type Place,
@@ -29,7 +29,7 @@ export const ropeTable = (o: {
   const half = o.rope.dim / 2
   const { theta, factor, lowFreqFactor, highFreqFactor, originalContext } = o.rope
   return launch(
-    kernel('rope.cu', 'rope_table', types('f32')),
+    kernel('rope.cu', 'rope_table', macros('f32')),
     [divide(half, 64), divide(o.rows, 16)],
     64,
     [
@@ -67,7 +67,7 @@ export const rope = (
   const [half, heads] = [o.dim / 2, o.heads + (o.also?.heads ?? 0)]
   const size = o.rows * heads * o.dim
   return launch(
-    kernel('rope.cu', 'rope_rows', types(o.dtype)),
+    kernel('rope.cu', 'rope_rows', macros(o.dtype)),
     [divide(divide(half, 8) * heads, 128), Math.min(65535, o.rows), divide(o.rows, 65535)],
     128,
     [
@@ -83,7 +83,7 @@ export const rope = (
       u32(half),
       f32(o.inverse ? -1 : 1),
     ],
-    2 * size * bytesOf[o.dtype] + 8 * o.rows * half,
+    2 * size * elementBytes[o.dtype] + 8 * o.rows * half,
     3 * size,
   )
 }
