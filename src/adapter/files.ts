@@ -6,6 +6,7 @@ import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import { issue, type Issue } from '../issue.ts'
 import { attempt, ifExists } from '../tensors/os.ts'
+import { decodeText, parseJsonText } from '../text-file.ts'
 import { isObject } from '../tokenizer/json.ts'
 
 /** What a tokenizer may consist of, in any generation of transformers. */
@@ -55,11 +56,12 @@ const scaled = (config: Readonly<Record<string, unknown>>, { factor }: Scaling):
 const writeScaled = (from: string, to: string, scaling: Scaling): TE.TaskEither<Issue, void> => {
   const file = join(from, CONFIG)
   return pipe(
-    attempt('read the file', file, () => fs.readFile(file, 'utf8')),
-    TE.chainEitherK((text) =>
-      E.tryCatch(
-        () => JSON.parse(text) as unknown,
-        () => issue('the file is not valid JSON', { file }),
+    attempt('read the file', file, () => fs.readFile(file)),
+    TE.chainEitherK((bytes) =>
+      pipe(
+        decodeText(bytes),
+        E.chain(parseJsonText),
+        E.mapLeft((i): Issue => ({ ...i, file })),
       ),
     ),
     TE.filterOrElse(isObject, () => issue('the file does not hold a JSON object', { file })),

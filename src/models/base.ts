@@ -5,6 +5,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import { issue, type Issue } from '../issue.ts'
 import { knownModels } from './known.ts'
+import { readJsonFile } from '../text-file.ts'
 import { readSpec, type ModelSpec } from './spec.ts'
 
 export interface Base {
@@ -17,22 +18,9 @@ export interface Base {
 
 const CONFIG = 'config.json'
 
-const readJson = (file: string): E.Either<Issue, unknown> =>
-  E.tryCatch(
-    () => JSON.parse(fs.readFileSync(file, 'utf8')) as unknown,
-    (e) =>
-      issue(
-        `the model's config.json cannot be read: ${e instanceof Error ? e.message : String(e)}`,
-        {
-          file,
-          path: 'base_model',
-        },
-      ),
-  )
-
 const fromFolder = (name: string, folder: string): E.Either<Issue, Base> =>
   pipe(
-    readJson(path.join(folder, CONFIG)),
+    readJsonFile(path.join(folder, CONFIG)),
     E.chain(readSpec),
     E.map((spec) => ({ name, folder, spec })),
     E.mapLeft((i) => ({ ...i, file: path.join(folder, CONFIG) })),
