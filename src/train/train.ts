@@ -1,26 +1,24 @@
 /** A whole run: from a plan to an adapter that has been read back and compared. */
-import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Backend, Session } from '../../backends/backend.ts'
 import { size } from '../../ir/type.ts'
-import { lengthOf } from '../data/pack.ts'
 import type { SplitName } from '../data/split.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
-import { batchingOf } from '../plan/batch.ts'
 import type { Dataset } from '../plan/dataset.ts'
 import type { Plan } from '../plan/plan.ts'
 import { findSaved, restore, save, type Saved, type Saving } from './checkpoint.ts'
 import type { Metrics } from './evaluate.ts'
 import type { Kept, TrainEvent } from './events.ts'
 import { conclude } from './finish.ts'
+import { ready } from './foresee.ts'
 import { jobOf } from './job.ts'
 import { locked, type Lock } from './lock.ts'
 import { train as loop, type Loop } from './loop.ts'
 import { call } from './problem.ts'
 import { beginning, type Evaluation, type Progress } from './progress.ts'
 import { isRunFolder, makeParent, makeRunFolder, writeBeginning, writeProgress } from './results.ts'
-import { runOf, ticksDone, type Run } from './schedule.ts'
+import { runOfPlan, ticksDone, type Run } from './schedule.ts'
 import { initializePlan } from './state.ts'
 
 export interface TrainOptions<A> {
@@ -57,31 +55,6 @@ export interface TrainResult<A> {
   readonly answers: { readonly before: A; readonly after: A | null } | null
 }
 
-/** Samples that one micro-step holds on average: what `batch_size: auto` stands for. */
-const fitting = (plan: Plan, data: Dataset): number => {
-  const all = Object.values(data.samples).flat()
-  const mean = all.reduce((n, s) => n + lengthOf(s), 0) / Math.max(1, all.length)
-  return Math.max(1, Math.floor((plan.shapes.rows * plan.shapes.length) / mean))
-}
-
-/** The steps of a plan's run. */
-export const runOfPlan = (plan: Plan, data: Dataset): Run =>
-  runOf(
-    plan.config,
-    data.samples.train.length,
-    batchingOf(plan.config.trainer, fitting(plan, data)),
-  )
-
-const dataOf = (plan: Plan): E.Either<Issue, Dataset> =>
-  plan.data === null || plan.data.samples.train.length === 0
-    ? E.left(
-        issue('there is nothing to train on', {
-          path: 'compiler.dataset',
-          expected: 'a CSV, JSON or JSONL file with at least one row to learn from',
-        }),
-      )
-    : E.right(plan.data)
-
 /** Puts the session where the run stands; a run's first checkpoint is made before its first step. */
 const arrive = (
   s: Saving,
@@ -114,18 +87,18 @@ const startEvent = (plan: Plan, data: Dataset, run: Run, s: Saving, p: Progress)
 })
 
 /** A session that holds the first weights, and what the model answers with them. */
-interface Ready<A> {
+interface Filled<A> {
   readonly session: Session
   readonly weights: string
   readonly before: A | null
 }
 
-/** Uses a session that is ready, and closes it. */
-const ready = <A, B>(
+/** Uses a session that holds the first weights, and closes it. */
+const withSession = <A, B>(
   plan: Plan,
   backend: Backend,
   { answer }: TrainOptions<A>,
-  use: (ready: Ready<A>) => TE.TaskEither<Issue, B>,
+  use: (filled: Filled<A>) => TE.TaskEither<Issue, B>,
 ): TE.TaskEither<Issue, B> =>
   TE.bracket(
     call(backend.prepare(plan.program)),
@@ -176,7 +149,7 @@ const runIn = <A>(
   data: Dataset,
   backend: string,
   o: TrainOptions<A>,
-  { session, weights, before }: Ready<A>,
+  { session, weights, before }: Filled<A>,
   { results, lock, saved }: Place,
 ): TE.TaskEither<Issue, TrainResult<A>> => {
   const run = runOfPlan(plan, data)
@@ -215,26 +188,30 @@ export const train = <A = never>(
   options: TrainOptions<A>,
 ): TE.TaskEither<Issues, TrainResult<A>> =>
   pipe(
-    TE.fromEither(dataOf(plan)),
+    TE.fromEither(ready(plan)),
     TE.chain((data) => {
-      const go = (ready: Ready<A>) => (place: Place) =>
-        runIn(plan, data, backend.name, options, ready, place)
+      const go = (filled: Filled<A>) => (place: Place) =>
+        runIn(plan, data, backend.name, options, filled, place)
       const { resume, resultsFolder, experimentName } = options
-      return resume === undefined
-        ? pipe(
-            makeParent(resultsFolder),
-            TE.chain(() =>
-              ready(plan, backend, options, (r) =>
-                pipe(
-                  makeRunFolder(resultsFolder, experimentName),
-                  TE.chain((results) =>
-                    locked(results, (lock) => go(r)({ results, lock, saved: null })),
+      return pipe(
+        resume === undefined
+          ? pipe(
+              makeParent(resultsFolder),
+              TE.chain(() =>
+                withSession(plan, backend, options, (filled) =>
+                  pipe(
+                    makeRunFolder(resultsFolder, experimentName),
+                    TE.chain((results) =>
+                      locked(results, (lock) => go(filled)({ results, lock, saved: null })),
+                    ),
                   ),
                 ),
               ),
+            )
+          : resumed(resume, (place) =>
+              withSession(plan, backend, options, (filled) => go(filled)(place)),
             ),
-          )
-        : resumed(resume, (place) => ready(plan, backend, options, (r) => go(r)(place)))
+        TE.mapLeft(one),
+      )
     }),
-    TE.mapLeft(one),
   )
