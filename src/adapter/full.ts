@@ -11,7 +11,8 @@ import { fromF32, toF32, type FloatDtype } from '../tensors/convert.ts'
 import { openFolder, type Checkpoint } from '../tensors/reader.ts'
 import { writeFolder, type TensorData } from '../tensors/writer.ts'
 import { readState } from '../train/states.ts'
-import { copyModelFiles, type Scaling } from './files.ts'
+import { asTheBase, type Carried } from './carried.ts'
+import { copyModelFiles } from './files.ts'
 import { SHARD_BYTES } from './merge.ts'
 import { modelReadme } from './readme.ts'
 
@@ -80,7 +81,7 @@ export const exportModel = (
   baseModel: string,
   baseFolder: string,
   folder: string,
-  scaling: Scaling | null = null,
+  carried: Carried = asTheBase,
 ): TE.TaskEither<Issue, void> =>
   pipe(
     openFolder(baseFolder),
@@ -89,7 +90,7 @@ export const exportModel = (
         pipe(
           writeFolder(temporary, tensors(session, program, base), { maxShardBytes: SHARD_BYTES }),
           TE.chain(() => prove(session, program, base, temporary)),
-          TE.chain(() => copyModelFiles(baseFolder, temporary, scaling)),
+          TE.chain(() => copyModelFiles(baseFolder, temporary, carried)),
           TE.chain(() => atomicWrite(join(temporary, 'README.md'), card(program, base, baseModel))),
         ),
       ),

@@ -71,6 +71,16 @@ const placed = (file: string, issues: Issues): Issues => {
   return [at(first), ...rest.map(at)]
 }
 
+/** A plan whose base's contradictions have been shown. */
+export const remarked = (plan: Plan, t: Terminal): Plan => {
+  showNotices(
+    plan.base.folder ?? plan.base.name,
+    plan.base.remarks.map((message) => ({ message })),
+    t,
+  )
+  return plan
+}
+
 /** Compiles a config after `change`; notices are shown at once. */
 export const planFrom = (
   opened: OpenedConfig,
@@ -79,7 +89,10 @@ export const planFrom = (
 ): E.Either<Issues, Plan> =>
   pipe(
     planOf(change(opened.config), { folder: opened.folder, clock: t.clock }),
-    E.mapLeft((issues) => placed(opened.file, issues)),
+    E.bimap(
+      (issues) => placed(opened.file, issues),
+      (plan) => remarked(plan, t),
+    ),
   )
 
 /** A config, compiled, or a plan, read. */
@@ -92,7 +105,10 @@ export const openPlan = (file: string, o: Options, t: Terminal): E.Either<Issues
     )
   const fixed = textOf(o, 'dataset')
   return fixed === undefined
-    ? readPlan(file)
+    ? pipe(
+        readPlan(file),
+        E.map((plan) => remarked(plan, t)),
+      )
     : E.left(
         one(
           issue('a plan is made for its own data, --dataset cannot change it', {
