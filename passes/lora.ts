@@ -1,7 +1,7 @@
 /** Low-rank adaptation (Hu et al. 2021): y = x·Wᵀ becomes y = x·Wᵀ + s·(drop(x)·Aᵀ)·Bᵀ with W frozen, B zero at first. */
 import * as E from 'fp-ts/lib/Either.js'
-import { building } from '../ir/build.ts'
-import type { Fn, Program, State } from '../ir/graph.ts'
+import { building, type Builder } from '../ir/build.ts'
+import type { Fn, Id, Program, State } from '../ir/graph.ts'
 import { stateOf } from '../ir/graph.ts'
 import { scalar, tensor } from '../ir/type.ts'
 import { linearWeights, moduleOf } from './linear.ts'
@@ -34,6 +34,12 @@ const adapters = (w: State, r: number): ReadonlyArray<State> => {
   ]
 }
 
+/** One seed for a whole step and a key for each token, by its sample and position: how a batch is cut changes no mask. */
+const draws = (b: Builder, tokens: number): readonly [seed: Id, keys: Id] => [
+  b.input('seed', scalar('i32')),
+  b.input('keys', tensor('i32', tokens)),
+]
+
 const adapt =
   (o: Lora, states: ReadonlyMap<string, State>, targets: ReadonlyArray<State>): Rule =>
   ({ fn, eqn, args, b, state }) => {
@@ -42,8 +48,10 @@ const adapt =
     const [x, w] = args as readonly [number, number]
     const base = b.alg.dot({ tb: true }, x, w)
     const [A, B] = adapterNames(targets[salt]!.name).map((n) => b.read(states.get(n)!))
-    const seed = o.dropout > 0 && fn.minimizes !== undefined ? b.input('seed', scalar('i32')) : null
-    const dropped = seed === null ? x : b.alg.dropout({ rate: o.dropout, salt }, x, seed)
+    const dropped =
+      o.dropout > 0 && fn.minimizes !== undefined
+        ? b.alg.dropout({ rate: o.dropout, salt }, x, ...draws(b, b.typeOf(x).shape[0]!))
+        : x
     // Scaling the [tokens, r] matrix instead of the result is out/r times less work.
     const low = b.alg.scale(o.alpha / o.r, b.alg.dot({ tb: true }, dropped, A!))
     return [b.alg.add(base, b.alg.dot({ tb: true }, low, B!))]

@@ -32,7 +32,9 @@ import { renderIssues } from './report/issues.ts'
 import { renderLadder } from './report/ladder.ts'
 import { renderParseError, renderPassError } from './report/reason.ts'
 import { plain } from './report/style.ts'
+import { readText } from './text-file.ts'
 import type { TrainEvent } from './train/events.ts'
+import { foresee } from './train/foresee.ts'
 import { train as runTraining, type TrainResult } from './train/train.ts'
 
 /** A YAML file, or an object with the same keys. */
@@ -62,14 +64,10 @@ export interface DslTrainOptions {
 
 const textOf = (source: ConfigSource): E.Either<Issues, string> =>
   typeof source === 'string'
-    ? E.tryCatch(
-        () => fs.readFileSync(source, 'utf8'),
-        (e) =>
-          one(
-            issue(`the config cannot be read: ${e instanceof Error ? e.message : String(e)}`, {
-              file: source,
-            }),
-          ),
+    ? pipe(
+        readText(source),
+        E.chain(E.fromNullable(issue('there is no such file', { file: source }))),
+        E.mapLeft(one),
       )
     : E.right(stringify(source))
 
@@ -95,6 +93,7 @@ const compile = (source: ConfigSource, o: CompileOptions = {}): E.Either<Issues,
         clock: o.clock ?? (() => 0),
       }),
     ),
+    E.chain(foresee),
   )
 
 const backendOf = (plan: Plan, asked: DslTrainOptions['backend']): TE.TaskEither<Issues, Backend> =>

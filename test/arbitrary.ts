@@ -134,6 +134,7 @@ const start = (g: number, train: boolean): World => {
     ...inputs,
     input('rows', tensor('i32', 2)),
     input('seed', tensor('i32')),
+    input('keys', tensor('i32', grid.shape[0]! * grid.shape[1]!)),
     input('factor', tensor('f32')),
     declare(w, cache),
     declare(w, load('coded.weight', tensor('nf4/64', 4, 4), false)),

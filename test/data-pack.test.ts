@@ -127,6 +127,27 @@ test('two samples in one row, written out', () => {
   assert.deepEqual([m!.samples, m!.scored, m!.tokensUsed], [[1, 0, 2], 6, 12])
 })
 
+test('a token’s key tells its sample and its place in it, and nothing of how the batch was cut', () => {
+  fc.assert(
+    fc.property(batch, shape, shape, (samples, a, b) => {
+      const keys = (s: typeof a): ReadonlyMap<number, string> => {
+        const found = new Map<number, string>()
+        for (const m of right(packBatch(samples, s))) {
+          m.segments.forEach((segment, i) => {
+            if (segment === 0) return
+            const place = `${m.tokens[i]} at ${m.positions[i]}`
+            assert.ok(!found.has(m.keys[i]!), 'no two tokens have one key')
+            found.set(m.keys[i]!, place)
+          })
+        }
+        return found
+      }
+      assert.deepEqual([...keys(a)].toSorted(), [...keys(b)].toSorted())
+    }),
+    runs(200),
+  )
+})
+
 test('no samples, no micro-batch', () => {
   assert.deepEqual(right(packBatch([], { rows: 2, length: 8 })), [])
 })

@@ -87,6 +87,11 @@ test('no EOS, and an id beyond the embedding, are issues', () => {
   assert.equal(beyond.left[0].line, 5)
   assert.ok(E.isLeft(buildSamples(letters, [text], { ...open, modelVocab: 233 })))
   assert.ok(E.isRight(buildSamples(letters, [text], { ...open, modelVocab: 234 })))
+  for (const id of [-1, -100, 1.5, NaN]) {
+    const odd: Tokenizer = { ...letters, encode: () => [id] }
+    const refused = buildSamples(odd, [text], open)
+    assert.ok(E.isLeft(refused) && refused.left[0].message.includes(`has id ${id},`))
+  }
 })
 
 test('every token of a row is in its sample or counted as lost, and every row is kept or dropped', () => {

@@ -134,6 +134,8 @@ test('prompts that cannot be asked, and weights that are broken, are issues', as
   }
   assert.match(await why([[1], []]), /prompt 2 has no token/)
   assert.match(await why([[1, 11]]), /prompt 1 has a token of id 11/)
+  for (const id of [-1, 1.5, -100, NaN])
+    assert.equal(await why([[1], [id]]), `prompt 2 has a token of id ${id}`)
   const norm = new Float32Array(tiny.hidden).fill(NaN)
   right(await session.write('model.norm.weight', new Uint8Array(norm.buffer))())
   assert.match(await why([[1]]), /no finite score/)

@@ -37,6 +37,7 @@ const shapes: ReadonlyArray<TensorType> = [
   tensor('f32', 3, 6),
   tensor('i32', 2, 3),
   tensor('i32'),
+  tensor('i32', 6),
 ]
 /** Two segments in the first row, one token unscored; floats positive where an op needs it. */
 const point = (name: OpName, i: number, type: TensorType): Tensor => {

@@ -112,11 +112,11 @@ const base = `program @p {
   %w.weight = train load "w.weight" : f32[2, 3]
   %b = frozen fill 0.5 : f32[2]
   %e.weight = frozen nf4(load "e") : nf4/64/256[4, 4]
-  fn @step(%x: f32[4, 3], %seed: i32[]) minimizes loss {
+  fn @step(%x: f32[4, 3], %seed: i32[], %keys: i32[4]) minimizes loss {
     layers.0.mlp:
       %0 = dot %x, %w.weight {tb} : f32[4, 2]
       %1 = addRow %0, %b : f32[4, 2]
-      %2 = dropout %1, %seed {rate=0.5, salt=1} : f32[4, 2]
+      %2 = dropout %1, %seed, %keys {rate=0.5, salt=1} : f32[4, 2]
     loss backward:
       %3 = sum %2 : f32[]
     update %w.weight = %w.weight

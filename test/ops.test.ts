@@ -182,7 +182,8 @@ test('messages of the common mistakes name both shapes', () => {
     ['linearCrossEntropy', {}, ['f32[2, 3]', 'f32[5, 3]', 'i32[1, 3]'], /targets i32\[1, 3\]/],
     ['cacheWrite', {}, ['f32[1, 3, 2]', 'f32[1, 4]', 'i32[1, 1]'], /f32\[1, 4\]/],
     ['select', {}, ['bool[]', 'f32[2]', 'f32[3]'], /f32\[2\] and f32\[3\]/],
-    ['dropout', { rate: 1, salt: 0 }, ['f32[2]', 'i32[]'], /rate 1/],
+    ['dropout', { rate: 1, salt: 0 }, ['f32[2, 1]', 'i32[]', 'i32[2]'], /rate 1/],
+    ['dropout', { rate: 0.5, salt: 0 }, ['f32[2, 1]', 'i32[]', 'i32[1]'], /keys i32\[N\]/],
     [
       'ropeTable',
       { dim: 3, theta: 1, factor: 1, lowFreqFactor: 0, highFreqFactor: 0, originalContext: 0 },

@@ -7,7 +7,7 @@ import { model, type Shapes } from '../src/models/llama.ts'
 import type { ModelSpec } from '../src/models/spec.ts'
 import type { Techniques } from '../src/pipeline.ts'
 import { fc } from './fc.ts'
-import { worldOf, type World } from './laws.ts'
+import { unit, worldOf, type World } from './laws.ts'
 import { right } from './right.ts'
 
 const rope = {
@@ -96,6 +96,10 @@ const targetsOf = (s: Sample): ReadonlyArray<number> =>
 export const scored = (all: ReadonlyArray<Sample>): number =>
   all.flatMap(targetsOf).filter((t) => t >= 0).length
 
+/** A number for each token by what its sample is and where in it the token stands. */
+const keysOf = (s: Sample): ReadonlyArray<number> =>
+  s.tokens.map((_, i) => (unit(JSON.stringify(s), i) * 2 ** 31) | 0)
+
 /** Grids [rows, LENGTH]; a row's tail is a segment of its own that is not scored. */
 const grids = (rows: ReadonlyArray<ReadonlyArray<Sample>>) => {
   const row =
@@ -109,6 +113,7 @@ const grids = (rows: ReadonlyArray<ReadonlyArray<Sample>>) => {
     positions: rows.flatMap(row((s) => s.tokens.map((_, i) => i), 0)),
     segments: rows.flatMap(row((s, k) => s.tokens.map(() => k + 1), 0)),
     targets: rows.flatMap(row(targetsOf, -100)),
+    keys: rows.flatMap(row(keysOf, 0)),
   }
 }
 

@@ -97,7 +97,7 @@ const variant = async (
     for (const [name, value] of Object.entries(all))
       await fs.writeFile(
         path.join(folder, name),
-        typeof value === 'string' ? value : JSON.stringify(value),
+        typeof value === 'string' || Buffer.isBuffer(value) ? value : JSON.stringify(value),
       )
     return loadTokenizer(folder)
   } finally {
@@ -166,6 +166,100 @@ test('what the library cannot reproduce is refused by name', async () => {
   )
   const whole = { added_tokens: [{ id: 0, content: 'x', single_word: true }] }
   assert.match(await refusal(whole), /whole words only: "x"/)
+})
+
+const letters = { a: 0, b: 1, ab: 2, '<unk>': 3 }
+const letterModel = (change: object = {}): object => ({
+  model: { type: 'BPE', vocab: letters, merges: ['a b'], unk_token: '<unk>', ...change },
+  added_tokens: [],
+  ...{ normalizer: null, pre_tokenizer: null, decoder: null, post_processor: null },
+})
+
+test('a vocabulary whose numbers are no ids is refused, with the token', async () => {
+  for (const id of [-1, 1.5, null, -100, '3', 2 ** 31, true, [0]])
+    assert.equal(
+      await refusal(letterModel({ vocab: { ...letters, c: id } })),
+      `the tokenizer gives the token "c" the id ${JSON.stringify(id)}`,
+    )
+  assert.match(await refusal(letterModel({ vocab: {}, merges: [] })), /empty vocabulary/)
+  assert.match(
+    await refusal(letterModel({ vocab: { ...letters, c: 1 } })),
+    /the tokens "b" and "c" the same id 1/,
+  )
+  for (const id of [-1, 1.5, null, -100, undefined])
+    assert.match(
+      await refusal({ ...letterModel(), added_tokens: [{ content: '<s>', id }] }),
+      /the added token "<s>" the id/,
+    )
+  for (const content of ['', null, 7])
+    assert.match(
+      await refusal({ ...letterModel(), added_tokens: [{ content, id: 9 }] }),
+      /added token without text: id 9/,
+    )
+})
+
+test('merges that give no token are refused', async () => {
+  assert.match(await refusal(letterModel({ merges: ['b a'] })), /"ba" is no token/)
+  assert.match(await refusal(letterModel({ merges: [['a', 'c']] })), /"c" is no token/)
+  for (const merge of ['ab', 'a b a', 7, ['a'], ['a', 1]])
+    assert.match(await refusal(letterModel({ merges: [merge] })), /no pair/)
+})
+
+test('a tokenizer that would drop characters is refused', async () => {
+  const whole = { vocab: letters, unk_token: null }
+  assert.match(await refusal(letterModel(whole)), /neither tokens for bytes nor an unk_token/)
+  assert.match(await refusal(letterModel({ ...whole, byte_fallback: true })), /the byte 0x00/)
+  assert.match(await refusal(letterModel({ unk_token: '?' })), /the unk_token "\?"/)
+  const bundled = JSON.parse(await fs.readFile(here(`${base}/tokenizer.json`), 'utf8')) as {
+    readonly model: { readonly vocab: Record<string, number>; readonly merges: unknown }
+  }
+  const { vocab } = bundled.model
+  // Newline is written as Ċ; `Z` is itself.
+  for (const [letter, byte] of [
+    ['Ċ', '0x0A'],
+    ['Z', '0x5A'],
+  ] as const) {
+    const { [letter]: _, ...rest } = vocab
+    const merges = (bundled.model.merges as ReadonlyArray<string | [string, string]>).filter(
+      (m) => !(typeof m === 'string' ? m : m.join('')).includes(letter),
+    )
+    const change = { ...bundled, model: { ...bundled.model, vocab: rest, merges } }
+    assert.match(await refusal(change), new RegExp(`the byte ${byte}`))
+  }
+  right(await variant({ 'tokenizer.json': letterModel() }))
+})
+
+test('ids that configurations and templates name are ids', async () => {
+  for (const key of ['bos_token_id', 'eos_token_id', 'pad_token_id'])
+    for (const id of [1.5, -100, '2', [2, -7]]) {
+      const got = await variant({ 'generation_config.json': { [key]: id } })
+      assert.ok(E.isLeft(got) && got.left.message.startsWith(`${key} of generation_config.json is`))
+    }
+  const got = await variant({ 'config.json': { eos_token_id: -1 } })
+  assert.ok(E.isLeft(got) && /eos_token_id of config\.json is -1/.test(got.left.message))
+  for (const id of [-1, 99999, null, 0.5]) {
+    const special_tokens = { '<s>': { id: '<s>', ids: [id], tokens: ['<s>'] } }
+    const post_processor = { type: 'TemplateProcessing', single: [], pair: [], special_tokens }
+    assert.match(
+      await refusal({ post_processor: { type: 'Sequence', processors: [post_processor] } }),
+      /the post-processor gives "<s>" the id/,
+    )
+  }
+})
+
+test('files that are nested without end, or that are no UTF-8', async () => {
+  const deep = `{"type":"Sequence","pretokenizers":[`.repeat(9000)
+  const got = await variant({ 'config.json': `{"a":${'['.repeat(1e5)}` })
+  assert.ok(E.isLeft(got) && /nested more than 64 levels deep/.test(got.left.message))
+  const nested = await variant({
+    'tokenizer_config.json': `{"x":${deep}${']}'.repeat(9000)}}`,
+  })
+  assert.ok(E.isLeft(nested) && /nested more than/.test(nested.left.message))
+  const latin = await variant({ 'config.json': Buffer.from('{\n"a": "é"}', 'latin1') })
+  assert.ok(E.isLeft(latin) && latin.left.message === 'the file is not UTF-8')
+  assert.equal(latin.left.line, 2)
+  // A bracket inside text is no nesting.
+  right(await variant({ 'config.json': JSON.stringify({ a: '\\"[{'.repeat(100) }) }))
 })
 
 test('a folder without tokenizer, and files that are no JSON', async () => {

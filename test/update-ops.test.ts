@@ -105,11 +105,14 @@ test('the loss scale: halves on overflow, doubles after 2000 finite steps in a r
   assert.equal(scale, 131072)
 })
 
-test('dropout: keeps its share, scales it up, and depends on seed, salt and place alone', () => {
-  const n = 20000
-  const x = t(tensor('f32', n), new Float64Array(n).fill(1))
-  const drop = (rate: number, salt: number, seed: number): Float64Array =>
-    apply('dropout', { rate, salt }, x, t(tensor('i32'), [seed]))[0]!.data as Float64Array
+test('dropout: keeps its share, scales it up, and depends on seed, salt, key and column alone', () => {
+  const [rows, columns] = [50, 400]
+  const n = rows * columns
+  const x = t(tensor('f32', rows, columns), new Float64Array(n).fill(1))
+  const counted = Array.from({ length: rows }, (_, i) => i)
+  const drop = (rate: number, salt: number, seed: number, keys = counted): Float64Array =>
+    apply('dropout', { rate, salt }, x, t(tensor('i32'), [seed]), t(tensor('i32', rows), keys))[0]!
+      .data as Float64Array
   const mask = drop(0.25, 1, 7)
   const kept = mask.filter((v) => v !== 0)
   holds(kept.every((v) => v === 1 / 0.75))
@@ -118,7 +121,22 @@ test('dropout: keeps its share, scales it up, and depends on seed, salt and plac
   assert.deepEqual(drop(0.25, 1, 7), mask)
   const overlap = (other: Float64Array): number =>
     other.reduce((s, v, i) => s + Number(v !== 0 && mask[i] !== 0), 0) / n
-  for (const other of [drop(0.25, 2, 7), drop(0.25, 1, 8), drop(0.25, 0, -3)])
+  const far = counted.map((i) => i - 100)
+  for (const other of [
+    drop(0.25, 2, 7),
+    drop(0.25, 1, 8),
+    drop(0.25, 0, -3),
+    drop(0.25, 1, 7, far),
+  ])
     holds(Math.abs(overlap(other) - 0.75 ** 2) < 0.02, `overlap ${overlap(other)}`)
+  const rowsOf = (m: Float64Array) => counted.map((i) => m.slice(i * columns, (i + 1) * columns))
+  const turned = counted.toReversed()
+  assert.deepEqual(rowsOf(drop(0.25, 1, 7, turned)), rowsOf(mask).toReversed())
+  // Rows of neighbouring keys share no stretch, shifted or not: 40 columns in common by chance are 1 in 10⁸.
+  const texts = rowsOf(mask).map((r) => r.map(Math.sign).join(''))
+  for (const [i, text] of texts.entries())
+    for (let at = 0; at + 40 <= columns; at += 40)
+      for (const [k, other] of texts.entries())
+        holds(i === k || !other.includes(text.slice(at, at + 40)), `rows ${i} and ${k}`)
   assert.deepEqual(drop(0, 1, 7), x.data)
 })

@@ -68,19 +68,21 @@ const swigluGrad: Kernel<'swigluGrad'> = ({ n, args: [gate, up, ct] }) => {
 }
 
 /** `hash32` in uint32 nodes. */
-const dropout: Kernel<'dropout'> = ({ n, attrs: { rate, salt }, args: [x, seed], types }) => {
+const dropout: Kernel<'dropout'> = ({ n, attrs: { rate, salt }, args, types }) => {
+  const [x, seed, keys] = args as [Value, Value, Value]
+  const [rows, columns] = types[0]!.shape as [number, number]
   const u32 = (v: Value) => n.cast(v, CAST.u32)
   const shifted = (h: Value, by: number) =>
     n.one('BitwiseXor', [h, n.one('BitShift', [h, n.u32(by)], { direction: { string: 'RIGHT' } })])
-  const count = size(types[0]!)
-  const index = u32(n.iota(count))
-  const start = n.add(u32(seed!), n.u32(Math.imul(salt, 0x85ebca6b) >>> 0))
-  const h1 = shifted(n.add(n.mul(index, n.u32(0x9e3779b1)), start), 16)
+  const start = n.add(u32(seed), n.u32(Math.imul(salt, 0x85ebca6b) >>> 0))
+  const column = n.add(n.mul(u32(n.iota(columns)), n.u32(0x9e3779b1)), start)
+  const key = n.reshape(u32(keys), rows, 1)
+  const h1 = shifted(n.one('BitwiseXor', [column, key]), 16)
   const h2 = shifted(n.mul(h1, n.u32(0x7feb352d)), 15)
   const h3 = shifted(n.mul(h2, n.u32(0x846ca68b)), 16)
   const dropped = n.one('Less', [h3, n.u32(Math.floor(rate * 2 ** 32))])
   const factor = n.one('Where', [dropped, n.scalar(0), n.scalar(1 / (1 - rate))])
-  return [n.mul(x!, n.reshape(factor, ...types[0]!.shape))]
+  return [n.mul(x, factor)]
 }
 
 const adamw: Kernel<'adamw'> = ({ n, attrs: a, args }) => {

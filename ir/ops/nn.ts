@@ -241,32 +241,51 @@ export const swigluGrad: Op<None> = op({
 })
 
 const kept = ({ rate, salt }: { rate: number; salt: number }, args: ReadonlyArray<Tensor>) => {
-  const [x, seed, threshold] = [values(args, 0), values(args, 1)[0]!, Math.floor(rate * 2 ** 32)]
-  return x.map((v, i) => (hash32(seed, salt, i) >= threshold ? v / (1 - rate) : 0))
+  const [x, seed, keys, h] = [
+    values(args, 0),
+    values(args, 1)[0]!,
+    values(args, 2),
+    dim(args, 0, 1),
+  ]
+  const threshold = Math.floor(rate * 2 ** 32)
+  return x.map((v, i) =>
+    hash32(seed, salt, i % h, keys[Math.floor(i / h)]) >= threshold ? v / (1 - rate) : 0,
+  )
 }
 
 export const dropout: Op<{ rate: number; salt: number }> = op({
-  doc: 'Zeroes elements with probability `rate` and divides the rest by 1 − rate; the mask is a hash of (seed, salt, index), so recomputing gives the same one.',
-  arity: 2,
+  doc: 'Zeroes elements with probability `rate` and divides the rest by 1 − rate; the mask is a hash of (seed, salt, key of the row, column), so recomputing or packing otherwise gives the same one.',
+  arity: 3,
   attrs: t.strict({ rate: t.number, salt: t.number }),
-  infer: ({ rate }, [x, seed]) =>
-    x === undefined || seed === undefined || !isFloat(x.dtype) || !equals(seed, scalar('i32'))
-      ? fail('dropout takes a float tensor and a seed i32[]')
+  infer: ({ rate }, [x, seed, keys]) =>
+    x === undefined ||
+    seed === undefined ||
+    keys === undefined ||
+    !isFloat(x.dtype) ||
+    x.shape.length !== 2 ||
+    !equals(seed, scalar('i32')) ||
+    !equals(keys, tensor('i32', x.shape[0]!))
+      ? fail('dropout takes a float matrix [N, H], a seed i32[] and keys i32[N]')
       : rate >= 0 && rate < 1
         ? ok(x)
         : fail(`dropout rate ${rate} is not in [0, 1)`),
   evaluate: (attrs, args) => [kept(attrs, args)],
-  vjp: ({ alg, attrs, args: [, seed], cts: [ct] }) => [() => alg.dropout(attrs, ct!, seed!), null],
+  vjp: ({ alg, attrs, args: [, seed, keys], cts: [ct] }) => [
+    () => alg.dropout(attrs, ct!, seed!, keys!),
+    null,
+    null,
+  ],
   flops: count,
   overwrites: [0],
   examples: [
     {
       attrs: { rate: 0, salt: 1 },
       args: [
-        ['f32[2]', [1, 2]],
+        ['f32[2, 1]', [1, 2]],
         ['i32[]', [9]],
+        ['i32[2]', [5, -6]],
       ],
-      outs: [['f32[2]', [1, 2]]],
+      outs: [['f32[2, 1]', [1, 2]]],
     },
   ],
 })

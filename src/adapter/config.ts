@@ -8,6 +8,7 @@ import * as t from 'io-ts'
 import type { Lora } from '../../passes/index.ts'
 import { issue, type Issue } from '../issue.ts'
 import { attempt } from '../tensors/os.ts'
+import { decodeText, parseJsonText } from '../text-file.ts'
 import { isObject, type JsonObject } from '../tokenizer/json.ts'
 
 export const configName = 'adapter_config.json'
@@ -85,6 +86,11 @@ const configOf = (given: JsonObject): E.Either<Issue, AdapterConfig> => {
       path: 'peft_type',
       expected: 'LORA',
     })
+  if (!Number.isSafeInteger(json.r) || json.r < 1 || !Number.isFinite(json.lora_alpha))
+    return wrong(`the adapter has r ${json.r} and lora_alpha ${json.lora_alpha}`, {
+      path: 'r',
+      expected: 'a whole number of at least 1, and a finite number',
+    })
   const odd = beyond.find(([key, plain]) => !plain(given[key]))
   if (odd !== undefined)
     return wrong(`the adapter sets ${odd[0]}, which is not supported`, {
@@ -103,13 +109,11 @@ const configOf = (given: JsonObject): E.Either<Issue, AdapterConfig> => {
 export const readAdapterConfig = (folder: string): TE.TaskEither<Issue, AdapterConfig> => {
   const file = join(folder, configName)
   return pipe(
-    attempt('read the adapter', file, () => fs.readFile(file, 'utf8')),
-    TE.chainEitherK((text) =>
+    attempt('read the adapter', file, () => fs.readFile(file)),
+    TE.chainEitherK((bytes) =>
       pipe(
-        E.tryCatch(
-          () => JSON.parse(text) as unknown,
-          () => issue('the file is not valid JSON'),
-        ),
+        decodeText(bytes),
+        E.chain(parseJsonText),
         E.filterOrElse(isObject, () => issue('the file does not hold a JSON object')),
         E.chain(configOf),
         E.mapLeft((i): Issue => ({ ...i, file })),

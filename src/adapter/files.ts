@@ -9,6 +9,7 @@ import { isJson, type Json } from '../models/rope.ts'
 import { atomicWrite } from '../tensors/atomic.ts'
 import { attempt, ifExists } from '../tensors/os.ts'
 import { withCarried, withEnds, type Carried } from './carried.ts'
+import { decodeText, parseJsonText } from '../text-file.ts'
 
 /** What a tokenizer may consist of, in any generation of transformers. */
 export const tokenizerFiles: ReadonlyArray<string> = [
@@ -37,11 +38,12 @@ export const copyFiles = (
 
 const readJson = (file: string): TE.TaskEither<Issue, Json> =>
   pipe(
-    attempt('read the file', file, () => fs.readFile(file, 'utf8')),
-    TE.chainEitherK((text) =>
-      E.tryCatch(
-        () => JSON.parse(text) as unknown,
-        () => issue('the file is not valid JSON', { file }),
+    attempt('read the file', file, () => fs.readFile(file)),
+    TE.chainEitherK((bytes) =>
+      pipe(
+        decodeText(bytes),
+        E.chain(parseJsonText),
+        E.mapLeft((i): Issue => ({ ...i, file })),
       ),
     ),
     TE.filterOrElse(isJson, () => issue('the file does not hold a JSON object', { file })),

@@ -8,6 +8,7 @@ import type { Program, State } from '../../ir/graph.ts'
 import { issue, type Issue } from '../issue.ts'
 import { atomicFolder, atomicWrite } from '../tensors/atomic.ts'
 import { fromF32, toF32, type FloatDtype } from '../tensors/convert.ts'
+import { roundedBytes } from '../tensors/finite.ts'
 import { openFolder, type Checkpoint } from '../tensors/reader.ts'
 import { writeFolder, type TensorData } from '../tensors/writer.ts'
 import { readState } from '../train/states.ts'
@@ -24,11 +25,16 @@ const dtypeOf = (base: Checkpoint, s: State): FloatDtype => {
   return dtype === 'F16' || dtype === 'BF16' ? dtype : 'F32'
 }
 
+const TOO_LARGE =
+  'training made it too large for the dtype of its base: lower trainer.learning_rate, or start from a base saved as bfloat16 or float32'
+
 const rounded = (session: Session, s: State, dtype: FloatDtype): TE.TaskEither<Issue, Uint8Array> =>
   pipe(
     readState(session, s),
     TE.chainEitherK((bytes) => toF32('F32', bytes)),
-    TE.map((values) => fromF32(dtype, values)),
+    TE.chainEitherK((values) =>
+      roundedBytes({ name: s.name, shape: s.type.shape }, dtype, fromF32(dtype, values), TOO_LARGE),
+    ),
   )
 
 const tensors = (session: Session, program: Program, base: Checkpoint): ReadonlyArray<TensorData> =>

@@ -6,6 +6,7 @@ import { issue, type Issue } from '../issue.ts'
 import { atomicFolder } from '../tensors/atomic.ts'
 import { fromF32, toF32, type FloatDtype } from '../tensors/convert.ts'
 import type { Dtype } from '../tensors/dtype.ts'
+import { finiteBytes, finiteValues, roundedBytes } from '../tensors/finite.ts'
 import {
   openFolder,
   type Checkpoint,
@@ -20,7 +21,9 @@ import { openAdapter, peftName } from './peft.ts'
 /** Shards as transformers cuts them. */
 export const SHARD_BYTES = 5e9
 
-const isFloat = (d: Dtype): d is FloatDtype => d === 'F32' || d === 'F16' || d === 'BF16'
+/** What a sum is written in: the dtype of its weight, and F32 for F64, which training reads so too. Null: no float. */
+const writtenAs = (d: Dtype): FloatDtype | null =>
+  d === 'F64' ? 'F32' : d === 'F32' || d === 'F16' || d === 'BF16' ? d : null
 
 /** W + s·B·A for W [out, in], A [r, in], B [out, r], all row-major; sums in double precision. */
 export const added = (
@@ -92,13 +95,31 @@ const pairsOf = (
 
 const values = (
   read: (name: string) => TE.TaskEither<Issue, Uint8Array>,
-  { name, dtype, file }: TensorEntry,
+  entry: TensorEntry,
 ): TE.TaskEither<Issue, Float32Array> =>
   pipe(
-    read(name),
-    TE.chainEitherK((bytes) => toF32(dtype, bytes)),
-    TE.mapLeft((i): Issue => ({ file, path: name, ...i })),
+    read(entry.name),
+    TE.chainEitherK((bytes) => toF32(entry.dtype, bytes)),
+    TE.chainEitherK((read) => finiteValues(entry, read)),
+    TE.mapLeft((i): Issue => ({ file: entry.file, path: entry.name, ...i })),
   )
+
+/** A tensor that nothing is merged into. */
+const unchanged = (base: Checkpoint, entry: TensorEntry): TE.TaskEither<Issue, Uint8Array> =>
+  pipe(
+    base.read(entry.name),
+    TE.chainEitherK((bytes) => finiteBytes(entry, entry.dtype, bytes)),
+  )
+
+/** Left: the merged weights overflow the base's dtype. */
+const rounded = (entry: TensorEntry, dtype: FloatDtype, sum: Float32Array) => {
+  const hint =
+    'the adapter is too strong for the dtype of its base: use it unmerged, or merge into a base saved as bfloat16 or float32'
+  return pipe(
+    roundedBytes({ name: entry.name, shape: entry.shape }, dtype, fromF32(dtype, sum), hint),
+    E.mapLeft((i): Issue => ({ ...i, message: `the merged ${i.message}` })),
+  )
+}
 
 const mergedBytes = (
   base: Checkpoint,
@@ -114,11 +135,7 @@ const mergedBytes = (
     TE.bind('A', () => values(adapter.read, a)),
     TE.bind('B', () => values(adapter.read, b)),
     TE.map(({ w, A, B }) => added(w, A, B, a.shape[0]!, alpha / a.shape[0]!)),
-    TE.filterOrElse(
-      (sum) => sum.every(Number.isFinite),
-      () => issue(`the merged ${entry.name} is not finite`, { path: entry.name }),
-    ),
-    TE.map((sum) => fromF32(dtype, sum)),
+    TE.chainEitherK((sum) => rounded(entry, dtype, sum)),
   )
 
 /** Every tensor of the merged model; those without an adapter byte for byte. */
@@ -133,19 +150,21 @@ const mergedTensors = (
     E.traverseArray((entry): E.Either<Issue, TensorData> => {
       const { name, dtype, shape } = entry
       const pair = pairs.get(name)
-      if (pair === undefined) return E.right({ name, dtype, shape, data: () => base.read(name) })
-      return isFloat(dtype)
+      if (pair === undefined)
+        return E.right({ name, dtype, shape, data: () => unchanged(base, entry) })
+      const written = writtenAs(dtype)
+      return written !== null
         ? E.right({
             name,
-            dtype,
+            dtype: written,
             shape,
-            data: () => mergedBytes(base, entry, dtype, adapter, pair, alpha),
+            data: () => mergedBytes(base, entry, written, adapter, pair, alpha),
           })
         : E.left(
             issue(`${name} is ${dtype}, into which nothing can be merged`, {
               file: entry.file,
               path: name,
-              expected: 'F32, F16 or BF16',
+              expected: 'F64, F32, F16 or BF16',
             }),
           )
     }),

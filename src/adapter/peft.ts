@@ -9,6 +9,7 @@ import type { Lora } from '../../passes/index.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { atomicFolder, atomicWrite } from '../tensors/atomic.ts'
 import { fromF32, toF32 } from '../tensors/convert.ts'
+import { finiteValues } from '../tensors/finite.ts'
 import { openFile, type TensorEntry, type TensorFile } from '../tensors/reader.ts'
 import { writeFile } from '../tensors/writer.ts'
 import { call } from '../train/problem.ts'
@@ -205,6 +206,7 @@ const fill =
       const written = await pipe(
         file.read(name),
         TE.chainEitherK((bytes) => toF32(file.tensors.get(name)!.dtype, bytes)),
+        TE.chainEitherK((values) => finiteValues(file.tensors.get(name)!, values)),
         TE.mapLeft((i): Issue => ({ file: file.path, path: name, ...i })),
         TE.chain((values) => call(session.write(s.name, fromF32('F32', values)))),
       )()

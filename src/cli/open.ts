@@ -1,5 +1,4 @@
 /** From a file name on the command line to a config or a plan, with every problem at its place in the file. */
-import fs from 'node:fs'
 import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
@@ -9,7 +8,9 @@ import { positionOf } from '../config/yaml/node.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { isPlanFile, readPlan } from '../plan/file.ts'
 import { planOf, type Plan } from '../plan/plan.ts'
+import { foresee } from '../train/foresee.ts'
 import { renderIssues } from '../report/issues.ts'
+import { readText } from '../text-file.ts'
 import { flagOf, textOf, type Exit, type Options } from './command.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -20,19 +21,11 @@ export interface OpenedConfig {
   readonly notices: ReadonlyArray<Notice>
 }
 
-const readText = (file: string): E.Either<Issues, string> =>
-  E.tryCatch(
-    () => fs.readFileSync(file, 'utf8'),
-    (e) => {
-      const code = e instanceof Error && 'code' in e ? e.code : undefined
-      return one(
-        code === 'ENOENT'
-          ? issue('there is no such file', { file, expected: 'a YAML config' })
-          : issue(`the file cannot be read: ${e instanceof Error ? e.message : String(e)}`, {
-              file,
-            }),
-      )
-    },
+const textOfFile = (file: string): E.Either<Issues, string> =>
+  pipe(
+    readText(file),
+    E.chain(E.fromNullable(issue('there is no such file', { file, expected: 'a YAML config' }))),
+    E.mapLeft(one),
   )
 
 /** `--dataset` is relative to where the command runs, unlike the key it replaces. */
@@ -45,7 +38,7 @@ const overridden = (c: Config, o: Options): Config => {
 
 export const openConfig = (file: string, o: Options): E.Either<Issues, OpenedConfig> =>
   pipe(
-    readText(file),
+    textOfFile(file),
     E.chain((text) => parseConfig(text, { file, lenient: flagOf(o, 'lenient') })),
     E.map(({ config, notices }) => ({
       file,
@@ -58,7 +51,7 @@ export const openConfig = (file: string, o: Options): E.Either<Issues, OpenedCon
 /** Problems found after the config was read, pointed at the line that is to blame. */
 const placed = (file: string, issues: Issues): Issues => {
   const yaml = pipe(
-    readText(file),
+    textOfFile(file),
     E.chain((text) => readYaml(text, file)),
   )
   if (E.isLeft(yaml)) return issues
@@ -81,7 +74,7 @@ export const remarked = (plan: Plan, t: Terminal): Plan => {
   return plan
 }
 
-/** Compiles a config after `change`; notices are shown at once. */
+/** Compiles a config after `change`. */
 export const planFrom = (
   opened: OpenedConfig,
   t: Terminal,
@@ -95,19 +88,44 @@ export const planFrom = (
     ),
   )
 
-/** A config, compiled, or a plan, read. */
-export const openPlan = (file: string, o: Options, t: Terminal): E.Either<Issues, Plan> => {
+/** What a command demands of a plan before it goes on. */
+export type Demand = (plan: Plan) => E.Either<Issues, unknown>
+
+/** A plan whose run can succeed as far as plan and data tell. */
+export const runnableFrom = (
+  opened: OpenedConfig,
+  t: Terminal,
+  demand: Demand = foresee,
+): E.Either<Issues, Plan> =>
+  pipe(
+    planFrom(opened, t),
+    E.chainFirst((plan) =>
+      pipe(
+        demand(plan),
+        E.mapLeft((issues) => placed(opened.file, issues)),
+      ),
+    ),
+  )
+
+/** A config, compiled, or a plan, read; either way one whose run can succeed. */
+export const openPlan = (
+  file: string,
+  o: Options,
+  t: Terminal,
+  demand: Demand = foresee,
+): E.Either<Issues, Plan> => {
   if (!isPlanFile(file))
     return pipe(
       openConfig(file, o),
       E.chainFirst(({ notices }) => E.right(showNotices(file, notices, t))),
-      E.chain((opened) => planFrom(opened, t)),
+      E.chain((opened) => runnableFrom(opened, t, demand)),
     )
   const fixed = textOf(o, 'dataset')
   return fixed === undefined
     ? pipe(
         readPlan(file),
         E.map((plan) => remarked(plan, t)),
+        E.chainFirst(demand),
       )
     : E.left(
         one(

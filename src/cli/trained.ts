@@ -11,6 +11,7 @@ import { importAdapter } from '../adapter/peft.ts'
 import { parseConfig, type Config } from '../config/index.ts'
 import { issue, one, type Issues } from '../issue.ts'
 import { planOf, type Plan } from '../plan/plan.ts'
+import { readJsonFile } from '../text-file.ts'
 import { call } from '../train/problem.ts'
 import { weightsFolder } from '../train/results.ts'
 import { initializePlan } from '../train/state.ts'
@@ -41,9 +42,11 @@ const broken = (file: string, why: string): Issues =>
 
 const readDescription = (file: string): E.Either<Issues, t.TypeOf<typeof descriptionCodec>> =>
   pipe(
-    E.tryCatch(
-      () => JSON.parse(fs.readFileSync(file, 'utf8')) as unknown,
-      (e) => broken(file, e instanceof Error ? e.message : String(e)),
+    readJsonFile(file),
+    E.mapLeft((i) => broken(file, i.message)),
+    E.filterOrElse(
+      (json) => json !== undefined,
+      () => broken(file, 'there is no such file'),
     ),
     E.chain((json) =>
       pipe(

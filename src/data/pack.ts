@@ -1,5 +1,6 @@
 /** Puts several samples into one row of T tokens, so that hardly any work is spent on padding. */
 import * as E from 'fp-ts/lib/Either.js'
+import { hash32 } from '../../ir/random.ts'
 import { issue, type Issue } from '../issue.ts'
 import type { Sample } from './samples.ts'
 
@@ -13,6 +14,8 @@ export interface MicroBatch {
   readonly segments: Int32Array
   /** The id to predict at each place: the sample's next token if that is scored, else −100. */
   readonly targets: Int32Array
+  /** A number for each place, by its sample's place in the list that was packed and its own in the sample; 0 in the tail. */
+  readonly keys: Int32Array
   /** How many targets are not −100. */
   readonly scored: number
   /** Indices into the list that was packed, row by row. */
@@ -76,13 +79,21 @@ export const pack = (
   return E.right(rows)
 }
 
-/** Writes one sample at `start` and returns how many targets it scores. */
-const write = (into: MicroBatch, start: number, segment: number, sample: Sample): number => {
+interface Place {
+  readonly start: number
+  readonly segment: number
+  /** In the list that was packed. */
+  readonly index: number
+}
+
+/** Writes one sample and returns how many targets it scores. */
+const write = (into: MicroBatch, { start, segment, index }: Place, sample: Sample): number => {
   const ids = [...sample.prompt, ...sample.target]
   ids.forEach((id, i) => {
     into.tokens[start + i] = id
     into.positions[start + i] = i
     into.segments[start + i] = segment
+    into.keys[start + i] = hash32(index, 0, i)
     const next = ids[i + 1]
     if (next !== undefined && i + 1 >= sample.prompt.length) into.targets[start + i] = next
   })
@@ -99,6 +110,7 @@ const fill = (
     tokens: new Int32Array(size),
     positions: new Int32Array(size),
     segments: new Int32Array(size),
+    keys: new Int32Array(size),
     targets: new Int32Array(size).fill(unscored),
     scored: 0,
     samples: rows.flat(),
@@ -111,7 +123,7 @@ const fill = (
     row.forEach((index, i) => {
       const sample = samples[index]
       if (!sample) return
-      scored += write(empty, start, i + 1, sample)
+      scored += write(empty, { start, segment: i + 1, index }, sample)
       start += lengthOf(sample)
       tokensUsed += lengthOf(sample)
     })

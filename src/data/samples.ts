@@ -105,7 +105,10 @@ const build = (tokenizer: Tokenizer, eos: number, text: RowText, options: Sample
 }
 
 const tooLarge = (sample: Sample, tokenizer: Tokenizer, vocab: number): string | undefined => {
-  const id = [...sample.prompt, ...sample.target].find((token) => token >= vocab)
+  // Whatever is no id below the vocabulary: -100 would mean "not scored".
+  const id = [...sample.prompt, ...sample.target].find(
+    (token) => !(Number.isInteger(token) && token >= 0 && token < vocab),
+  )
   return id === undefined
     ? undefined
     : `the token ${JSON.stringify(tokenizer.decode([id]))} has id ${id}, and the model knows ids below ${vocab}`

@@ -7,6 +7,7 @@ import { issue, type Issue } from '../issue.ts'
 import { hasOwnHead } from './head.ts'
 import { knownModels } from './known.ts'
 import { configRemarks } from './remarks.ts'
+import { readJsonFile } from '../text-file.ts'
 import { readSpec, type ModelSpec } from './spec.ts'
 
 export interface Base {
@@ -21,25 +22,12 @@ export interface Base {
 
 const CONFIG = 'config.json'
 
-const readJson = (file: string): E.Either<Issue, unknown> =>
-  E.tryCatch(
-    () => JSON.parse(fs.readFileSync(file, 'utf8')) as unknown,
-    (e) =>
-      issue(
-        `the model's config.json cannot be read: ${e instanceof Error ? e.message : String(e)}`,
-        {
-          file,
-          path: 'base_model',
-        },
-      ),
-  )
-
 const OWN_HEAD =
   'config.json says tie_word_embeddings, but the files hold an lm_head.weight other than the embedding: both are used, as in transformers 5 (version 4 drops the head)'
 
 const fromFolder = (name: string, folder: string): E.Either<Issue, Base> =>
   pipe(
-    readJson(path.join(folder, CONFIG)),
+    readJsonFile(path.join(folder, CONFIG)),
     E.bindTo('config'),
     E.bind('spec', ({ config }) => readSpec(config)),
     E.map(({ config, spec }) => {

@@ -6,8 +6,10 @@ import type * as Library from '@huggingface/tokenizers'
 import { join } from 'node:path'
 import { issue, type Issue } from '../issue.ts'
 import { adaptTokenizer } from './components.ts'
-import { isObject, objects, readJson, type JsonObject } from './json.ts'
+import { readJson, type JsonObject } from './json.ts'
+import { checkNamedIds } from './named-ids.ts'
 import { specialIds, type TokenizerFiles } from './special.ts'
+import { readVocabulary, type Vocabulary } from './vocabulary.ts'
 
 export interface Tokenizer {
   /** Special tokens written out in the text become their ids. `addBos` puts BOS first if the tokenizer has one. */
@@ -66,19 +68,6 @@ const readFiles = (folder: string): E.Either<Issue, TokenizerFiles> =>
     E.apS('config', readJson(folder, 'config.json')),
   )
 
-/** Token text to id, added tokens included. */
-const vocabularyOf = (json: JsonObject): ReadonlyMap<string, number> => {
-  const model = isObject(json.model) ? json.model : {}
-  const known = Object.entries(isObject(model.vocab) ? model.vocab : {})
-  const added = objects(json.added_tokens).map(({ content, id }) => [content, id] as const)
-  return new Map(
-    [...known, ...added].filter(
-      (entry): entry is [string, number] =>
-        typeof entry[0] === 'string' && Number.isInteger(entry[1]),
-    ),
-  )
-}
-
 /** The library's byte-fallback decoder would drop U+FEFF from the text, which Hugging Face's keeps. */
 const keepByteOrderMarks = (decoder: unknown): void => {
   const inner = typeof decoder === 'function' && 'decoders' in decoder ? decoder.decoders : []
@@ -87,17 +76,24 @@ const keepByteOrderMarks = (decoder: unknown): void => {
       Object.assign(step, { text_decoder: new TextDecoder('utf-8', { ignoreBOM: true }) })
 }
 
-const createEngine = (json: JsonObject, file: string): E.Either<Issue, Engine> =>
+interface Made {
+  readonly engine: Engine
+  readonly vocabulary: Vocabulary
+}
+
+const create = (json: JsonObject, file: string): E.Either<Issue, Made> =>
   pipe(
-    adaptTokenizer(json),
+    E.Do,
+    E.apS('adapted', adaptTokenizer(json)),
+    E.bind('vocabulary', () => readVocabulary(json)),
     E.mapLeft((why) => `the tokenizer ${why}`),
-    E.chain((adapted) =>
+    E.chain(({ adapted, vocabulary }) =>
       E.tryCatch(
         () => {
           const library = require('@huggingface/tokenizers') as typeof Library
           const engine = new library.Tokenizer(adapted, {})
           keepByteOrderMarks(engine.decoder)
-          return engine
+          return { engine, vocabulary }
         },
         (error) =>
           `the tokenizer cannot be read: ${error instanceof Error ? error.message : String(error)}`,
@@ -111,8 +107,7 @@ const createEngine = (json: JsonObject, file: string): E.Either<Issue, Engine> =
     ),
   )
 
-const assemble = (engine: Engine, files: TokenizerFiles): Tokenizer => {
-  const vocabulary = vocabularyOf(files.tokenizer)
+const assemble = ({ engine, vocabulary }: Made, files: TokenizerFiles): Tokenizer => {
   const known = new Set(vocabulary.values())
   const special = specialIds(files, (token) => vocabulary.get(token))
   const { bosId } = special
@@ -144,8 +139,13 @@ export const loadTokenizer = (folder: string): E.Either<Issue, Tokenizer> =>
     readFiles(folder),
     E.chain((files) =>
       pipe(
-        createEngine(files.tokenizer, join(folder, 'tokenizer.json')),
-        E.map((engine) => assemble(engine, files)),
+        create(files.tokenizer, join(folder, 'tokenizer.json')),
+        E.chainFirst(({ vocabulary }) =>
+          E.mapLeft((i: Issue): Issue => ({ file: folder, ...i }))(
+            checkNamedIds(files, vocabulary),
+          ),
+        ),
+        E.map((made) => assemble(made, files)),
       ),
     ),
   )

@@ -12,7 +12,8 @@ import {
 } from '../data/metrics.ts'
 import { packBatch, unscored, type MicroBatch } from '../data/pack.ts'
 import type { Sample } from '../data/samples.ts'
-import type { Issue } from '../issue.ts'
+import { rowName, type Table } from '../data/cell.ts'
+import { issue, type Issue } from '../issue.ts'
 import type { Batching } from '../plan/batch.ts'
 import { call } from './problem.ts'
 
@@ -81,9 +82,30 @@ export const countsOf = (
 
 type Rows = { readonly rows: number; readonly length: number }
 
-/** Runs `evaluate` over the samples, packed into the program's rows. */
+/** What an evaluation says of a batch whose loss is no number. */
+export type Blame = (loss: number, samples: ReadonlyArray<Sample>) => Issue
+
+const MANY = 8
+
+/** The issue that names rows of the table, so that they can be looked at. */
+export const blameRows =
+  (table: Table): Blame =>
+  (loss, samples) => {
+    const rows = samples.map((s) => rowName(table, s.row))
+    const more = rows.length > MANY ? ` and ${rows.length - MANY} more` : ''
+    return issue(`the loss is ${loss} in ${rows.slice(0, MANY).join(', ')}${more}`, {
+      file: table.file,
+      expected: 'a finite number',
+      hint: 'the model has diverged or compute_dtype is too narrow for it: try compiler.compute_dtype: float32, and look at these rows',
+    })
+  }
+
+/**
+ * Runs `evaluate` over the samples, packed into the program's rows. A loss that is not finite is counted, for a run
+ * may recover from it; with `blame` it is Left.
+ */
 export const evaluateSamples =
-  (session: Session, shape: Rows, samples: ReadonlyArray<Sample>) =>
+  (session: Session, shape: Rows, samples: ReadonlyArray<Sample>, blame?: Blame) =>
   async (): Promise<E.Either<Issue, Counts>> => {
     const packed = packBatch(samples, { rows: shape.rows, length: shape.length })
     if (E.isLeft(packed)) return packed
@@ -92,7 +114,15 @@ export const evaluateSamples =
       const { tokens, positions, segments, targets } = batch
       const ran = await call(session.run('evaluate', { tokens, positions, segments, targets }))()
       if (E.isLeft(ran)) return ran
-      counts = add(counts, countsOf(batch, shape.length, ran.right['nll']!, ran.right['argmax']!))
+      const more = countsOf(batch, shape.length, ran.right['nll']!, ran.right['argmax']!)
+      if (blame !== undefined && !Number.isFinite(more.lossSum))
+        return E.left(
+          blame(
+            more.lossSum,
+            batch.samples.map((i) => samples[i]!),
+          ),
+        )
+      counts = add(counts, more)
     }
     return E.right(counts)
   }

@@ -8,7 +8,7 @@ import { exportAdapter, hasLearned } from '../adapter/peft.ts'
 import type { Issue } from '../issue.ts'
 import type { Plan } from '../plan/plan.ts'
 import { restoreBest, type Saving } from './checkpoint.ts'
-import { evaluated, evaluateSamples, metricsOf, type Metrics } from './evaluate.ts'
+import { blameRows, evaluated, evaluateSamples, metricsOf, type Metrics } from './evaluate.ts'
 import type { Kept } from './events.ts'
 import type { Ended, Loop } from './loop.ts'
 import { bestOf, runningMetrics, type Progress } from './progress.ts'
@@ -75,7 +75,7 @@ const testMetrics = (l: Loop): TE.TaskEither<Issue, Metrics | null> => {
   const samples = evaluated(trainer, l.run.batching, l.data.samples.test)
   return trainer.skip_all_evaluation || samples.length === 0
     ? TE.right(null)
-    : TE.map(metricsOf)(evaluateSamples(l.session, l.plan.shapes, samples))
+    : TE.map(metricsOf)(evaluateSamples(l.session, l.plan.shapes, samples, blameRows(l.data.table)))
 }
 
 /** Of the evaluation whose weights were kept. */

@@ -61,7 +61,7 @@ const trainStep = (l: Loop, step: Step, applied: number, lr: number) => {
     length: l.plan.shapes.length,
     lr,
     t: applied + 1,
-    seed: draws ? (micro) => hash32(l.run.seed, step.index, micro) | 0 : null,
+    seed: draws ? hash32(l.run.seed, step.index, 0) | 0 : null,
     blame: blame(l, step),
   })
 }

@@ -6,12 +6,16 @@ import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Session } from '../../backends/backend.ts'
 import { materialize, type Source } from '../../backends/materialize.ts'
 import type { Program, Recipe, State } from '../../ir/graph.ts'
+import { scalesOf } from '../../ir/nf4.ts'
+import { isEncoded, type DType } from '../../ir/type.ts'
 import { editDistance } from '../config/nearest.ts'
 import { issue, type Issue } from '../issue.ts'
 import type { Base } from '../models/base.ts'
 import { HEAD } from '../models/head.ts'
 import type { Plan } from '../plan/plan.ts'
 import { toF32 } from '../tensors/convert.ts'
+import type { Dtype } from '../tensors/dtype.ts'
+import { finiteValues, roundedBytes } from '../tensors/finite.ts'
 import { openFolder, type Checkpoint, type TensorEntry } from '../tensors/reader.ts'
 import { call } from './problem.ts'
 
@@ -59,7 +63,7 @@ const misshapen = (entry: TensorEntry, shape: ReadonlyArray<number>): Issue =>
 const sameShape = (a: ReadonlyArray<number>, b: ReadonlyArray<number>): boolean =>
   a.length === b.length && a.every((n, i) => n === b[i])
 
-/** f32 values of a base's tensors. Left: it is missing, has another shape, or holds no floats. */
+/** f32 values of a base's tensors. Left: it is missing, has another shape, or holds no floats, or one that is not finite. */
 export const sourceOf =
   (base: Checkpoint): Source<Issue> =>
   (key, shape) => {
@@ -70,7 +74,10 @@ export const sourceOf =
       base.read(key),
       TE.chainEitherK((bytes) =>
         E.mapLeft((i: Issue): Issue => ({ file: entry.file, path: key, ...i }))(
-          toF32(entry.dtype, bytes),
+          pipe(
+            toF32(entry.dtype, bytes),
+            E.chain((values) => finiteValues(entry, values)),
+          ),
         ),
       ),
     )
@@ -122,6 +129,28 @@ export const openBase = (base: Base, program: Program): TE.TaskEither<Issue, Che
 /** Says where a tensor came from when two runs are compared: gradients and caches do not count. */
 const identifies = (s: State): boolean => s.role === 'frozen' || s.role === 'train'
 
+const narrow: Readonly<Partial<Record<DType, Dtype>>> = { f16: 'F16', bf16: 'BF16' }
+
+/** The stored bytes of a state tensor. Left: finite values that its type cannot hold. */
+const holds = (s: State, stored: Uint8Array): E.Either<Issue, Uint8Array> => {
+  const { type } = s
+  const dtype = narrow[type.dtype]
+  if (dtype !== undefined) {
+    const hint = 'set compiler.compute_dtype to bfloat16 or float32, which hold such values'
+    return roundedBytes({ name: s.name, shape: type.shape }, dtype, stored, hint)
+  }
+  if (!isEncoded(type.dtype)) return E.right(stored)
+  const block = scalesOf(type, stored).findIndex((scale) => !Number.isFinite(scale))
+  return block < 0
+    ? E.right(stored)
+    : E.left(
+        issue(`${s.name} holds values too large to be quantized, in block ${block} of its scales`, {
+          path: s.name,
+          hint: 'leave quantization out, or look at the weights: no trained model has such values',
+        }),
+      )
+}
+
 /** Fills a session from an opened base; gives the SHA-256 of all weights as they are before the first step. */
 export const initialize =
   (session: Session, program: Program, base: Checkpoint, seed: number) =>
@@ -129,7 +158,10 @@ export const initialize =
     const hash = createHash('sha256')
     // One tensor at a time: a traversal would hold every one until the end.
     for (const s of program.state) {
-      const made = await materialize(s, sourceOf(base), seed)()
+      const made = await pipe(
+        materialize(s, sourceOf(base), seed),
+        TE.chainEitherK((stored) => holds(s, stored)),
+      )()
       if (E.isLeft(made)) return made
       if (identifies(s)) hash.update(s.name).update('\0').update(made.right)
       const written = await call(session.write(s.name, made.right))()

@@ -7,6 +7,7 @@ import type { Program, Role, State } from '../../ir/graph.ts'
 import { bytes, isEncoded, show, type Plain } from '../../ir/type.ts'
 import { issue, type Issue } from '../issue.ts'
 import type { Dtype } from '../tensors/dtype.ts'
+import { finiteBytes } from '../tensors/finite.ts'
 import { openFile, type TensorFile } from '../tensors/reader.ts'
 import type { TensorData } from '../tensors/writer.ts'
 import { call } from './problem.ts'
@@ -30,24 +31,19 @@ const storedAs = ({ type }: State): Pick<TensorData, 'dtype' | 'shape'> =>
     ? { dtype: 'U8', shape: [bytes(type)] }
     : { dtype: dtypes[type.dtype as Plain], shape: type.shape }
 
-/** Whether f32 values are all finite. */
-const sound = (s: State, stored: Uint8Array): boolean => {
-  if (s.type.dtype !== 'f32') return true
-  const values = new Float32Array(new Uint8Array(stored).buffer)
-  return values.every(Number.isFinite)
-}
-
-/** The bytes of a state tensor. Left also when f32 values are not finite: they are worth nothing. */
+/** The bytes of a state tensor. Left also when a value is not finite: they are worth nothing. */
 export const readState = (session: Session, s: State): TE.TaskEither<Issue, Uint8Array> =>
   pipe(
     call(session.read(s.name)),
-    TE.filterOrElse(
-      (stored) => sound(s, stored),
-      () =>
-        issue(`${s.name} holds values that are not finite, and is not saved`, {
-          path: s.name,
+    TE.chainEitherK((stored) =>
+      pipe(
+        finiteBytes({ name: s.name, shape: s.type.shape }, storedAs(s).dtype, stored),
+        E.mapLeft((i): Issue => ({
+          ...i,
+          message: `${i.message}, and is not saved`,
           hint: 'lower trainer.learning_rate and continue from the last checkpoint',
-        }),
+        })),
+      ),
     ),
   )
 
@@ -76,6 +72,16 @@ const misfit = (s: State, file: TensorFile): Issue | null => {
       })
 }
 
+/** What is read of a tensor. Left: a number in it that is not finite, which no checkpoint was written with. */
+const finite = (
+  file: TensorFile,
+  name: string,
+  stored: Uint8Array,
+): E.Either<Issue, Uint8Array> => {
+  const entry = file.tensors.get(name)
+  return entry === undefined ? E.right(stored) : finiteBytes(entry, entry.dtype, stored)
+}
+
 /** Writes all state of some roles from a file that `storedStates` filled. */
 export const loadStates =
   (session: Session, program: Program, roles: ReadonlyArray<Role>, path: string) =>
@@ -89,6 +95,7 @@ export const loadStates =
     for (const s of states) {
       const written = await pipe(
         file.right.read(s.name),
+        TE.chainEitherK((stored) => finite(file.right, s.name, stored)),
         TE.chain((stored) => call(session.write(s.name, stored))),
       )()
       if (E.isLeft(written)) return written

@@ -17,8 +17,8 @@ export interface StepInput {
   readonly lr: number
   /** Adam's t: steps that were applied, this one included. */
   readonly t: number
-  /** Dropout's seed for each micro-step; null when the program draws nothing. */
-  readonly seed: ((micro: number) => number) | null
+  /** Dropout's seed, the same for all micro-steps; null when the program draws nothing. */
+  readonly seed: number | null
   /** The issue of a number that is not finite, found in these samples. */
   readonly blame: (what: string, value: number, samples: ReadonlyArray<Sample>) => Issue
 }
@@ -38,8 +38,8 @@ const LEAST_SCALE = 2 ** -14
 
 const micro =
   (session: Session, o: StepInput, scored: number) =>
-  (batch: MicroBatch, i: number): TE.TaskEither<Issue, number> => {
-    const { tokens, positions, segments, targets } = batch
+  (batch: MicroBatch): TE.TaskEither<Issue, number> => {
+    const { tokens, positions, segments, targets, keys } = batch
     return pipe(
       session.run('micro', {
         tokens,
@@ -47,7 +47,7 @@ const micro =
         segments,
         targets,
         inverse_count: Float32Array.of(1 / scored),
-        ...(o.seed === null ? {} : { seed: Int32Array.of(o.seed(i)) }),
+        ...(o.seed === null ? {} : { seed: Int32Array.of(o.seed), keys }),
       }),
       call,
       TE.map((outs) => outs['loss']![0]!),
@@ -104,7 +104,7 @@ export const optimizerStep = (session: Session, o: StepInput): TE.TaskEither<Iss
       if (scored === 0) return TE.left(issue('the samples of a step have no scored token'))
       return pipe(
         batches,
-        TE.traverseSeqArrayWithIndex((i, b) => micro(session, o, scored)(b, i)),
+        TE.traverseSeqArray(micro(session, o, scored)),
         TE.chain((losses) =>
           pipe(
             update(session, o),
