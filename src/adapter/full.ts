@@ -13,7 +13,8 @@ import { openFolder, type Checkpoint } from '../tensors/reader.ts'
 import { writeSumsOf } from '../tensors/sums.ts'
 import { writeFolder, type TensorData } from '../tensors/writer.ts'
 import { readState } from '../train/states.ts'
-import { copyModelFiles, type Scaling } from './files.ts'
+import { asTheBase, type Carried } from './carried.ts'
+import { copyModelFiles } from './files.ts'
 import { SHARD_BYTES } from './merge.ts'
 import { modelReadme } from './readme.ts'
 
@@ -87,7 +88,7 @@ export const exportModel = (
   baseModel: string,
   baseFolder: string,
   folder: string,
-  scaling: Scaling | null = null,
+  carried: Carried = asTheBase,
 ): TE.TaskEither<Issue, void> =>
   pipe(
     openFolder(baseFolder),
@@ -96,7 +97,7 @@ export const exportModel = (
         pipe(
           writeFolder(temporary, tensors(session, program, base), { maxShardBytes: SHARD_BYTES }),
           TE.chainFirst(() => prove(session, program, base, temporary)),
-          TE.chainFirst(() => copyModelFiles(baseFolder, temporary, scaling)),
+          TE.chainFirst(() => copyModelFiles(baseFolder, temporary, carried)),
           TE.chainFirst(() =>
             atomicWrite(join(temporary, 'README.md'), card(program, base, baseModel)),
           ),
