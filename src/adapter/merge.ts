@@ -13,14 +13,18 @@ import {
   type TensorEntry,
   type TensorFile,
 } from '../tensors/reader.ts'
+import { writeSumsOf } from '../tensors/sums.ts'
 import { writeFolder, type TensorData } from '../tensors/writer.ts'
-import { copyModelFiles, type Scaling } from './files.ts'
+import { asTheBase, type Carried } from './carried.ts'
+import { copyModelFiles } from './files.ts'
 import { openAdapter, peftName } from './peft.ts'
 
 /** Shards as transformers cuts them. */
 export const SHARD_BYTES = 5e9
 
-const isFloat = (d: Dtype): d is FloatDtype => d === 'F32' || d === 'F16' || d === 'BF16'
+/** What a sum is written in: the dtype of its weight, and F32 for F64, which training reads so too. Null: no float. */
+const writtenAs = (d: Dtype): FloatDtype | null =>
+  d === 'F64' ? 'F32' : d === 'F32' || d === 'F16' || d === 'BF16' ? d : null
 
 /** W + s·B·A for W [out, in], A [r, in], B [out, r], all row-major; sums in double precision. */
 export const added = (
@@ -149,29 +153,30 @@ const mergedTensors = (
       const pair = pairs.get(name)
       if (pair === undefined)
         return E.right({ name, dtype, shape, data: () => unchanged(base, entry) })
-      return isFloat(dtype)
+      const written = writtenAs(dtype)
+      return written !== null
         ? E.right({
             name,
-            dtype,
+            dtype: written,
             shape,
-            data: () => mergedBytes(base, entry, dtype, adapter, pair, alpha),
+            data: () => mergedBytes(base, entry, written, adapter, pair, alpha),
           })
         : E.left(
             issue(`${name} is ${dtype}, into which nothing can be merged`, {
               file: entry.file,
               path: name,
-              expected: 'F32, F16 or BF16',
+              expected: 'F64, F32, F16 or BF16',
             }),
           )
     }),
   )
 
-/** Writes base plus adapter as a model folder of the base's dtype. `scaling`: what the run changed of the base's positions. */
+/** Writes base plus adapter as a model folder of the base's dtype. `carried`: what the run decided beyond its files. */
 export const mergeAdapter = (
   baseFolder: string,
   adapterFolder: string,
   folder: string,
-  scaling: Scaling | null = null,
+  carried: Carried = asTheBase,
 ): TE.TaskEither<Issue, void> =>
   pipe(
     TE.Do,
@@ -185,7 +190,8 @@ export const mergeAdapter = (
       atomicFolder(folder, (temporary) =>
         pipe(
           writeFolder(temporary, tensors, { maxShardBytes: SHARD_BYTES }),
-          TE.chain(() => copyModelFiles(baseFolder, temporary, scaling)),
+          TE.chainFirst(() => copyModelFiles(baseFolder, temporary, carried)),
+          TE.chain((sums) => writeSumsOf(temporary, sums)),
         ),
       ),
     ),

@@ -10,6 +10,7 @@ import {
   gridFor,
   optionsOf,
   questionsOf,
+  unasked,
   type Exactness,
   type Grid,
 } from '../generate/index.ts'
@@ -43,7 +44,11 @@ const withRows = (x: Trained, o: Options, wanted: Wanted): Trained => {
       ...x.config,
       preprocessing:
         wanted === 'full' ? { ...p, sample_ratio: 1, sample_size: null, split: all } : p,
-      compiler: dataset === undefined ? compiler : { ...compiler, dataset: path.resolve(dataset) },
+      // Rows of other data may be longer than those that trained; how they are packed changes no result.
+      compiler:
+        dataset === undefined
+          ? compiler
+          : { ...compiler, dataset: path.resolve(dataset), row_length: 'auto' },
     },
   }
 }
@@ -110,11 +115,17 @@ const rowsIn = (plan: Plan, split: SplitName, wanted: Wanted): E.Either<Issues, 
 export const run: Run = async (name, o, t) => {
   const wanted = splitIn(o)
   const split = wanted === 'full' ? 'train' : wanted
+  const found = await openTrained(name, o, t)()
+  if (E.isLeft(found)) return refuse(found.left, t)
+  const trained = found.right
   const opened = pipe(
     E.Do,
-    E.bind('trained', () => openTrained(name, o, t)),
-    E.bind('plan', ({ trained }) => planTrained(withRows(trained, o, wanted), t)),
+    E.bind('plan', () => planTrained(withRows(trained, o, wanted), t)),
     E.chainFirst(({ plan }) => rowsIn(plan, split, wanted)),
+    E.chainFirst(({ plan: { data } }) => {
+      const why = flagOf(o, 'generate') ? unasked(data!, questionsOf(data!, split)) : null
+      return why === null ? E.right(undefined) : E.left(one(why))
+    }),
     E.let('grid', ({ plan: { config, base, data } }) =>
       flagOf(o, 'generate')
         ? gridFor(
@@ -136,11 +147,11 @@ export const run: Run = async (name, o, t) => {
     ),
   )
   if (E.isLeft(opened)) return refuse(opened.left, t)
-  const { trained, plan, grid, program } = opened.right
+  const { plan, grid, program } = opened.right
   const backend = await engineFor(plan.config, o)
   if (E.isLeft(backend)) return refuse(backend.left, t)
   const work = measured(plan, split, grid, t)
-  const done = await withSession(backend.right, plan, program, trained.adapter, work)()
+  const done = await withSession(backend.right, plan, program, trained, work)()
   t.status(null)
   if (E.isLeft(done)) return refuse(done.left, t)
   show(done.right, wanted === 'full' ? 'in all' : `of the ${wanted} split`, o, t)

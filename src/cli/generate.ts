@@ -7,7 +7,14 @@ import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Config } from '../config/index.ts'
 import { promptColumns, renderPrompts } from '../data/prompt.ts'
 import { readTable } from '../data/table.ts'
-import { generateTexts, gridFor, optionsOf, type Answer } from '../generate/index.ts'
+import {
+  generateTexts,
+  gridFor,
+  optionsOf,
+  requestsOf,
+  unanswerable,
+  type Answer,
+} from '../generate/index.ts'
 import { issue, one, type Issues } from '../issue.ts'
 import type { Plan } from '../plan/plan.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
@@ -93,12 +100,18 @@ const show = (answers: Texts, t: Terminal): void => {
 }
 
 export const run: Run = async (name, o, t) => {
+  const found = await openTrained(name, { ...o, dataset: undefined }, t)()
+  if (E.isLeft(found)) return refuse(found.left, t)
+  const trained = found.right
   const opened = pipe(
     E.Do,
-    E.bind('trained', () => openTrained(name, { ...o, dataset: undefined }, t)),
-    E.bind('prompts', ({ trained }) => wantedPrompts(trained.config, o)),
-    E.bind('plan', ({ trained }) => planTrained(withoutData(trained, o), t)),
+    E.bind('prompts', () => wantedPrompts(trained.config, o)),
+    E.bind('plan', () => planTrained(withoutData(trained, o), t)),
     E.bind('tokenizer', ({ plan }) => tokenizerOf(plan)),
+    E.chainFirst(({ plan, prompts, tokenizer }) => {
+      const why = unanswerable(requestsOf(tokenizer, prompts), plan.base.spec.vocab)
+      return why === null ? E.right(undefined) : E.left(one(why))
+    }),
     E.let('grid', ({ plan, prompts, tokenizer }) =>
       gridFor(
         plan.config,
@@ -117,11 +130,11 @@ export const run: Run = async (name, o, t) => {
     ),
   )
   if (E.isLeft(opened)) return refuse(opened.left, t)
-  const { trained, prompts, plan, tokenizer, grid, program } = opened.right
+  const { prompts, plan, tokenizer, grid, program } = opened.right
   const backend = await engineFor(plan.config, o)
   if (E.isLeft(backend)) return refuse(backend.left, t)
   const options = optionsOf(plan.config, plan.base.spec, tokenizer)
-  const done = await withSession(backend.right, plan, program, trained.adapter, (session) =>
+  const done = await withSession(backend.right, plan, program, trained, (session) =>
     pipe(
       generateTexts(session, grid, tokenizer, prompts, options, (p) =>
         t.status(`answering: ${p.done}/${p.of}, ${p.tokens} tokens`),
