@@ -201,17 +201,19 @@ const cases: ReadonlyArray<Case> = [
     args: matrices(1),
     launch: ({ args: [a], outs: [out], ...o }) => reduce.sumRows({ a: a!, out: out!.offset, ...o }),
   },
-  ...(['sum', 'sumSquares'] as const).map((op): Case => ({
-    op,
-    args: matrices(1),
-    launch: ({ args: [a], outs: [out], arena, ...o }) =>
-      reduce[op]({
-        parts: [{ a: a!, ...o }],
-        out: out!.offset,
-        workspace: arena.scratch(reduce.reduceWorkspaceBytes([o])),
-      }),
-    slack: 1e-4,
-  })),
+  ...Object.entries({ sum: reduce.sum, sumSquares: reduce.sumSquares } as const).map(
+    ([op, make]): Case => ({
+      op: op as OpName,
+      args: matrices(1),
+      launch: ({ args: [a], outs: [out], arena, ...o }) =>
+        make({
+          parts: [{ a: a!, ...o }],
+          out: out!.offset,
+          workspace: arena.scratch(reduce.reduceWorkspaceBytes([o])),
+        }),
+      slack: 1e-4,
+    }),
+  ),
   {
     op: 'embedGrad',
     attrs: { vocab: 6 },
