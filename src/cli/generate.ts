@@ -7,7 +7,14 @@ import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Config } from '../config/index.ts'
 import { promptColumns, renderPrompts } from '../data/prompt.ts'
 import { readTable } from '../data/table.ts'
-import { generateTexts, gridFor, optionsOf, type Answer } from '../generate/index.ts'
+import {
+  generateTexts,
+  gridFor,
+  optionsOf,
+  requestsOf,
+  unanswerable,
+  type Answer,
+} from '../generate/index.ts'
 import { issue, one, type Issues } from '../issue.ts'
 import type { Plan } from '../plan/plan.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
@@ -99,6 +106,10 @@ export const run: Run = async (name, o, t) => {
     E.bind('prompts', ({ trained }) => wantedPrompts(trained.config, o)),
     E.bind('plan', ({ trained }) => planTrained(withoutData(trained, o), t)),
     E.bind('tokenizer', ({ plan }) => tokenizerOf(plan)),
+    E.chainFirst(({ plan, prompts, tokenizer }) => {
+      const why = unanswerable(requestsOf(tokenizer, prompts), plan.base.spec.vocab)
+      return why === null ? E.right(undefined) : E.left(one(why))
+    }),
     E.let('grid', ({ plan, prompts, tokenizer }) =>
       gridFor(
         plan.config,

@@ -3,14 +3,15 @@ import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import type { Config } from '../config/schema/config.ts'
-import { isEmpty, locate, unknownColumn, type Table } from '../data/cell.ts'
+import { isEmpty, locate, rowName, unknownColumn, type Table } from '../data/cell.ts'
 import type { Dataset as Rows } from '../data/dataset.ts'
 import { promptColumns, renderPrompts, type PromptSpec } from '../data/prompt.ts'
 import { str } from '../data/python.ts'
 import { buildSamples, type RowText } from '../data/samples.ts'
 import { sampleRows, splitNames, splitRows, type Split } from '../data/split.ts'
 import { readTable } from '../data/table.ts'
-import { issue, one, type Issues } from '../issue.ts'
+import { lengthOf } from '../data/pack.ts'
+import { issue, one, type Issue, type Issues } from '../issue.ts'
 import type { ModelSpec } from '../models/spec.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
 
@@ -79,6 +80,29 @@ const limits = (c: Config, spec: ModelSpec) => {
 /** Tokens that prompt and answer may have together. */
 export const sequenceLimit = (c: Config, spec: ModelSpec): number =>
   Math.min(c.preprocessing.global_max_sequence_length ?? spec.context, spec.context)
+
+/** The row whose sample is longer than a row of `length` tokens, the first of them; null: all fit. */
+export const longRow = ({ samples, table }: Dataset, length: number): Issue | null => {
+  const long = splitNames
+    .flatMap((name) => samples[name])
+    .filter((s) => lengthOf(s) > length)
+    .toSorted((a, b) => a.row - b.row)
+  const [first, ...rest] = long
+  if (first === undefined) return null
+  const most = long.reduce((m, s) => Math.max(m, lengthOf(s)), 0)
+  const more =
+    rest.length === 0
+      ? ''
+      : `, and ${rest.length} more ${rest.length === 1 ? 'is' : 'are'} too long`
+  return issue(
+    `${rowName(table, first.row)} of the data has ${lengthOf(first)} tokens, and compiler.row_length is ${length}${more}`,
+    {
+      ...locate(table, first.row),
+      path: 'compiler.row_length',
+      hint: `set compiler.row_length to ${most} or to auto`,
+    },
+  )
+}
 
 /** Reads and prepares `file` for a model whose tokenizer lies in `folder`. Left: every problem of file, columns, split. */
 export const prepareDataset = (
