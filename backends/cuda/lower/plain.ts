@@ -4,7 +4,8 @@ import type { Id } from '../../../ir/graph.ts'
 import { opOf, type OpName } from '../../../ir/ops/index.ts'
 import { bytes, size, type Float, type Plain, type TensorType } from '../../../ir/type.ts'
 import * as attention from '../kernels/attention.ts'
-import { bytesOf, type Rows } from '../kernels/card.ts'
+import type { Rows } from '../kernels/card.ts'
+import { elementBytes } from '../kernels/element.ts'
 import * as elementwise from '../kernels/elementwise.ts'
 import * as loss from '../kernels/loss.ts'
 import * as nf4 from '../kernels/nf4.ts'
@@ -140,7 +141,7 @@ const overLogits =
       (h) => {
         const logits = { offset: h.scratch(0), ld: vocab }
         const of = (r: Rows, from: number): Rows => ({
-          offset: r.offset + from * r.ld * bytesOf[dtype],
+          offset: r.offset + from * r.ld * elementBytes[dtype],
           ld: r.ld,
         })
         return chunks(rows, each).flatMap(({ from, rows: n }) => [
@@ -164,7 +165,7 @@ const overLogits =
           }),
         ])
       },
-      [each * vocab * bytesOf[dtype]],
+      [each * vocab * elementBytes[dtype]],
     )
   }
 
@@ -195,7 +196,7 @@ const slopes = (h: Here, k: Chunk): Work =>
     },
   })
 
-const cacheDims = (c: Context, s: Site, positions: Id, cache: Id) => {
+const cacheDims = (c: Context, positions: Id, cache: Id) => {
   const [batch, length] = c.type(positions).shape as readonly [number, number]
   return { batch, length, capacity: c.type(cache).shape[1]!, dtype: c.type(cache).dtype as Float }
 }
@@ -380,7 +381,7 @@ const table: { readonly [K in OpName]: Lowering } = {
     return alone(c, s, (h) => [
       ...(h.outAt() === h.argAt(0) ? [] : [copy(h.argAt(0), h.outAt(), size)]),
       attention.cacheWrite({
-        ...cacheDims(c, s, argOf(s, 2), argOf(s, 0)),
+        ...cacheDims(c, argOf(s, 2), argOf(s, 0)),
         cache: h.outAt(),
         x: h.arg(1),
         width: h.shape.width,
@@ -391,7 +392,7 @@ const table: { readonly [K in OpName]: Lowering } = {
   cachedAttention: (c, s) =>
     alone(c, s, (h) => [
       attention.cachedAttention({
-        ...cacheDims(c, s, argOf(s, 3), argOf(s, 1)),
+        ...cacheDims(c, argOf(s, 3), argOf(s, 1)),
         positions: h.argAt(3),
         q: h.arg(0),
         k: h.argAt(1),

@@ -1,6 +1,7 @@
 /** Matrix products as launches. */
 import type { Float } from '../../../ir/type.ts'
-import { bytesOf as width, type Rows } from '../kernels/card.ts'
+import type { Rows } from '../kernels/card.ts'
+import { elementBytes as width } from '../kernels/element.ts'
 import type { Matrix, ProductLaunch } from '../launch.ts'
 
 export interface Operand {

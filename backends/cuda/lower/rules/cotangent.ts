@@ -20,7 +20,7 @@ import {
 import { product } from '../product.ts'
 import type { Proposal, Rule } from '../rule.ts'
 import type { Join, Key, Places, Step } from '../step.ts'
-import { bytesOf } from '../../kernels/card.ts'
+import { elementBytes } from '../../kernels/element.ts'
 import { lowColumns, startsOf, sum } from './sizes.ts'
 
 interface Base {
@@ -124,7 +124,7 @@ const ordered = (bases: ReadonlyArray<Base>): ReadonlyArray<Base> =>
 const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
   const bases = ordered(t.bases)
   const dtype = bases[0]!.w.to
-  const each = bytesOf[dtype]
+  const each = elementBytes[dtype]
   const [rows, k] = c.type(root).shape as readonly [number, number]
   const outs = bases.map((b) => b.out)
   const [wide, starts] = [sum(outs), startsOf(outs)]

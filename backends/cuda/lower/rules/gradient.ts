@@ -9,7 +9,7 @@ import { product } from '../product.ts'
 import { steps, type Rule } from '../rule.ts'
 import type { Rows } from '../../kernels/card.ts'
 import type { Key, Step } from '../step.ts'
-import { bytesOf } from '../../kernels/card.ts'
+import { elementBytes } from '../../kernels/element.ts'
 
 /** A right operand: as it is, or made again from less. */
 interface Source {
@@ -35,7 +35,7 @@ const sourceOf = (c: Context, id: Id, stage: string): Source => {
 const stepOf = (c: Context, sum: Site, grad: Id, dot: Site, widened: Site | null): Step => {
   const [a, b] = [argOf(dot, 0), argOf(dot, 1)]
   const dtype = c.type(a).dtype as Float
-  const each = bytesOf[dtype]
+  const each = elementBytes[dtype]
   const [tokens, m] = c.type(a).shape as readonly [number, number]
   const n = c.type(b).shape[1]!
   const from = sourceOf(c, b, dot.eqn.place.stage)

@@ -21,7 +21,7 @@ import { addend,
 import { product } from '../product.ts'
 import type { Proposal, Rule } from '../rule.ts'
 import type { Join, Key, Step } from '../step.ts'
-import { bytesOf } from '../../kernels/card.ts'
+import { elementBytes } from '../../kernels/element.ts'
 import { lowColumns, startsOf, sum } from './sizes.ts'
 
 export interface Adapter {
@@ -97,7 +97,7 @@ const memberOf = (c: Context, site: Site, alone: boolean): Member | null => {
 
 const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal => {
   const dtype = members[0]!.w.to
-  const each = bytesOf[dtype]
+  const each = elementBytes[dtype]
   const [rows, k] = c.type(x).shape as readonly [number, number]
   const outs = members.map((m) => m.out)
   const wide = sum(outs)

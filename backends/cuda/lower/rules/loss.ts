@@ -8,13 +8,13 @@ import { argOf, outOf } from '../pattern.ts'
 import { product } from '../product.ts'
 import { steps, type Rule } from '../rule.ts'
 import type { Step } from '../step.ts'
-import { bytesOf } from '../../kernels/card.ts'
+import { elementBytes } from '../../kernels/element.ts'
 
 /** Logits at once: at most this many bytes, and at least 128 rows. */
 const CHUNK = 2 ** 26
 
 export const chunkRows = (rows: number, vocab: number, dtype: Float): number =>
-  Math.min(rows, Math.max(128, Math.floor(CHUNK / (vocab * bytesOf[dtype]) / 128) * 128))
+  Math.min(rows, Math.max(128, Math.floor(CHUNK / (vocab * elementBytes[dtype]) / 128) * 128))
 
 /** Row ranges of chunks. */
 export const chunks = (
@@ -41,7 +41,7 @@ export const lossStep = (
   const each = chunkRows(rows, vocab, made)
   const [nll, lse] = [outOf(loss, 0), outOf(loss, 1)]
   const dx = grad === null ? null : outOf(grad.site)
-  const row = bytesOf[dtype]
+  const row = elementBytes[dtype]
   return {
     rule: grad === null ? 'loss' : 'loss+gradient',
     group: 'loss',
@@ -53,7 +53,7 @@ export const lossStep = (
       ...(dx === null ? [] : [{ key: dx, type: c.type(x) }]),
     ],
     over: [],
-    scratch: [each * vocab * bytesOf[made]],
+    scratch: [each * vocab * elementBytes[made]],
     works: (at) => {
       const [hidden, table] = [at.rows(x), at.rows(w)]
       const logits = { offset: at.scratch(0), ld: vocab }
