@@ -150,7 +150,9 @@ test('a golden model with its trained adapter answers as transformers and PEFT d
   const place = { batch: 2, prompt: 8, capacity: golden.length + 2 }
   const { r, alpha, targets } = g.settings
   const techniques = { ...untouched, lora: { r, alpha, dropout: 0, targets } }
-  const { program } = right(generationPlan({ name: 'x', folder: null, spec }, techniques, place))
+  const { program } = right(
+    generationPlan({ name: 'x', folder: null, spec, remarks: [] }, techniques, place),
+  )
   assert.deepEqual(
     program.fns.map((f) => f.name),
     ['prefill', 'decode'],

@@ -120,7 +120,7 @@ test('tensors that are missing, misshapen, of no float or of another model are n
   }
 })
 
-test('a tied model may hold a head of its own and old RoPE buffers: neither is used', async () => {
+test('a tied model may hold its embedding twice and old RoPE buffers; a head of its own counts', async () => {
   const extra = (name: string, shape: ReadonlyArray<number>): Tensor => {
     const bytes = 4 * shape.reduce((a, b) => a * b, 1)
     return { name, dtype: 'F32', shape, data: new Uint8Array(bytes) }
@@ -129,11 +129,13 @@ test('a tied model may hold a head of its own and old RoPE buffers: neither is u
   const more = right(
     await loaded([
       ...baseTensors(),
-      extra('lm_head.weight', [24, 16]),
+      { ...baseTensors()[0]!, name: 'lm_head.weight' },
       extra('model.layers.0.self_attn.rotary_emb.inv_freq', [4]),
     ]),
   )
   assert.equal(more, plain)
+  const own = right(await loaded([...baseTensors(), extra('lm_head.weight', [24, 16])]))
+  assert.notEqual(own, plain)
 })
 
 test('where only the architecture is known there is nothing to train', async () => {

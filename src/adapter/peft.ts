@@ -1,5 +1,5 @@
 /** LoRA adapters as PEFT writes them: exported from a session and proven, imported into one and checked. */
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
@@ -15,7 +15,8 @@ import { writeFile } from '../tensors/writer.ts'
 import { call } from '../train/problem.ts'
 import { readState } from '../train/states.ts'
 import { configName, configText, readAdapterConfig, type AdapterConfig } from './config.ts'
-import { copyFiles, tokenizerFiles } from './files.ts'
+import type { Carried } from './carried.ts'
+import { copyFiles, tokenizerFiles, writeChanged } from './files.ts'
 import { readme } from './readme.ts'
 
 export const weightsName = 'adapter_model.safetensors'
@@ -34,8 +35,9 @@ export interface Exported {
   readonly lora: Lora
   /** As the config names it. */
   readonly baseModel: string
-  /** Where the tokenizer lies. */
+  /** Where it lies. */
   readonly baseFolder: string
+  readonly carried: Carried
 }
 
 /** Whether a session's adapter changes the base: B starts at zero, and with it the product. */
@@ -89,9 +91,19 @@ export const exportAdapter = (e: Exported, folder: string): TE.TaskEither<Issue,
       ),
       TE.chain(() => prove(e, join(temporary, weightsName))),
       TE.chain(() =>
-        atomicWrite(join(temporary, configName), Buffer.from(configText(e.lora, e.baseModel))),
+        atomicWrite(
+          join(temporary, configName),
+          // The name in the config is relative to it; PEFT would look from wherever it is called.
+          Buffer.from(configText(e.lora, resolve(e.baseFolder))),
+        ),
       ),
-      TE.chain(() => atomicWrite(join(temporary, 'README.md'), Buffer.from(readme(e.baseModel)))),
+      TE.chain(() => writeChanged(e.baseFolder, temporary, e.carried)),
+      TE.chain((changed) =>
+        atomicWrite(
+          join(temporary, 'README.md'),
+          Buffer.from(readme(e.baseModel, resolve(e.baseFolder), changed, e.carried)),
+        ),
+      ),
       TE.chain(() => copyFiles(e.baseFolder, temporary, tokenizerFiles)),
     ),
   )

@@ -16,7 +16,7 @@ import { call } from '../train/problem.ts'
 import { weightsFolder } from '../train/results.ts'
 import { initializePlan } from '../train/state.ts'
 import type { Options } from './command.ts'
-import { openConfig, showNotices } from './open.ts'
+import { openConfig, remarked, showNotices } from './open.ts'
 import type { Terminal } from './terminal.ts'
 
 export interface Trained {
@@ -77,6 +77,8 @@ const fromResults = (results: string): E.Either<Issues, Trained> => {
         config: {
           ...config,
           base_model: lora ? (is.base_model_folder ?? config.base_model) : weights,
+          // A full model's own config.json carries the positions already.
+          model_parameters: lora ? config.model_parameters : { rope_scaling: null },
           compiler: { ...config.compiler, dataset: is.dataset },
         },
       }
@@ -96,7 +98,10 @@ export const openTrained = (name: string, o: Options, t: Terminal): E.Either<Iss
 
 /** Decides shapes and reads data as a run would. A base that is asked as it is gets no adapter. */
 export const planTrained = ({ config, folder }: Trained, t: Terminal): E.Either<Issues, Plan> =>
-  planOf(config, { folder, clock: t.clock })
+  pipe(
+    planOf(config, { folder, clock: t.clock }),
+    E.map((plan) => remarked(plan, t)),
+  )
 
 const filled = (
   session: Session,

@@ -4,7 +4,9 @@ import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import { issue, type Issue } from '../issue.ts'
+import { hasOwnHead } from './head.ts'
 import { knownModels } from './known.ts'
+import { configRemarks } from './remarks.ts'
 import { readJsonFile } from '../text-file.ts'
 import { readSpec, type ModelSpec } from './spec.ts'
 
@@ -14,15 +16,29 @@ export interface Base {
   /** Null when only the architecture is known: enough to plan, not to train. */
   readonly folder: string | null
   readonly spec: ModelSpec
+  /** Where its files say something twice or in vain, and what is done about it. */
+  readonly remarks: ReadonlyArray<string>
 }
 
 const CONFIG = 'config.json'
 
+const OWN_HEAD =
+  'config.json says tie_word_embeddings, but the files hold an lm_head.weight other than the embedding: both are used, as in transformers 5 (version 4 drops the head)'
+
 const fromFolder = (name: string, folder: string): E.Either<Issue, Base> =>
   pipe(
     readJsonFile(path.join(folder, CONFIG)),
-    E.chain(readSpec),
-    E.map((spec) => ({ name, folder, spec })),
+    E.bindTo('config'),
+    E.bind('spec', ({ config }) => readSpec(config)),
+    E.map(({ config, spec }) => {
+      const own = spec.tied && hasOwnHead(folder)
+      return {
+        name,
+        folder,
+        spec: own ? { ...spec, tied: false } : spec,
+        remarks: [...configRemarks(config), ...(own ? [OWN_HEAD] : [])],
+      }
+    }),
     E.mapLeft((i) => ({ ...i, file: path.join(folder, CONFIG) })),
   )
 
@@ -40,7 +56,7 @@ export const findBase = (name: string, beside: string): E.Either<Issue, Base> =>
   if (bare === undefined && known !== undefined)
     return pipe(
       readSpec(known),
-      E.map((spec) => ({ name, folder: null, spec })),
+      E.map((spec) => ({ name, folder: null, spec, remarks: [] })),
     )
   return E.left(
     bare === undefined

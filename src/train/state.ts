@@ -11,6 +11,7 @@ import { isEncoded, type DType } from '../../ir/type.ts'
 import { editDistance } from '../config/nearest.ts'
 import { issue, type Issue } from '../issue.ts'
 import type { Base } from '../models/base.ts'
+import { HEAD } from '../models/head.ts'
 import type { Plan } from '../plan/plan.ts'
 import { toF32 } from '../tensors/convert.ts'
 import type { Dtype } from '../tensors/dtype.ts'
@@ -23,7 +24,6 @@ const keyOf = (r: Recipe): string | null =>
 
 /** Saved by old versions of transformers; computed anew. */
 const recomputed = /\.rotary_emb\.inv_freq$/
-const HEAD = 'lm_head.weight'
 /** What quantizing libraries put beside a weight. */
 const quantized = /\.(absmax|quant_map|quant_state\..*|SCB|qweight|qzeros|scales|g_idx)$/
 
@@ -94,7 +94,7 @@ const unread = (base: Checkpoint, program: Program): Issue | null => {
       path: packed,
       hint: 'name the folder of the original 16-bit model; it is quantized while it is read',
     })
-  // A tied head is the embedding, whatever the file says; transformers reads it so too.
+  // A head that the program has no place for equals the embedding: `findBase` has compared them.
   const extra = odd.find((n) => n !== HEAD && !read.has(`model.${n}`))
   return extra === undefined
     ? null
