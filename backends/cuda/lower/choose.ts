@@ -23,7 +23,8 @@ const accept = (proposals: ReadonlyArray<Proposal>): Accepted => {
     const results = p.steps.flatMap((s) => s.writes.map((w) => w.key))
     const members = p.joins.flatMap((j) => j.members.map((m) => m.key))
     if (results.some((k) => makers.has(k))) continue
-    if (members.some((k) => joined.has(k)) && !p.steps.every((s) => s.optionalJoins === true)) continue
+    if (members.some((k) => joined.has(k)) && !p.steps.every((s) => s.optionalJoins === true))
+      continue
     for (const s of p.steps) for (const w of s.writes) makers.set(w.key, s)
     for (const j of p.joins) {
       if (j.members.some((m) => joined.has(m.key))) continue
@@ -99,7 +100,7 @@ const heap = <T>(compare: (a: T, b: T) => number) => {
   return {
     push: (x: T): void => {
       list.push(x)
-      for (let i = list.length - 1; i > 0; ) {
+      for (let i = list.length - 1; i > 0;) {
         const up = (i - 1) >> 1
         if (compare(list[i]!, list[up]!) >= 0) break
         swap(i, up)
@@ -111,7 +112,7 @@ const heap = <T>(compare: (a: T, b: T) => number) => {
       const last = list.pop()
       if (list.length === 0 || last === undefined) return top
       list[0] = last
-      for (let i = 0; ; ) {
+      for (let i = 0; ;) {
         const [l, r] = [2 * i + 1, 2 * i + 2]
         let least = i
         if (l < list.length && compare(list[l]!, list[least]!) < 0) least = l
@@ -134,4 +135,3 @@ export const choose = (c: Context, rules: ReadonlyArray<Rule>): Chosen => {
     joins: joins.filter((j) => j.members.every((m) => made.has(m.key))),
   }
 }
-

@@ -43,8 +43,7 @@ const moment = (name: string): string => /^adam\.(m|v)\./.exec(name)?.[1] ?? ''
 const placeState = (p: Program): ReadonlyMap<string, Port> => {
   const sorted = [...p.state].sort(
     (a, b) =>
-      order.indexOf(a.role) - order.indexOf(b.role) ||
-      moment(a.name).localeCompare(moment(b.name)),
+      order.indexOf(a.role) - order.indexOf(b.role) || moment(a.name).localeCompare(moment(b.name)),
   )
   let offset = 0
   return new Map(

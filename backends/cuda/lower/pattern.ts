@@ -36,7 +36,10 @@ export const decodedWeight = (c: Context, id: Id): Decoded | undefined => {
 }
 
 /** A trained f32 matrix read in the compute dtype: the state itself, or its cast. */
-export const master = (c: Context, id: Id): { readonly id: Id; readonly site?: Site } | undefined => {
+export const master = (
+  c: Context,
+  id: Id,
+): { readonly id: Id; readonly site?: Site } | undefined => {
   if (c.state(id)?.type.dtype === 'f32') return { id }
   const site = c.made(id, 'cast')
   return site !== undefined && c.state(argOf(site, 0))?.type.dtype === 'f32'

@@ -122,12 +122,7 @@ export const layOut = (
       if (victim !== undefined) {
         taken.add(victim)
         settle(w.key, slots.get(victim)!, i)
-      } else
-        settle(
-          w.key,
-          { buffer: open(bytes(w.type), i, i), at: 0, ...alone(w.type) },
-          i,
-        )
+      } else settle(w.key, { buffer: open(bytes(w.type), i, i), at: 0, ...alone(w.type) }, i)
     }
     scratch.push(s.scratch.map((n) => open(n, i, i)))
   })

@@ -489,4 +489,3 @@ const copy = (from: number, to: number, length: number): Work => ({
 })
 
 export const plain: Lowering = (c, site) => table[site.eqn.op](c, site)
-

@@ -134,7 +134,9 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
   const ranks = startsOf(beside.map((l) => l.rank))
   const residual = t.others[0] ?? null
   // Gradients of swiglu lie over gate and up, which the forward has put side by side with room beside them.
-  const free = bases.every((b) => c.maker(b.dy) !== undefined && c.made(b.dy, 'swigluGrad') === undefined)
+  const free = bases.every(
+    (b) => c.maker(b.dy) !== undefined && c.made(b.dy, 'swigluGrad') === undefined,
+  )
   const joins: ReadonlyArray<Join> =
     free && (bases.length > 1 || beside.length > 0)
       ? [
@@ -153,8 +155,7 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
       const r = at.rows(b.dy)
       return r.offset === first.offset + starts[i]! * each && r.ld === first.ld
     })
-    const together =
-      adjacent && (beside.length === 0 || at.room(bases[0]!.dy) >= wide + low.inner)
+    const together = adjacent && (beside.length === 0 || at.room(bases[0]!.dy) >= wide + low.inner)
     const weights = { offset: at.scratch(0), ld: k }
     const below = (row: number) => ({ offset: weights.offset + row * k * each, ld: k })
     const into = at.rows(root)
@@ -272,7 +273,7 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
           rank: l.rank,
           dtype,
           seed: at.offset(l.mask!.seed),
- keys: at.offset(l.mask!.keys),
+          keys: at.offset(l.mask!.keys),
           rate: l.mask!.rate,
           salt: l.mask!.salt,
         }),
@@ -312,7 +313,10 @@ export const cotangent: Rule = {
     return [...roots].flatMap((root) => {
       const t = termsOf(c, root, true)
       // Every base is of one cotangent; sums of more than one foreign value stay sums.
-      const fits = t.bases.length > 0 && t.others.length <= 1 && new Set(t.bases.map((b) => b.dy)).size === t.bases.length
+      const fits =
+        t.bases.length > 0 &&
+        t.others.length <= 1 &&
+        new Set(t.bases.map((b) => b.dy)).size === t.bases.length
       return fits ? [groupOf(c, root, t)] : []
     })
   },

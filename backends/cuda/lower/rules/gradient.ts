@@ -81,7 +81,7 @@ const stepOf = (c: Context, sum: Site, grad: Id, dot: Site, widened: Site | null
                 width: n,
                 dtype,
                 seed: at.offset(from.mask.seed),
- keys: at.offset(from.mask.keys),
+                keys: at.offset(from.mask.keys),
                 rate: from.mask.rate,
                 salt: from.mask.salt,
               }),

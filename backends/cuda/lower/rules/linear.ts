@@ -5,7 +5,8 @@ import { dequantize } from '../../kernels/nf4.ts'
 import { lowRank, placeRows } from '../../kernels/lora.ts'
 import { dropout } from '../../kernels/elementwise.ts'
 import type { Context, Site } from '../context.ts'
-import { addend,
+import {
+  addend,
   argOf,
   decodedWeight,
   dropped,
@@ -164,7 +165,7 @@ const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal =>
                     width: k,
                     dtype,
                     seed: at.offset(mask.seed),
- keys: at.offset(mask.keys),
+                    keys: at.offset(mask.keys),
                     rate: mask.rate,
                     salt: mask.salt,
                   }),

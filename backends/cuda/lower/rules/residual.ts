@@ -22,8 +22,7 @@ const chainOf = (c: Context, dot: Site): Chain => {
     if (by === undefined || by.eqn.place.stage !== dot.eqn.place.stage || chain.plus !== null)
       return chain
     const other = addend(by, chain.out)
-    if (by.eqn.op === 'scale')
-      chain = { ...chain, alpha: chain.alpha * attr<number>(by, 'by') }
+    if (by.eqn.op === 'scale') chain = { ...chain, alpha: chain.alpha * attr<number>(by, 'by') }
     else if (other !== undefined) chain = { ...chain, plus: other }
     else return chain
     chain = { ...chain, out: outOf(by), covers: [...chain.covers, by.index] }

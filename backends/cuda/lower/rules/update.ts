@@ -36,8 +36,7 @@ const rangesOf = (
       )
     if (!follows) ranges.push({ first: i, last: i, count: bytes(type(id)) / 4 })
     else {
-      before.count =
-        (at.offset(id) - at.offset(lists[0]![before.first]!) + bytes(type(id))) / 4
+      before.count = (at.offset(id) - at.offset(lists[0]![before.first]!) + bytes(type(id))) / 4
       before.last = i
     }
   })
