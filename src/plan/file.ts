@@ -1,9 +1,10 @@
 /** A plan as a JSON file: everything a run needs, checked again when it is read. */
 import fs from 'node:fs'
+import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
-import type * as TE from 'fp-ts/lib/TaskEither.js'
+import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Program } from '../../ir/graph.ts'
 import { parse } from '../../ir/parse.ts'
 import { print } from '../../ir/print.ts'
@@ -13,6 +14,8 @@ import { arenaBytes } from '../../passes/schedule.ts'
 import { parseConfig, renderConfig, type Config } from '../config/index.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { findBase, type Base } from '../models/base.ts'
+import { atomicWrite } from '../tensors/atomic.ts'
+import { attempt } from '../tensors/os.ts'
 import { prepareDataset, type Dataset } from './dataset.ts'
 import { fileCodec, VERSION, type PlanFile } from './file-codec.ts'
 import { changed, fileFingerprint, folderFingerprints, type Fingerprint } from './fingerprint.ts'
@@ -61,22 +64,14 @@ const contents = (plan: Plan, home: string): E.Either<Issue, PlanFile> =>
 const because = (e: unknown): string => (e instanceof Error ? e.message : String(e))
 
 /** Writes a plan so that it is whole or not there. */
-export const writePlan =
-  (plan: Plan, file: string): TE.TaskEither<Issue, void> =>
-  async () =>
-    pipe(
-      contents(plan, path.dirname(path.resolve(file))),
-      E.chain((body) =>
-        E.tryCatch(
-          () => {
-            fs.mkdirSync(path.dirname(path.resolve(file)), { recursive: true })
-            fs.writeFileSync(`${file}.tmp`, `${JSON.stringify(body, null, 1)}\n`)
-            fs.renameSync(`${file}.tmp`, file)
-          },
-          (e) => issue(`the plan cannot be written: ${because(e)}`, { file }),
-        ),
-      ),
-    )
+export const writePlan = (plan: Plan, file: string): TE.TaskEither<Issue, void> => {
+  const home = path.dirname(path.resolve(file))
+  return pipe(
+    TE.fromEither(contents(plan, home)),
+    TE.chainFirst(() => attempt('make the folder', home, () => mkdir(home, { recursive: true }))),
+    TE.chain((body) => atomicWrite(file, Buffer.from(`${JSON.stringify(body, null, 1)}\n`))),
+  )
+}
 
 /** Whether a file is a plan rather than a config. */
 export const isPlanFile = (file: string): boolean =>
