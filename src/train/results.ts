@@ -5,6 +5,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Issue } from '../issue.ts'
+import { dataFindings } from '../plan/data-report.ts'
 import { writeTrace } from '../plan/dump.ts'
 import { writePlan } from '../plan/file.ts'
 import { folderFingerprints, smallOnes, type Fingerprint } from '../plan/fingerprint.ts'
@@ -54,6 +55,7 @@ const description = (plan: Plan, job: Job, files: ReadonlyArray<Fingerprint>) =>
   config: plan.config,
   dataset: plan.data?.table.file ?? null,
   rows: plan.data?.table.rows.length ?? 0,
+  data_findings: dataFindings(plan),
   base_model_folder: plan.base.folder,
   /** Whoever asks the trained model looks whether its base is still this one. */
   base_model_files: files,
