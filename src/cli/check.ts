@@ -3,6 +3,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import { renderReport } from '../data/report-text.ts'
 import { reportData } from '../data/report.ts'
 import { batchingOf } from '../plan/batch.ts'
+import { fetching } from '../models/base.ts'
 import { fitIssue, fitOf } from '../plan/fit.ts'
 import type { Plan } from '../plan/plan.ts'
 import { renderPlan } from '../report/plan.ts'
@@ -29,7 +30,7 @@ const dataLines = ({ config, data, shapes }: Plan): ReadonlyArray<string> => {
 /** What a run would need besides, or null. */
 const missing = ({ base, data }: Plan): string | null =>
   base.folder === null
-    ? `only the architecture of ${base.name} is known here; to train, name a folder with its files as base_model`
+    ? `only the architecture of ${base.name} is known here; ${fetching(base.name)}to train, name a folder with its files as base_model`
     : data === null
       ? 'to train, name a file as compiler.dataset, or with --dataset'
       : null
