@@ -154,6 +154,7 @@ test('check reads config and data and runs nothing; doctor tells what works', as
     assert.match(bare.out, /only the architecture of meta-llama\/Llama-2-7b-hf is known/)
     const doctor = await here('doctor')
     assert.match(doctor.out, /^ {2}reference +works/m)
+    assert.match(doctor.out, /^gpu\n {2}driver +\S/m)
     assert.match(doctor.out, /^ {2}onnx +(works|does not work\n +\S)/m)
   }))
 

@@ -18,6 +18,7 @@ import {
 import { issue, one, type Issues } from '../issue.ts'
 import type { Plan } from '../plan/plan.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
+import { limitLines } from './ask.ts'
 import { numberOf, textOf, type Options, type Run } from './command.ts'
 import { engineFor } from './engine.ts'
 import { refuse } from './open.ts'
@@ -74,8 +75,13 @@ const tokenizerOf = ({ base }: Plan): E.Either<Issues, Tokenizer> =>
     : pipe(loadTokenizer(base.folder), E.mapLeft(one))
 
 const write = (file: string, answers: Texts): E.Either<Issues, void> => {
-  const lines = answers.map(({ prompt, text, stopped }) =>
-    JSON.stringify({ prompt, answer: text, stopped }),
+  const lines = answers.map(({ prompt, text, stopped, cut }) =>
+    JSON.stringify({
+      prompt,
+      answer: text,
+      stopped,
+      ...(cut > 0 ? { prompt_tokens_cut: cut } : {}),
+    }),
   )
   return E.tryCatch(
     () => fs.writeFileSync(file, `${lines.join('\n')}\n`),
@@ -95,16 +101,18 @@ const show = (answers: Texts, t: Terminal): void => {
       t.out(...(i === 0 ? [] : ['']), `${bold('prompt')}  ${dim(a.prompt.trim())}`)
     t.out(a.text)
     if (a.stopped === 'length') t.note(dim('(the answer was cut at --max-new-tokens)'))
-    if (a.cut > 0) t.note(dim(`(the first ${a.cut} tokens of the prompt did not fit)`))
+    if (a.cut > 0) t.note(dim(`(${a.cut} tokens near the beginning of the prompt did not fit)`))
   })
 }
 
 export const run: Run = async (name, o, t) => {
+  const found = await openTrained(name, { ...o, dataset: undefined }, t)()
+  if (E.isLeft(found)) return refuse(found.left, t)
+  const trained = found.right
   const opened = pipe(
     E.Do,
-    E.bind('trained', () => openTrained(name, { ...o, dataset: undefined }, t)),
-    E.bind('prompts', ({ trained }) => wantedPrompts(trained.config, o)),
-    E.bind('plan', ({ trained }) => planTrained(withoutData(trained, o), t)),
+    E.bind('prompts', () => wantedPrompts(trained.config, o)),
+    E.bind('plan', () => planTrained(withoutData(trained, o), t)),
     E.bind('tokenizer', ({ plan }) => tokenizerOf(plan)),
     E.chainFirst(({ plan, prompts, tokenizer }) => {
       const why = unanswerable(requestsOf(tokenizer, prompts), plan.base.spec.vocab)
@@ -128,11 +136,11 @@ export const run: Run = async (name, o, t) => {
     ),
   )
   if (E.isLeft(opened)) return refuse(opened.left, t)
-  const { trained, prompts, plan, tokenizer, grid, program } = opened.right
+  const { prompts, plan, tokenizer, grid, program } = opened.right
   const backend = await engineFor(plan.config, o)
   if (E.isLeft(backend)) return refuse(backend.left, t)
   const options = optionsOf(plan.config, plan.base.spec, tokenizer)
-  const done = await withSession(backend.right, plan, program, trained.adapter, (session) =>
+  const done = await withSession(backend.right, plan, program, trained, (session) =>
     pipe(
       generateTexts(session, grid, tokenizer, prompts, options, (p) =>
         t.status(`answering: ${p.done}/${p.of}, ${p.tokens} tokens`),
@@ -147,5 +155,8 @@ export const run: Run = async (name, o, t) => {
   const written = write(file, done.right)
   if (E.isLeft(written)) return refuse(written.left, t)
   t.out(`${done.right.length} answers lie in ${file}`)
+  const cut = done.right.filter((a) => a.cut > 0).length
+  const unfinished = done.right.filter((a) => a.stopped === 'length').length
+  t.out(...limitLines({ cut, unfinished }).map(t.style.yellow))
   return 0
 }
