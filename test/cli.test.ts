@@ -96,6 +96,23 @@ test('memory: the ladder, and a budget that holds, that does not, and that nothi
   })
 })
 
+test('without data a row is as long as the context: memory, check and compile say why and what shortens it', async () =>
+  inFolder(async (folder) => {
+    const text = await fs.readFile(llama, 'utf8')
+    const file = path.join(folder, 'long.yaml')
+    const model = 'base_model: meta-llama/Llama-3.1-8B'
+    await fs.writeFile(file, text.replace(/^base_model: .*$/m, model))
+    const why =
+      /rows +131,072 tokens are the whole context of the model, because no data is read; preprocessing\.global_max_sequence_length shortens them/
+    for (const command of ['memory', 'check', 'compile'])
+      assert.match((await here(command, file)).out, why, command)
+    await fs.appendFile(file, '\npreprocessing: {global_max_sequence_length: 64}\n')
+    for (const command of ['memory', 'check', 'compile'])
+      assert.doesNotMatch((await here(command, file)).out, /whole context/, command)
+    const short = await here('memory', llama, '--sequence-length', '64')
+    assert.doesNotMatch(short.out, /whole context/)
+  }))
+
 test('memory: shapes from the command line, and a drawing', async () =>
   inFolder(async (folder) => {
     const file = await smallJob(folder)
