@@ -221,3 +221,36 @@ test('a problem found after reading still points at the line to blame', async ()
       /the data has no column "answer"[^]*expected: one of "instruction", "output"/,
     )
   }))
+
+test('a hub id is not downloaded: the command that does so puts it where it is found', async () =>
+  inFolder(async (folder) => {
+    const file = await smallJob(folder)
+    const text = await fs.readFile(file, 'utf8')
+    await fs.writeFile(file, text.replace('base_model: base', 'base_model: someone/a-model'))
+    const gone = await here('check', file)
+    assert.equal(gone.code, 1)
+    const [, id, where] = /tunec downloads nothing[^]*`hf download (\S+) --local-dir (\S+)`/.exec(
+      gone.err,
+    )!
+    assert.equal(id, 'someone/a-model')
+    await fs.cp(path.join(folder, 'base'), path.join(folder, where!), { recursive: true })
+    assert.equal((await here('check', file)).code, 0)
+    const known = await here('check', llama)
+    assert.match(known.out, /tunec downloads nothing[^]*hf download meta-llama\/Llama-2-7b-hf /)
+  }))
+
+test('a config that trains nothing is led to the command that asks the base', async () =>
+  inFolder(async (folder) => {
+    const file = await smallJob(folder)
+    const text = await fs.readFile(file, 'utf8')
+    const asked = ['generate', file, '--prompt', 'Add 1 to 2'] as const
+    await fs.writeFile(file, text.replace(/trainer: .*/, 'trainer: {type: none}'))
+    const none = await here(...asked)
+    assert.match(
+      none.err,
+      /hint: write `type: finetune`; `tunec generate` and `tunec evaluate` ask/,
+    )
+    await fs.writeFile(file, text.replace(/trainer: .*/, 'trainer: {type: finetune}'))
+    // The weights, which this base lacks, are all that is missing now.
+    assert.match((await here(...asked)).err, /^error: .*safetensors|holds no weights/m)
+  }))
