@@ -34,6 +34,7 @@ import { renderParseError, renderPassError } from './report/reason.ts'
 import { plain } from './report/style.ts'
 import { readText } from './text-file.ts'
 import type { TrainEvent } from './train/events.ts'
+import { foresee } from './train/foresee.ts'
 import { train as runTraining, type TrainResult } from './train/train.ts'
 
 /** A YAML file, or an object with the same keys. */
@@ -92,6 +93,7 @@ const compile = (source: ConfigSource, o: CompileOptions = {}): E.Either<Issues,
         clock: o.clock ?? (() => 0),
       }),
     ),
+    E.chain(foresee),
   )
 
 const backendOf = (plan: Plan, asked: DslTrainOptions['backend']): TE.TaskEither<Issues, Backend> =>

@@ -15,7 +15,7 @@ import { mergeAdapter } from '../src/adapter/merge.ts'
 import { exportAdapter, importAdapter } from '../src/adapter/peft.ts'
 import { findBase } from '../src/models/base.ts'
 import { model } from '../src/models/llama.ts'
-import { writeFile } from '../src/tensors/writer.ts'
+import { writeFile, writeFolder } from '../src/tensors/writer.ts'
 import { train } from '../src/train/train.ts'
 import { initializePlan } from '../src/train/state.ts'
 import { relativeError, load } from './golden.ts'
@@ -155,6 +155,29 @@ test('a bf16 base takes the sum rounded once, to the nearest', async () => {
       changed += v === w[i] ? 0 : 1
     })
     assert.ok(changed > 100)
+  })
+})
+
+test('a base of doubles can be trained, so it can be merged into as well', async () => {
+  await withBase(async (folder) => {
+    const base = path.join(folder, 'base')
+    const wide = baseTensors('F32').map(({ data, ...t }) => {
+      const doubles = Float64Array.from(new Float32Array(new Uint8Array(data).buffer))
+      return { ...t, dtype: 'F64' as const, data: new Uint8Array(doubles.buffer) }
+    })
+    await fs.rm(path.join(base, 'model.safetensors'))
+    right(await writeFolder(base, wide, { maxShardBytes: 1e9 })())
+    const text = yaml().replace(
+      '  r: 2',
+      '  r: 2\n  postprocessor: { merge_adapter_into_base_model: true }',
+    )
+    const done = right(await train(planFor(folder, text), reference, quiet(folder).options)())
+    const merged = await fs.readFile(path.join(done.mergedFolder!, 'model.safetensors'))
+    const header = JSON.parse(
+      merged.toString('utf8', 8, 8 + Number(merged.readBigUInt64LE(0))),
+    ) as Record<string, { dtype: string }>
+    assert.equal(header['model.layers.0.self_attn.q_proj.weight']!.dtype, 'F32')
+    assert.equal(header['model.layers.0.self_attn.k_proj.weight']!.dtype, 'F64')
   })
 })
 

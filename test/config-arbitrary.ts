@@ -40,6 +40,9 @@ const text = fc
   .oneof(awkward, fc.string({ minLength: 1 }), fc.string({ unit: 'binary', minLength: 1 }))
   .filter((s) => s.trim() !== '')
 
+/** Columns and features by their sanitised names. */
+const named = text.map((s) => s.replace(/[(){}.:"'[\]]/g, '_'))
+
 const positive = fc.integer({ min: 1, max: 1_000_000 })
 const natural = fc.nat(1_000_000)
 const orAuto = <A>(a: fc.Arbitrary<A>) => fc.oneof(fc.constant('auto' as const), a)
@@ -53,7 +56,7 @@ const split: fc.Arbitrary<Config['preprocessing']['split']> = fc.oneof(
     type: 'random' as const,
     probabilities: [(100 - validation - test) / 100, validation / 100, test / 100] as const,
   })),
-  fc.record({ type: fc.constant('fixed' as const), column: text }),
+  fc.record({ type: fc.constant('fixed' as const), column: named }),
 )
 
 const preprocessing: fc.Arbitrary<Config['preprocessing']> = fc
@@ -195,7 +198,7 @@ const feature = (name: string): fc.Arbitrary<Config['input_features'][0]> =>
     type: fc.constant('text'),
     column: fc.oneof(
       fc.constant(name),
-      text.map((s) => `column ${s}`),
+      named.map((s) => `column ${s}`),
     ),
     preprocessing: fc.record({ max_sequence_length: orNull(positive) }),
   })
@@ -213,6 +216,7 @@ const compiler = (
     micro_batch_rows: orAuto(positive),
     row_length: orAuto(positive),
     target_bos: fc.boolean(),
+    na_as_text: fc.boolean(),
   })
 
 const recomputation: fc.Arbitrary<readonly [Config['compiler']['recompute'], boolean]> =
@@ -225,7 +229,7 @@ const recomputation: fc.Arbitrary<readonly [Config['compiler']['recompute'], boo
   )
 
 export const config: fc.Arbitrary<Config> = fc
-  .tuple(text, text, recomputation, orNull(dtype), fc.constantFrom('none', 'lora', 'qlora'))
+  .tuple(named, named, recomputation, orNull(dtype), fc.constantFrom('none', 'lora', 'qlora'))
   .chain(([input, output, [recompute, checkpointing], compute, kind]) =>
     fc.record({
       model_type: fc.constant('llm' as const),

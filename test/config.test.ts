@@ -102,6 +102,7 @@ const defaults: Config = {
     micro_batch_rows: 'auto',
     row_length: 'auto',
     target_bos: false,
+    na_as_text: false,
   },
 }
 

@@ -16,6 +16,8 @@ export const tableOf = (
   columns,
   rows: rows.map((cells) => Object.fromEntries(columns.map((name, i) => [name, cells[i] ?? null]))),
   lines: rows.map((_, i) => i + 2),
+  separator: null,
+  remarks: [],
 })
 
 /** One id per character: its code; BOS 1, EOS 2, written `^` and `$`. */

@@ -140,6 +140,8 @@ export const planFor = (
         columns: ['instruction', 'output'],
         rows: lines.map(() => ({})),
         lines,
+        separator: null,
+        remarks: [],
       },
       split: { train: [], validation: [], test: [] },
       texts: [],

@@ -20,7 +20,9 @@ import { openAdapter, peftName } from './peft.ts'
 /** Shards as transformers cuts them. */
 export const SHARD_BYTES = 5e9
 
-const isFloat = (d: Dtype): d is FloatDtype => d === 'F32' || d === 'F16' || d === 'BF16'
+/** What a sum is written in: the dtype of its weight, and F32 for F64, which training reads so too. Null: no float. */
+const writtenAs = (d: Dtype): FloatDtype | null =>
+  d === 'F64' ? 'F32' : d === 'F32' || d === 'F16' || d === 'BF16' ? d : null
 
 /** W + s·B·A for W [out, in], A [r, in], B [out, r], all row-major; sums in double precision. */
 export const added = (
@@ -149,18 +151,19 @@ const mergedTensors = (
       const pair = pairs.get(name)
       if (pair === undefined)
         return E.right({ name, dtype, shape, data: () => unchanged(base, entry) })
-      return isFloat(dtype)
+      const written = writtenAs(dtype)
+      return written !== null
         ? E.right({
             name,
-            dtype,
+            dtype: written,
             shape,
-            data: () => mergedBytes(base, entry, dtype, adapter, pair, alpha),
+            data: () => mergedBytes(base, entry, written, adapter, pair, alpha),
           })
         : E.left(
             issue(`${name} is ${dtype}, into which nothing can be merged`, {
               file: entry.file,
               path: name,
-              expected: 'F32, F16 or BF16',
+              expected: 'F64, F32, F16 or BF16',
             }),
           )
     }),

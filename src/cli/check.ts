@@ -7,7 +7,7 @@ import { fitIssue, fitOf } from '../plan/fit.ts'
 import type { Plan } from '../plan/plan.ts'
 import { renderPlan } from '../report/plan.ts'
 import type { Run } from './command.ts'
-import { nearby, openConfig, planFrom, refuse, showNotices } from './open.ts'
+import { nearby, openConfig, refuse, runnableFrom, showNotices } from './open.ts'
 
 const dataLines = ({ config, data, shapes }: Plan): ReadonlyArray<string> => {
   if (data === null) return []
@@ -38,7 +38,7 @@ export const run: Run = async (file, o, t) => {
   const opened = openConfig(file, o)
   if (E.isLeft(opened)) return refuse(opened.left, t)
   showNotices(file, opened.right.notices, t)
-  const planned = planFrom(opened.right, t)
+  const planned = runnableFrom(opened.right, t)
   if (E.isLeft(planned)) return refuse(planned.left, t)
   const plan = planned.right
   const lines = dataLines(plan).map(nearby)

@@ -10,6 +10,7 @@ import {
   gridFor,
   optionsOf,
   questionsOf,
+  unasked,
   type Exactness,
   type Grid,
 } from '../generate/index.ts'
@@ -43,7 +44,11 @@ const withRows = (x: Trained, o: Options, wanted: Wanted): Trained => {
       ...x.config,
       preprocessing:
         wanted === 'full' ? { ...p, sample_ratio: 1, sample_size: null, split: all } : p,
-      compiler: dataset === undefined ? compiler : { ...compiler, dataset: path.resolve(dataset) },
+      // Rows of other data may be longer than those that trained; how they are packed changes no result.
+      compiler:
+        dataset === undefined
+          ? compiler
+          : { ...compiler, dataset: path.resolve(dataset), row_length: 'auto' },
     },
   }
 }
@@ -115,6 +120,10 @@ export const run: Run = async (name, o, t) => {
     E.bind('trained', () => openTrained(name, o, t)),
     E.bind('plan', ({ trained }) => planTrained(withRows(trained, o, wanted), t)),
     E.chainFirst(({ plan }) => rowsIn(plan, split, wanted)),
+    E.chainFirst(({ plan: { data } }) => {
+      const why = flagOf(o, 'generate') ? unasked(data!, questionsOf(data!, split)) : null
+      return why === null ? E.right(undefined) : E.left(one(why))
+    }),
     E.let('grid', ({ plan: { config, base, data } }) =>
       flagOf(o, 'generate')
         ? gridFor(

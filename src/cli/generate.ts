@@ -5,9 +5,16 @@ import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Config } from '../config/index.ts'
-import { renderPrompts } from '../data/prompt.ts'
+import { promptColumns, renderPrompts } from '../data/prompt.ts'
 import { readTable } from '../data/table.ts'
-import { generateTexts, gridFor, optionsOf, type Answer } from '../generate/index.ts'
+import {
+  generateTexts,
+  gridFor,
+  optionsOf,
+  requestsOf,
+  unanswerable,
+  type Answer,
+} from '../generate/index.ts'
 import { issue, one, type Issues } from '../issue.ts'
 import type { Plan } from '../plan/plan.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
@@ -16,20 +23,17 @@ import { engineFor } from './engine.ts'
 import { refuse } from './open.ts'
 import type { Terminal } from './terminal.ts'
 import { askingProgram } from '../plan/asking.ts'
+import { promptSpec } from '../plan/dataset.ts'
 import { openTrained, planTrained, withSession, type Trained } from './trained.ts'
 
 type Texts = ReadonlyArray<Answer & { readonly prompt: string }>
 
 /** The prompts that a file's rows make; a row without one is asked with `<UNK>`, as in training. */
 const promptsOf = (c: Config, file: string): E.Either<Issues, ReadonlyArray<string>> => {
-  const { template, task } = c.prompt
-  const spec = {
-    inputColumn: c.input_features[0].column,
-    ...(template === null ? {} : { template }),
-    ...(task === null ? {} : { task }),
-  }
+  const spec = promptSpec(c)
+  const uses = new Set(promptColumns(spec))
   return pipe(
-    readTable(path.resolve(file)),
+    readTable(path.resolve(file), { uses, naAsText: c.compiler.na_as_text }),
     E.chain((table) => renderPrompts(spec, table)),
     E.map((prompts) => prompts.map((p) => p ?? '<UNK>')),
   )
@@ -102,6 +106,10 @@ export const run: Run = async (name, o, t) => {
     E.bind('prompts', ({ trained }) => wantedPrompts(trained.config, o)),
     E.bind('plan', ({ trained }) => planTrained(withoutData(trained, o), t)),
     E.bind('tokenizer', ({ plan }) => tokenizerOf(plan)),
+    E.chainFirst(({ plan, prompts, tokenizer }) => {
+      const why = unanswerable(requestsOf(tokenizer, prompts), plan.base.spec.vocab)
+      return why === null ? E.right(undefined) : E.left(one(why))
+    }),
     E.let('grid', ({ plan, prompts, tokenizer }) =>
       gridFor(
         plan.config,

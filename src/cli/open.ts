@@ -8,6 +8,7 @@ import { positionOf } from '../config/yaml/node.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { isPlanFile, readPlan } from '../plan/file.ts'
 import { planOf, type Plan } from '../plan/plan.ts'
+import { foresee } from '../train/foresee.ts'
 import { renderIssues } from '../report/issues.ts'
 import { readText } from '../text-file.ts'
 import { flagOf, textOf, type Exit, type Options } from './command.ts'
@@ -63,7 +64,7 @@ const placed = (file: string, issues: Issues): Issues => {
   return [at(first), ...rest.map(at)]
 }
 
-/** Compiles a config after `change`; notices are shown at once. */
+/** Compiles a config after `change`. */
 export const planFrom = (
   opened: OpenedConfig,
   t: Terminal,
@@ -74,17 +75,41 @@ export const planFrom = (
     E.mapLeft((issues) => placed(opened.file, issues)),
   )
 
-/** A config, compiled, or a plan, read. */
-export const openPlan = (file: string, o: Options, t: Terminal): E.Either<Issues, Plan> => {
+/** What a command demands of a plan before it goes on. */
+export type Demand = (plan: Plan) => E.Either<Issues, unknown>
+
+/** A plan whose run can succeed as far as plan and data tell. */
+export const runnableFrom = (
+  opened: OpenedConfig,
+  t: Terminal,
+  demand: Demand = foresee,
+): E.Either<Issues, Plan> =>
+  pipe(
+    planFrom(opened, t),
+    E.chainFirst((plan) =>
+      pipe(
+        demand(plan),
+        E.mapLeft((issues) => placed(opened.file, issues)),
+      ),
+    ),
+  )
+
+/** A config, compiled, or a plan, read; either way one whose run can succeed. */
+export const openPlan = (
+  file: string,
+  o: Options,
+  t: Terminal,
+  demand: Demand = foresee,
+): E.Either<Issues, Plan> => {
   if (!isPlanFile(file))
     return pipe(
       openConfig(file, o),
       E.chainFirst(({ notices }) => E.right(showNotices(file, notices, t))),
-      E.chain((opened) => planFrom(opened, t)),
+      E.chain((opened) => runnableFrom(opened, t, demand)),
     )
   const fixed = textOf(o, 'dataset')
   return fixed === undefined
-    ? readPlan(file)
+    ? pipe(readPlan(file), E.chainFirst(demand))
     : E.left(
         one(
           issue('a plan is made for its own data, --dataset cannot change it', {

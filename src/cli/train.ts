@@ -2,7 +2,8 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import type { Backend } from '../../backends/backend.ts'
-import { compared, type Exactness } from '../generate/index.ts'
+import { compared, unasked, type Exactness, type Question } from '../generate/index.ts'
+import type { Issue } from '../issue.ts'
 import { fitIssue, fitOf } from '../plan/fit.ts'
 import { ladderOf } from '../plan/ladder.ts'
 import type { Plan } from '../plan/plan.ts'
@@ -12,6 +13,7 @@ import { eventLine, metricText, stepLine } from '../report/progress.ts'
 import { table } from '../report/table.ts'
 import { count, duration } from '../report/units.ts'
 import type { TrainEvent } from '../train/events.ts'
+import { ready } from '../train/foresee.ts'
 import { train, type TrainOptions, type TrainResult } from '../train/train.ts'
 import { ask, comparisonLines, heldOut } from './ask.ts'
 import { flagOf, numberOf, textOf, type Exit, type Options, type Run } from './command.ts'
@@ -106,6 +108,13 @@ const overBudget = (plan: Plan): ReturnType<typeof fitIssue> => {
   return budget === null ? null : fitIssue(fitOf(plan, budget))
 }
 
+/** Prompts to show the model's answers to, where that is asked for. */
+const questionsFor = (plan: Plan, o: Options): ReadonlyArray<Question> =>
+  numberOf(o, 'show') === undefined ? [] : heldOut(plan)
+
+const unaskedIn = (plan: Plan, o: Options): Issue | null =>
+  plan.data === null ? null : unasked(plan.data, questionsFor(plan, o))
+
 const optionsOf = (
   plan: Plan,
   o: Options,
@@ -113,7 +122,7 @@ const optionsOf = (
   stop: () => boolean,
 ): TrainOptions<Exactness> => {
   const resume = textOf(o, 'resume')
-  const questions = numberOf(o, 'show') === undefined ? [] : heldOut(plan)
+  const questions = questionsFor(plan, o)
   return {
     resultsFolder: textOf(o, 'outputDirectory')!,
     experimentName: textOf(o, 'experimentName')!,
@@ -137,10 +146,10 @@ const trainOn = async (plan: Plan, backend: Backend, o: Options, t: Terminal): P
 }
 
 export const run: Run = async (file, o, t) => {
-  const opened = openPlan(file, o, t)
+  const opened = openPlan(file, o, t, ready)
   if (E.isLeft(opened)) return refuse(opened.left, t)
   const plan = opened.right
-  const problem = overBudget(plan)
+  const problem = overBudget(plan) ?? unaskedIn(plan, o)
   if (problem !== null) return refuse([problem], t)
   const backend = await engineFor(plan.config, o)
   if (E.isLeft(backend)) return refuse(backend.left, t)

@@ -90,6 +90,11 @@ const idle: ReadonlyArray<readonly [string, (config: Config) => boolean, string]
     ({ trainer }) => trainer.batch_size !== 'auto',
     'batch_size is not auto',
   ],
+  [
+    'compiler.na_as_text',
+    ({ compiler: { dataset } }) => dataset !== null && /\.(json|jsonl|ndjson)$/i.test(dataset),
+    'JSON has a null of its own, and "NA" is text there',
+  ],
 ]
 
 /** Each with the key it is about. */

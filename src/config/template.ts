@@ -5,6 +5,9 @@ export type TemplatePart =
   | { readonly literal: string }
   | { readonly field: string; readonly spec: string }
 
+/** Ludwig's name for a column or feature: each of `( ) { } . : " ' [ ]` becomes `_`. Wherever one is named, it is by this. */
+export const columnName = (name: string): string => name.replace(/[(){}.:"'[\]]/g, '_')
+
 type Field = { readonly part: TemplatePart; readonly end: number }
 
 const doubled = 'to write a literal brace, double it: `{{` or `}}`'
@@ -23,10 +26,13 @@ const checkName = (name: string, shown: string): E.Either<string, string> => {
   if (/^\d+$/.test(name))
     return E.left(`the placeholder \`${shown}\` is a position; placeholders name a column`)
   const odd = /[.[\]{]/.exec(name)
+  const column = /^\p{L}/u.test(name)
+    ? `a column of this name is written \`{${columnName(name)}}\`; `
+    : ''
   return odd
     ? E.left(
         `the placeholder \`${shown}\` has \`${odd[0]}\` in its name: attributes, indices and nested ` +
-          `placeholders are not supported; ${doubled}`,
+          `placeholders are not supported; ${column}${doubled}`,
       )
     : E.right(name)
 }
@@ -77,5 +83,8 @@ export const parseTemplate = (text: string): E.Either<string, ReadonlyArray<Temp
   return E.right(literal === '' ? parts : [...parts, { literal }])
 }
 
-/** Ludwig's name for a column: each of `( ) { } . : " ' [ ]` becomes `_`; templates use this name. */
-export const columnName = (name: string): string => name.replace(/[(){}.:"'[\]]/g, '_')
+/** As `parseTemplate`, with every field by its `columnName`, which is how a table knows its columns. */
+export const readTemplate = (text: string): E.Either<string, ReadonlyArray<TemplatePart>> =>
+  E.map((parts: ReadonlyArray<TemplatePart>) =>
+    parts.map((part) => ('field' in part ? { ...part, field: columnName(part.field) } : part)),
+  )(parseTemplate(text))

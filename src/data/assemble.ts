@@ -1,7 +1,8 @@
 /** The step all formats share: named columns and records become a checked table. */
 import * as E from 'fp-ts/lib/Either.js'
+import { columnName } from '../config/template.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
-import { sanitizeColumn, type Cell, type Table } from './cell.ts'
+import { isUsed, type Cell, type Remark, type Table, type Uses } from './cell.ts'
 
 /** One record: its cells under the names the file uses, and its 1-based line if it has one. */
 export interface RawRow {
@@ -9,54 +10,62 @@ export interface RawRow {
   readonly cells: ReadonlyMap<string, Cell>
 }
 
-const shown = 10
-
-/** The first ten problems and, when there are more, how many. */
-export const firstIssues = (found: readonly [Issue, ...Issue[]], file: string): Issues => {
-  const more = found.length - shown
-  const [first, ...rest] = found
-  return more > 0
-    ? [first, ...rest.slice(0, shown - 1), issue(`${more} more problems of this file`, { file })]
-    : found
-}
-
-const clash = (columns: ReadonlyArray<string>): Issue | undefined => {
+/** Columns by their `columnName`; of several with one name the first. Left: two of them, and they are used. */
+const distinct = (
+  columns: ReadonlyArray<string>,
+  uses: Uses,
+): E.Either<Issue, ReadonlyMap<string, string>> => {
   const seen = new Map<string, string>()
   for (const column of columns) {
-    const name = sanitizeColumn(column)
+    const name = columnName(column)
     const other = seen.get(name)
-    if (other !== undefined)
-      return issue(
-        other === column
-          ? `two columns are called "${column}"`
-          : `the columns "${other}" and "${column}" are both called "${name}" once ( ) { } . : " ' [ ] become _`,
-        { hint: 'rename one of them' },
+    if (other === undefined) seen.set(name, column)
+    else if (isUsed(uses, name))
+      return E.left(
+        issue(
+          other === column
+            ? `two columns are called "${column}"`
+            : `the columns "${other}" and "${column}" are both called "${name}" once ( ) { } . : " ' [ ] become _`,
+          { hint: 'rename one of them' },
+        ),
       )
-    seen.set(name, column)
   }
-  return undefined
+  return E.right(seen)
 }
 
-/** Columns get their sanitised names, cells a record lacks are null. Left: a repeated name, no column, no row. */
+/** What a format adds to its columns and records. */
+export interface Extra {
+  readonly uses: Uses
+  readonly separator?: string
+  /** Under the names the file uses. */
+  readonly remarks?: ReadonlyArray<Remark>
+}
+
+/** Columns get their `columnName`, cells a record lacks are null. Left: a used name twice, no column, no row. */
 export const assemble = (
   file: string,
   columns: ReadonlyArray<string>,
   records: ReadonlyArray<RawRow>,
+  { uses, separator, remarks = [] }: Extra,
 ): E.Either<Issues, Table> => {
-  const repeated = clash(columns)
-  if (repeated) return E.left(one({ ...repeated, file }))
+  const named = distinct(columns, uses)
+  if (E.isLeft(named)) return E.left(one({ ...named.left, file }))
   if (columns.length === 0) return E.left(one(issue('the file has no columns', { file })))
   if (records.length === 0)
     return E.left(
       one(issue('the file has no rows', { file, expected: 'at least one row of data' })),
     )
-  const names = columns.map((column) => [column, sanitizeColumn(column)] as const)
+  const names = [...named.right]
   return E.right({
     file,
-    columns: names.map(([, name]) => name),
+    columns: names.map(([name]) => name),
     rows: records.map(({ cells }) =>
-      Object.fromEntries(names.map(([column, name]) => [name, cells.get(column) ?? null])),
+      Object.fromEntries(names.map(([name, column]) => [name, cells.get(column) ?? null])),
     ),
     lines: records.flatMap(({ line }) => (line === undefined ? [] : [line])),
+    separator: separator ?? null,
+    remarks: remarks
+      .filter(({ column }) => isUsed(uses, column))
+      .map((r) => ({ ...r, column: columnName(r.column) })),
   })
 }

@@ -2,9 +2,12 @@
 import { parse, type Info } from 'csv-parse/sync'
 import * as E from 'fp-ts/lib/Either.js'
 import { isNonEmpty } from 'fp-ts/lib/Array.js'
+import { columnName } from '../config/template.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
-import { assemble, firstIssues, type RawRow } from './assemble.ts'
-import type { Table } from './cell.ts'
+import { assemble, type RawRow } from './assemble.ts'
+import { isUsed, type Remark, type Table, type Uses } from './cell.ts'
+import { firstIssues } from './complaints.ts'
+import { missingWords } from './missing.ts'
 
 interface Fields {
   readonly fields: ReadonlyArray<string>
@@ -80,29 +83,105 @@ const ragged = (raw: Fields, width: number, file: string): Issue =>
     hint: 'put a cell that holds the separator in double quotes',
   })
 
-/** An empty cell is missing; every other cell is kept as written (`007`, ` x `, `NA`). */
-const record = (raw: Fields, columns: ReadonlyArray<string>): RawRow => ({
+export interface DelimitedOptions {
+  readonly uses: Uses
+  /** Whether `NA`, `null` and the like are text; else they are missing, as to pandas. */
+  readonly naAsText: boolean
+}
+
+/** An empty cell is missing; every other cell is kept as written (`007`, ` x `). */
+const record = (
+  raw: Fields,
+  columns: ReadonlyArray<string>,
+  isMissing: (cell: string) => boolean,
+): RawRow => ({
   line: raw.line,
-  cells: new Map(columns.map((column, i) => [column, raw.fields[i] || null])),
+  cells: new Map(
+    columns.map((column, i) => {
+      const cell = raw.fields[i] ?? ''
+      return [column, isMissing(cell) ? null : cell]
+    }),
+  ),
 })
 
-/** A header line and the rows below it. UTF-8 without byte order mark. Left: bad quotes, ragged rows, repeated columns. */
+/** The words that count as nothing, where they stand. */
+const missingRemarks = (
+  rows: ReadonlyArray<Fields>,
+  columns: ReadonlyArray<string>,
+  { uses, naAsText }: DelimitedOptions,
+): ReadonlyArray<Remark> =>
+  naAsText
+    ? []
+    : columns.flatMap((column, i) =>
+        isUsed(uses, column)
+          ? rows.flatMap(({ fields }, row): ReadonlyArray<Remark> => {
+              const text = fields[i] ?? ''
+              return text !== '' && missingWords.has(text)
+                ? [{ column, row, kind: 'missing', text }]
+                : []
+            })
+          : [],
+      )
+
+const named = (header: ReadonlyArray<string>): ReadonlyArray<string> =>
+  header.map((name, i) => name || `Unnamed: ${i}`)
+
+/** The first record's cells; empty where it cannot be read. */
+const headerOf = (bytes: Uint8Array, delimiter: string): ReadonlyArray<string> =>
+  E.getOrElse((): ReadonlyArray<string> => [])(
+    E.tryCatch(
+      () =>
+        (
+          parse(bytes, {
+            delimiter,
+            record_delimiter: ['\r\n', '\n', '\r'],
+            skip_empty_lines: true,
+            to: 1,
+          }) as ReadonlyArray<ReadonlyArray<string>>
+        )[0] ?? [],
+      () => undefined,
+    ),
+  )
+
+const separators = [',', '\t', ';', '|'] as const
+type Separator = (typeof separators)[number]
+
+/** What stands between cells: `promised` by the file's name, unless another shows more of the columns that are used. */
+const separatorOf = (bytes: Uint8Array, promised: Separator, uses: Uses): Separator => {
+  if (uses === 'all') return promised
+  const scored = [promised, ...separators].map((separator) => {
+    const columns = named(headerOf(bytes, separator)).map(columnName)
+    const found = [...uses].filter((name) => columns.includes(name)).length
+    return { separator, found, width: columns.length }
+  })
+  const better = (a: (typeof scored)[number], b: (typeof scored)[number]) =>
+    b.found > a.found || (b.found === 0 && a.found === 0 && a.width <= 1 && b.width > 1) ? b : a
+  return scored.reduce(better).separator
+}
+
+/** A header line and the rows below it. UTF-8 without byte order mark. Left: bad quotes, ragged rows, used columns twice. */
 export const parseDelimited =
-  (delimiter: ',' | '\t') =>
-  (bytes: Uint8Array, file: string): E.Either<Issues, Table> => {
-    const parsed = readRecords(bytes, delimiter, file)
+  (promised: ',' | '\t') =>
+  (bytes: Uint8Array, file: string, options: DelimitedOptions): E.Either<Issues, Table> => {
+    const separator = separatorOf(bytes, promised, options.uses)
+    const parsed = readRecords(bytes, separator, file)
     if (E.isLeft(parsed)) return parsed
     const [header, ...rows] = parsed.right
     if (header === undefined) return E.left(one(issue('the file is empty', { file })))
-    const columns = header.fields.map((name, i) => name || `Unnamed: ${i}`)
+    const columns = named(header.fields)
     const uneven = rows
       .filter((raw) => raw.fields.length !== columns.length)
       .map((raw) => ragged(raw, columns.length, file))
-    return isNonEmpty(uneven)
-      ? E.left(firstIssues(uneven as [Issue, ...Issue[]], file))
-      : assemble(
-          file,
-          columns,
-          rows.map((raw) => record(raw, columns)),
-        )
+    if (isNonEmpty(uneven)) return E.left(firstIssues(uneven as [Issue, ...Issue[]], file))
+    const isMissing = (cell: string) => cell === '' || (!options.naAsText && missingWords.has(cell))
+    return assemble(
+      file,
+      columns,
+      rows.map((raw) => record(raw, columns, isMissing)),
+      {
+        uses: options.uses,
+        remarks: missingRemarks(rows, columns, options),
+        ...(separator === promised ? {} : { separator }),
+      },
+    )
   }

@@ -1,120 +1,119 @@
 /** JSON as data sets use it: an array of row objects, or an object of columns. */
 import * as E from 'fp-ts/lib/Either.js'
 import { issue, one, type Issues } from '../issue.ts'
-import { assemble, firstIssues } from './assemble.ts'
-import type { Table } from './cell.ts'
-import { isObject, parseValue, readSlices, toRecord, type Slice } from './json-rows.ts'
+import type { Table, Uses } from './cell.ts'
+import type { Complaint } from './complaints.ts'
+import { readRows, tableOfRecords } from './json-rows.ts'
+import {
+  elements,
+  linesOf,
+  members,
+  skipBlanks,
+  type Fault,
+  type Items,
+  type Member,
+} from './json-scan.ts'
 
-const lineBreaks = (text: string): number => text.match(/\r\n|\n|\r/g)?.length ?? 0
+const expected = 'an array of row objects, or an object of columns'
 
-/** Where the outermost array opens, has a comma, and closes (no last cut when it never does). */
-const outermostCuts = (
+const problem = (
   text: string,
-): { readonly cuts: ReadonlyArray<number>; readonly closed: boolean } => {
-  const cuts: Array<number> = []
-  let depth = 0
-  for (const { 0: mark, index } of text.matchAll(/"(?:[^"\\]|\\[^])*"?|[[\]{},]/g)) {
-    if (mark === ']' || mark === '}') depth--
-    if (depth === 0 || (depth === 1 && mark === ',')) cuts.push(index)
-    if (mark === '[' || mark === '{') depth++
-    else if (depth === 0) return { cuts, closed: true }
-  }
-  return { cuts, closed: false }
+  file: string,
+  what: string,
+  at: number,
+  hint?: string,
+): E.Either<Issues, never> =>
+  E.left(
+    one(
+      issue(what, {
+        file,
+        line: linesOf(text)(at),
+        expected,
+        ...(hint === undefined ? {} : { hint }),
+      }),
+    ),
+  )
+
+/** A file whose every line is an object of its own is JSON Lines under another name. */
+const linesHint = (text: string): string | undefined => {
+  const start = skipBlanks(text, 0)
+  const line = text.slice(start, text.slice(start).search(/[\r\n]|$/) + start)
+  const first = line.startsWith('{') ? members(line, 0) : undefined
+  return first && E.isRight(first) ? 'it has one object per line: name it .jsonl' : undefined
 }
 
-/** What stands between the cuts, each with the line of its first character that is not blank. */
-const slicesBetween = (text: string, cuts: ReadonlyArray<number>): ReadonlyArray<Slice> => {
-  let line = 1
-  let counted = 0
-  return cuts.slice(1).map((end, i) => {
-    const piece = text.slice((cuts[i] ?? 0) + 1, end)
-    const first = end - piece.trimStart().length
-    line += lineBreaks(text.slice(counted, first))
-    counted = first
-    return { text: piece, line }
-  })
+/** What stands in the outermost brackets, behind which nothing may follow. */
+const outermost = <A>(
+  text: string,
+  file: string,
+  what: string,
+  read: E.Either<Fault, Items<A>>,
+): E.Either<Issues, ReadonlyArray<A>> => {
+  if (E.isLeft(read)) return problem(text, file, `${what} ${read.left.what}`, read.left.at)
+  const rest = skipBlanks(text, read.right.end)
+  return rest === text.length
+    ? E.right(read.right.items)
+    : problem(text, file, `there is text after ${what}`, rest, linesHint(text))
 }
 
-const parseRows = (text: string, file: string): E.Either<Issues, Table> => {
-  const { cuts, closed } = outermostCuts(text)
-  const rest = text.slice((cuts.at(-1) ?? 0) + 1)
-  if (!closed)
-    return E.left(one(issue('the array of rows is never closed', { file, expected: '`]`' })))
-  if (rest.trim() !== '') {
-    const line = lineBreaks(text.trimEnd()) + 1
-    return E.left(one(issue('there is text after the array of rows', { file, line })))
-  }
-  const slices = slicesBetween(text, cuts)
-  return readSlices(slices.length === 1 && slices[0]?.text.trim() === '' ? [] : slices, file)
+const parseRows = (
+  text: string,
+  start: number,
+  file: string,
+  uses: Uses,
+): E.Either<Issues, Table> => {
+  const spans = outermost(text, file, 'the array of rows', elements(text, start))
+  return E.isLeft(spans) ? spans : readRows(text, spans.right, file, uses)
 }
 
-type Column = readonly [name: string, cells: ReadonlyMap<string, unknown>]
+/** The cells of a column by their row labels: keys of an object, or places in a list. */
+const cellsOf = (text: string, at: number): E.Either<string, ReadonlyArray<Member>> => {
+  const opening = text[at]
+  if (opening !== '{' && opening !== '[')
+    return E.left('is a single value where a column of cells was expected')
+  const read =
+    opening === '{'
+      ? members(text, at)
+      : E.map(({ items, end }: Items<Member['value']>): Items<Member> => ({
+          items: items.map((value, i) => ({ key: String(i), value })),
+          end,
+        }))(elements(text, at))
+  return E.isLeft(read) ? E.left(read.left.what) : E.right(read.right.items)
+}
 
 /** `{"a": {"0": x, "1": y}}` as pandas writes it, or `{"a": [x, y]}`; index keys are row labels. */
 const parseColumns = (
-  value: Readonly<Record<string, unknown>>,
+  text: string,
+  start: number,
   file: string,
+  uses: Uses,
 ): E.Either<Issues, Table> => {
-  const columns: Array<Column> = []
-  for (const [name, cells] of Object.entries(value)) {
-    if (typeof cells !== 'object' || cells === null)
-      return E.left(
-        one(
-          issue(`"${name}" holds a single value where a column of cells was expected`, {
-            file,
-            expected: 'an array of row objects, or an object of columns',
-          }),
-        ),
-      )
-    columns.push([name, new Map(Object.entries(cells))])
+  const columns = outermost(text, file, 'the object of columns', members(text, start))
+  if (E.isLeft(columns)) return columns
+  const line = linesOf(text)
+  const rows = new Map<string, Array<Member>>()
+  const wrong: Array<Complaint> = []
+  for (const { key: column, value } of columns.right) {
+    const cells = cellsOf(text.slice(0, value.to), value.from)
+    if (E.isLeft(cells)) {
+      const at = line(value.from)
+      wrong.push({ column, what: cells.left, line: at, name: `line ${at}` })
+      continue
+    }
+    for (const { key: label, value: cell } of cells.right) {
+      const row = rows.get(label) ?? []
+      if (row.length === 0) rows.set(label, row)
+      row.push({ key: column, value: cell })
+    }
   }
-  const labels = [...new Set(columns.flatMap(([, cells]) => [...cells.keys()]))]
-  const read = labels.map((label) =>
-    toRecord(
-      Object.fromEntries(columns.map(([name, cells]) => [name, cells.get(label) ?? null])),
-      undefined,
-    ),
-  )
-  const bad = read.flatMap((r, i) =>
-    E.isLeft(r) ? [issue(`row ${i + 1} ${r.left}`, { file })] : [],
-  )
-  const [first, ...rest] = bad
-  return first
-    ? E.left(firstIssues([first, ...rest], file))
-    : assemble(
-        file,
-        columns.map(([name]) => name),
-        read.flatMap((r) => (E.isRight(r) ? [r.right] : [])),
-      )
+  const records = [...rows.values()].map((all) => ({ members: all }))
+  return tableOfRecords(text, file, uses, records, wrong)
 }
 
-const parseObject = (text: string, file: string): E.Either<Issues, Table> => {
-  const whole = parseValue(text)
-  if (E.isRight(whole) && isObject(whole.right)) return parseColumns(whole.right, file)
-  const firstLine = text.trimStart().split(/\r|\n/, 1)[0] ?? ''
-  const oneObjectPerLine = E.isRight(parseValue(firstLine))
-  return E.left(
-    one(
-      issue('the file is not valid JSON', {
-        file,
-        expected: 'an array of row objects, or an object of columns',
-        ...(oneObjectPerLine ? { hint: 'it has one object per line: name it .jsonl' } : {}),
-      }),
-    ),
-  )
-}
-
-/** An array of row objects, or an object of columns. Left: every row that does not parse, with its line. */
-export const parseJson = (text: string, file: string): E.Either<Issues, Table> => {
-  const start = text.trimStart()[0]
-  if (start === '[') return parseRows(text, file)
-  if (start === '{') return parseObject(text, file)
-  return E.left(
-    one(
-      issue('the file holds no JSON array or object', {
-        file,
-        expected: 'an array of row objects, or an object of columns',
-      }),
-    ),
-  )
+/** An array of row objects, or an object of columns. Left: what is wrong in columns that are used, with lines. */
+export const parseJson = (text: string, file: string, uses: Uses): E.Either<Issues, Table> => {
+  const start = skipBlanks(text, 0)
+  if (text[start] === '[') return parseRows(text, start, file, uses)
+  if (text[start] === '{') return parseColumns(text, start, file, uses)
+  return problem(text, file, 'the file holds no JSON array or object', start)
 }

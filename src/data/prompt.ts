@@ -2,9 +2,9 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as RA from 'fp-ts/lib/ReadonlyArray.js'
-import { parseTemplate, type TemplatePart } from '../config/template.ts'
+import { readTemplate, type TemplatePart } from '../config/template.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
-import { firstIssues } from './assemble.ts'
+import { firstIssues } from './complaints.ts'
 import { isEmpty, locate, unknownColumn, type Row, type Table } from './cell.ts'
 import { str } from './python.ts'
 import {
@@ -12,6 +12,7 @@ import {
   isSpecial,
   pieces,
   templatePath,
+  type Columns,
   type Piece,
   type PromptSpec,
 } from './template-pieces.ts'
@@ -28,21 +29,21 @@ const namesSample = (parts: ReadonlyArray<TemplatePart>, columns: ReadonlyArray<
 const compileTemplate = (
   template: string,
   spec: PromptSpec,
-  columns: ReadonlyArray<string>,
+  data: Columns,
 ): E.Either<Issues, ReadonlyArray<Piece>> =>
   pipe(
-    parseTemplate(template),
+    readTemplate(template),
     E.mapLeft((why) => one(issue(why, templatePath))),
     E.chain((parts) =>
       pipe(
-        pieces(parts, spec, columns),
+        pieces(parts, spec, data),
         E.filterOrElse(
-          () => namesSample(parts, columns),
+          () => namesSample(parts, data.columns),
           () =>
             one(
               issue('the template shows no column of the data, so every row has the same prompt', {
                 ...templatePath,
-                expected: `{__sample__} or one of ${columns.map((c) => `{${c}}`).join(', ')}`,
+                expected: `{__sample__} or one of ${data.columns.map((c) => `{${c}}`).join(', ')}`,
               }),
             ),
         ),
@@ -62,10 +63,21 @@ const renderRow =
     return E.right(text)
   }
 
+/** Every column that prompts are made of, the input's own where it is shown. */
+export const promptColumns = (spec: PromptSpec): ReadonlyArray<string> => {
+  const template = spec.template ?? (spec.task === undefined ? undefined : taskTemplate)
+  const showsInput =
+    template === undefined ||
+    E.exists((parts: ReadonlyArray<TemplatePart>) =>
+      parts.some((part) => 'field' in part && part.field === '__sample__'),
+    )(readTemplate(template))
+  return [...(showsInput ? [spec.inputColumn] : []), ...templateColumns(spec)]
+}
+
 /** The columns a template shows, in order of appearance; empty when it cannot be read. */
 export const templateColumns = (spec: PromptSpec): ReadonlyArray<string> =>
   pipe(
-    parseTemplate(spec.template ?? (spec.task === undefined ? '' : taskTemplate)),
+    readTemplate(spec.template ?? (spec.task === undefined ? '' : taskTemplate)),
     E.map(RA.flatMap((part) => ('field' in part && !isSpecial(part.field) ? [part.field] : []))),
     E.match(
       () => [],
@@ -90,9 +102,9 @@ export const renderPrompts = (
             return isEmpty(cell) ? null : str(cell)
           }),
         )
-      : E.left(one({ ...unknownColumn(spec.inputColumn, table.columns), file: table.file }))
+      : E.left(one({ ...unknownColumn(spec.inputColumn, table), file: table.file }))
   return pipe(
-    compileTemplate(template, spec, table.columns),
+    compileTemplate(template, spec, table),
     E.chain((parts) => {
       const rendered = table.rows.map(renderRow(parts, table))
       const [first, ...rest] = RA.lefts(rendered)

@@ -17,12 +17,12 @@ export const floatRepr = (x: number): string => {
   return `${digits}e${sign}${String(Math.abs(exponent)).padStart(2, '0')}`
 }
 
-/** `str` of a cell: whole numbers plain, other numbers as `repr`, `True`/`False`; a missing cell is `nan`. */
+/** `str` of a cell: an int plain, a float as `repr`, `True`/`False`; a missing cell is `nan`. */
 export const str = (cell: Cell): string => {
   if (cell === null) return 'nan'
   if (typeof cell === 'boolean') return cell ? 'True' : 'False'
   if (typeof cell === 'string') return cell
-  return Number.isInteger(cell) ? String(cell) : floatRepr(cell)
+  return typeof cell === 'bigint' ? String(cell) : floatRepr(cell)
 }
 
 const digits = String.raw`\d+(?:_\d+)*`
@@ -84,6 +84,8 @@ const unicodeEscape = (unit: string): string =>
 export const jsonDumps = (cell: Cell): string => {
   if (cell === null) return 'NaN'
   if (typeof cell === 'boolean') return String(cell)
-  if (typeof cell === 'number') return str(cell)
+  if (typeof cell === 'bigint') return String(cell)
+  if (typeof cell === 'number')
+    return Math.abs(cell) === Infinity ? (cell > 0 ? 'Infinity' : '-Infinity') : str(cell)
   return `"${cell.replace(/["\\]|[^ -~]/g, (unit) => escapes[unit] ?? unicodeEscape(unit))}"`
 }

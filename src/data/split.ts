@@ -2,7 +2,7 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { isNonEmpty } from 'fp-ts/lib/Array.js'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
-import { firstIssues } from './assemble.ts'
+import { firstIssues } from './complaints.ts'
 import { locate, rowName, unknownColumn, type Cell, type Table } from './cell.ts'
 import { permutation, purpose, random } from './random.ts'
 
@@ -94,7 +94,7 @@ const splitFixed = (
 ): E.Either<Issues, Split> => {
   const path = 'preprocessing.split.column'
   if (!table.columns.includes(column)) {
-    return E.left(one({ ...unknownColumn(column, table.columns), file: table.file, path }))
+    return E.left(one({ ...unknownColumn(column, table), file: table.file, path }))
   }
   const members = { train: [], validation: [], test: [] } as { [S in SplitName]: Array<number> }
   const bad: Array<Issue> = []

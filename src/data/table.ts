@@ -4,8 +4,8 @@ import { extname } from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import { issue, one, type Issues } from '../issue.ts'
-import type { Table } from './cell.ts'
-import { parseDelimited } from './csv.ts'
+import type { Table, Uses } from './cell.ts'
+import { parseDelimited, type DelimitedOptions } from './csv.ts'
 import { parseJson } from './json.ts'
 import { parseJsonLines } from './jsonl.ts'
 
@@ -21,14 +21,18 @@ const byExtension: Readonly<Record<string, Format>> = {
   '.ndjson': 'jsonl',
 }
 
-const textParser =
-  (parse: (text: string, file: string) => E.Either<Issues, Table>) =>
-  (bytes: Uint8Array, file: string): E.Either<Issues, Table> =>
-    parse(new TextDecoder().decode(bytes), file)
+type Parser = (
+  bytes: Uint8Array,
+  file: string,
+  options: DelimitedOptions,
+) => E.Either<Issues, Table>
 
-const parsers: {
-  readonly [F in Format]: (bytes: Uint8Array, file: string) => E.Either<Issues, Table>
-} = {
+const textParser =
+  (parse: (text: string, file: string, uses: Uses) => E.Either<Issues, Table>): Parser =>
+  (bytes, file, { uses }) =>
+    parse(new TextDecoder().decode(bytes), file, uses)
+
+const parsers: { readonly [F in Format]: Parser } = {
   csv: parseDelimited(','),
   tsv: parseDelimited('\t'),
   json: textParser(parseJson),
@@ -98,15 +102,20 @@ const read = (file: string): E.Either<Issues, Uint8Array> =>
     },
   )
 
-/** A data file as a table. Left: what is wrong with the file, with lines. */
+export interface ReadOptions {
+  readonly format?: 'auto' | Format
+  /** Columns under their `columnName`; all of them unless given. */
+  readonly uses?: Uses
+  readonly naAsText?: boolean
+}
+
+/** A data file as a table. Left: what is wrong with the file where it is used, with lines. */
 export const readTable = (
   file: string,
-  options: { readonly format?: 'auto' | Format } = {},
+  { format: given = 'auto', uses = 'all', naAsText = false }: ReadOptions = {},
 ): E.Either<Issues, Table> =>
   pipe(
-    options.format === undefined || options.format === 'auto'
-      ? formatOf(file)
-      : E.right(options.format),
+    given === 'auto' ? formatOf(file) : E.right(given),
     E.bindTo('format'),
     E.bind('bytes', () =>
       pipe(
@@ -114,5 +123,5 @@ export const readTable = (
         E.chain((bytes) => utf8(bytes, file)),
       ),
     ),
-    E.chain(({ format, bytes }) => parsers[format](bytes, file)),
+    E.chain(({ format, bytes }) => parsers[format](bytes, file, { uses, naAsText })),
   )

@@ -4,7 +4,7 @@ import { pipe } from 'fp-ts/lib/function.js'
 import * as RA from 'fp-ts/lib/ReadonlyArray.js'
 import type { TemplatePart } from '../config/template.ts'
 import { issue, type Issue, type Issues } from '../issue.ts'
-import { unknownColumn, type Row } from './cell.ts'
+import { unknownColumn, type Row, type Table } from './cell.ts'
 import { formatFloat, parseFloatSpec } from './format-spec.ts'
 import { float, floatRepr, jsonDumps, str } from './python.ts'
 
@@ -18,6 +18,9 @@ export interface PromptSpec {
 
 /** One part of a prompt for one row. Left: why the cell does not fit the part. */
 export type Piece = (row: Row) => E.Either<string, string>
+
+/** What a template has to know of a table. */
+export type Columns = Pick<Table, 'columns' | 'separator'>
 
 /** Where problems of a template stand in the config. */
 export const templatePath = { path: 'prompt.template' } as const
@@ -35,7 +38,7 @@ const specialPiece = (
   field: string,
   format: string,
   spec: PromptSpec,
-  columns: ReadonlyArray<string>,
+  data: Columns,
 ): E.Either<Issue, Piece> => {
   const bad = (message: string, hint?: string) =>
     E.left(issue(message, { ...templatePath, ...(hint === undefined ? {} : { hint }) }))
@@ -49,9 +52,9 @@ const specialPiece = (
     return spec.task === undefined
       ? bad('the template shows {__task__} but there is no task', 'set prompt.task')
       : E.right(() => E.right(spec.task ?? ''))
-  return columns.includes(spec.inputColumn)
+  return data.columns.includes(spec.inputColumn)
     ? E.right(samplePiece(spec.inputColumn))
-    : E.left({ ...unknownColumn(spec.inputColumn, columns), ...templatePath })
+    : E.left({ ...unknownColumn(spec.inputColumn, data), ...templatePath })
 }
 
 /** Ludwig casts a column once for all its places, as its last place asks: `{x} {x:.1f}` shows `3.0 3.0`. */
@@ -92,17 +95,17 @@ export const isSpecial = (field: string): boolean =>
 export const pieces = (
   parts: ReadonlyArray<TemplatePart>,
   spec: PromptSpec,
-  columns: ReadonlyArray<string>,
+  data: Columns,
 ): E.Either<Issues, ReadonlyArray<Piece>> => {
   const lastFormats = new Map(
     parts.flatMap((part) => ('field' in part ? [[part.field, part.spec] as const] : [])),
   )
   const read = parts.map((part): E.Either<Issue, Piece> => {
     if ('literal' in part) return E.right(() => E.right(part.literal))
-    if (isSpecial(part.field)) return specialPiece(part.field, part.spec, spec, columns)
-    return columns.includes(part.field)
+    if (isSpecial(part.field)) return specialPiece(part.field, part.spec, spec, data)
+    return data.columns.includes(part.field)
       ? columnPiece(part.field, part.spec, lastFormats.get(part.field) ?? '')
-      : E.left({ ...unknownColumn(part.field, columns), ...templatePath })
+      : E.left({ ...unknownColumn(part.field, data), ...templatePath })
   })
   const [first, ...rest] = RA.lefts(read)
   return first ? E.left([first, ...rest]) : E.right(RA.rights(read))

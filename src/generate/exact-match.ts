@@ -2,9 +2,10 @@
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Session } from '../../backends/backend.ts'
+import { locate, rowName } from '../data/cell.ts'
 import { exactMatch, isExactMatch } from '../data/metrics.ts'
 import type { SplitName } from '../data/split.ts'
-import type { Issue } from '../issue.ts'
+import { issue, type Issue } from '../issue.ts'
 import type { Dataset } from '../plan/dataset.ts'
 import { answer, type Answer, type GenerationProgress, type Grid } from './generate.ts'
 import type { Options } from './options.ts'
@@ -26,6 +27,17 @@ export const questionsOf = (data: Dataset, split: SplitName): ReadonlyArray<Ques
     const { prompt, target } = data.texts[row]!
     return { row, prompt: prompt ?? '', ids, expected: target ?? '' }
   })
+
+/** The row whose prompt has no token at all, which no model can answer; null: all have some. */
+export const unasked = (data: Dataset, questions: ReadonlyArray<Question>): Issue | null => {
+  const empty = questions.find((q) => q.ids.length === 0)
+  return empty === undefined
+    ? null
+    : issue(`${rowName(data.table, empty.row)} of the data has a prompt without a token`, {
+        ...locate(data.table, empty.row),
+        hint: 'fill its cells, put text around them with prompt.template, or use a tokenizer that puts a BOS token first',
+      })
+}
 
 export interface Answered extends Question {
   readonly answer: Answer

@@ -79,16 +79,17 @@ const runBatch = async (
   }
 }
 
-const problem = (requests: ReadonlyArray<Request>, o: Options): Issue | null => {
+/** Why some prompt cannot be answered by any model with this vocabulary; null: all can. */
+export const unanswerable = (requests: ReadonlyArray<Request>, vocab: number): Issue | null => {
   for (const { prompt, sequence } of requests) {
     if (prompt.length === 0)
       return issue(`prompt ${sequence + 1} has no token to begin with`, {
         hint: 'write something, or use a tokenizer that puts a BOS token first',
       })
-    const odd = prompt.find((id) => !(Number.isInteger(id) && id >= 0 && id < o.vocab))
+    const odd = prompt.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocab))
     if (odd !== undefined)
       return issue(`prompt ${sequence + 1} has a token of id ${odd}`, {
-        expected: `ids from 0 to below ${o.vocab}, which the model knows`,
+        expected: `ids from 0 to below ${vocab}, which the model knows`,
         hint: 'the tokenizer and the model do not belong together',
       })
   }
@@ -115,7 +116,7 @@ export const answer = (
 ): TE.TaskEither<Issue, ReadonlyArray<Answer>> =>
   pipe(
     async (): Promise<E.Either<Issue, ReadonlyArray<Row>>> => {
-      const why = problem(requests, o)
+      const why = unanswerable(requests, o.vocab)
       if (why !== null) return E.left(why)
       const rows = requests.map((r) => openRow(r, g, o))
       const sorted = rows.toSorted((a, b) => b.prompt.length - a.prompt.length)

@@ -13,9 +13,9 @@ import {
 } from './generate.ts'
 import type { Options } from './options.ts'
 
-export { compared, exactness, questionsOf } from './exact-match.ts'
+export { compared, exactness, questionsOf, unasked } from './exact-match.ts'
 export type { Answered, Comparison, Exactness, Question } from './exact-match.ts'
-export { answer } from './generate.ts'
+export { answer, unanswerable } from './generate.ts'
 export type { Answer, GenerationProgress, Grid, Request } from './generate.ts'
 export { optionsOf, type Options } from './options.ts'
 export { generationPlan, gridFor } from './plan.ts'

@@ -3,14 +3,15 @@ import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import type { Config } from '../config/schema/config.ts'
-import { isEmpty, locate, unknownColumn, type Table } from '../data/cell.ts'
+import { isEmpty, locate, rowName, unknownColumn, type Table } from '../data/cell.ts'
 import type { Dataset as Rows } from '../data/dataset.ts'
-import { renderPrompts } from '../data/prompt.ts'
+import { promptColumns, renderPrompts, type PromptSpec } from '../data/prompt.ts'
 import { str } from '../data/python.ts'
 import { buildSamples, type RowText } from '../data/samples.ts'
 import { sampleRows, splitNames, splitRows, type Split } from '../data/split.ts'
 import { readTable } from '../data/table.ts'
-import { issue, one, type Issues } from '../issue.ts'
+import { lengthOf } from '../data/pack.ts'
+import { issue, one, type Issue, type Issues } from '../issue.ts'
 import type { ModelSpec } from '../models/spec.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
 
@@ -19,26 +20,34 @@ export interface Dataset extends Rows {
   readonly tokenizer: Tokenizer
 }
 
+export const promptSpec = (c: Config): PromptSpec => ({
+  inputColumn: c.input_features[0].column,
+  ...(c.prompt.template === null ? {} : { template: c.prompt.template }),
+  ...(c.prompt.task === null ? {} : { task: c.prompt.task }),
+})
+
+/** The columns that prompts, answers and the split are made of. */
+export const usedColumns = (c: Config): ReadonlySet<string> => {
+  const { split } = c.preprocessing
+  return new Set([
+    ...promptColumns(promptSpec(c)),
+    c.output_features[0].column,
+    ...(split.type === 'fixed' ? [split.column] : []),
+  ])
+}
+
 const textsOf = (c: Config, table: Table): E.Either<Issues, ReadonlyArray<RowText>> => {
   const target = c.output_features[0].column
   if (!table.columns.includes(target))
     return E.left(
       one({
-        ...unknownColumn(target, table.columns),
+        ...unknownColumn(target, table),
         file: table.file,
         path: 'output_features[0].name',
       }),
     )
-  const { template, task } = c.prompt
   return pipe(
-    renderPrompts(
-      {
-        inputColumn: c.input_features[0].column,
-        ...(template === null ? {} : { template }),
-        ...(task === null ? {} : { task }),
-      },
-      table,
-    ),
+    renderPrompts(promptSpec(c), table),
     E.map((prompts) =>
       prompts.map((prompt, row): RowText => {
         const cell = table.rows[row]![target] ?? null
@@ -72,6 +81,29 @@ const limits = (c: Config, spec: ModelSpec) => {
 export const sequenceLimit = (c: Config, spec: ModelSpec): number =>
   Math.min(c.preprocessing.global_max_sequence_length ?? spec.context, spec.context)
 
+/** The row whose sample is longer than a row of `length` tokens, the first of them; null: all fit. */
+export const longRow = ({ samples, table }: Dataset, length: number): Issue | null => {
+  const long = splitNames
+    .flatMap((name) => samples[name])
+    .filter((s) => lengthOf(s) > length)
+    .toSorted((a, b) => a.row - b.row)
+  const [first, ...rest] = long
+  if (first === undefined) return null
+  const most = long.reduce((m, s) => Math.max(m, lengthOf(s)), 0)
+  const more =
+    rest.length === 0
+      ? ''
+      : `, and ${rest.length} more ${rest.length === 1 ? 'is' : 'are'} too long`
+  return issue(
+    `${rowName(table, first.row)} of the data has ${lengthOf(first)} tokens, and compiler.row_length is ${length}${more}`,
+    {
+      ...locate(table, first.row),
+      path: 'compiler.row_length',
+      hint: `set compiler.row_length to ${most} or to auto`,
+    },
+  )
+}
+
 /** Reads and prepares `file` for a model whose tokenizer lies in `folder`. Left: every problem of file, columns, split. */
 export const prepareDataset = (
   c: Config,
@@ -81,7 +113,9 @@ export const prepareDataset = (
 ): E.Either<Issues, Dataset> =>
   pipe(
     E.Do,
-    E.bind('table', () => readTable(path.resolve(file))),
+    E.bind('table', () =>
+      readTable(path.resolve(file), { uses: usedColumns(c), naAsText: c.compiler.na_as_text }),
+    ),
     E.bind('texts', ({ table }) => textsOf(c, table)),
     E.bind('split', ({ table }) => splitOf(c, table)),
     E.bind('tokenizer', () => pipe(loadTokenizer(folder), E.mapLeft(one))),

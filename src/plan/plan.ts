@@ -11,7 +11,7 @@ import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { findBase, type Base } from '../models/base.ts'
 import { model, type Shapes } from '../models/llama.ts'
 import { pipeline, type Techniques } from '../pipeline.ts'
-import { prepareDataset, type Dataset } from './dataset.ts'
+import { longRow, prepareDataset, type Dataset } from './dataset.ts'
 import { shapesOf } from './shapes.ts'
 import { techniquesOf } from './techniques.ts'
 
@@ -113,7 +113,14 @@ const shrunk = (
 const datasetOf = (c: Config, base: Base, folder: string): E.Either<Issues, Dataset | null> => {
   const file = c.compiler.dataset
   if (file === null || base.folder === null) return E.right(null)
-  return prepareDataset(c, path.resolve(folder, file), base.folder, base.spec)
+  const { row_length: length } = c.compiler
+  return pipe(
+    prepareDataset(c, path.resolve(folder, file), base.folder, base.spec),
+    E.chain((data) => {
+      const long = length === 'auto' ? null : longRow(data, length)
+      return long === null ? E.right(data) : E.left(one(long))
+    }),
+  )
 }
 
 /** Compiles a config. Left: every problem of model, data and passes. Whether it fits a budget is `fits`' question. */

@@ -1,7 +1,10 @@
 /** Which samples each optimizer step sees and where evaluations fall: a function of the step's index alone. */
 import type { Config } from '../config/schema/config.ts'
 import { order } from '../data/order.ts'
-import type { Batching } from '../plan/batch.ts'
+import { lengthOf } from '../data/pack.ts'
+import { batchingOf, type Batching } from '../plan/batch.ts'
+import type { Dataset } from '../plan/dataset.ts'
+import type { Plan } from '../plan/plan.ts'
 
 /** Counts of a run. A tick is one of Ludwig's steps: a micro-batch of `batch` samples. */
 export interface Run {
@@ -59,6 +62,21 @@ export const runOf = (c: Config, rows: number, batching: Batching): Run => {
   }
 }
 
+/** Samples that one micro-step holds on average: what `batch_size: auto` stands for. */
+const fitting = (plan: Plan, data: Dataset): number => {
+  const all = Object.values(data.samples).flat()
+  const mean = all.reduce((n, s) => n + lengthOf(s), 0) / Math.max(1, all.length)
+  return Math.max(1, Math.floor((plan.shapes.rows * plan.shapes.length) / mean))
+}
+
+/** The steps of a plan's run. */
+export const runOfPlan = (plan: Plan, data: Dataset): Run =>
+  runOf(
+    plan.config,
+    data.samples.train.length,
+    batchingOf(plan.config.trainer, fitting(plan, data)),
+  )
+
 /** The ticks of a step, from `begin` to before `end`: a group ends with its epoch and with the run. */
 const ticksOf = (run: Run, index: number) => {
   const epoch = Math.floor(index / run.stepsPerEpoch)
@@ -70,6 +88,13 @@ const ticksOf = (run: Run, index: number) => {
 
 /** The epoch a step belongs to, 0-based. */
 export const epochOf = (run: Run, index: number): number => ticksOf(run, index).epoch
+
+/** The step that holds a tick, or the first whole one after it. */
+export const stepOfTick = (run: Run, tick: number): number => {
+  const epoch = Math.floor(tick / run.ticksPerEpoch)
+  const within = Math.ceil(tick) - epoch * run.ticksPerEpoch
+  return epoch * run.stepsPerEpoch + Math.floor(within / run.batching.accumulation)
+}
 
 /** Ticks that are over once `steps` optimizer steps are. */
 export const ticksDone = (run: Run, steps: number): number =>

@@ -1,25 +1,23 @@
 /** A whole run: from a plan to an adapter that has been read back and compared. */
-import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Backend, Session } from '../../backends/backend.ts'
 import { size } from '../../ir/type.ts'
-import { lengthOf } from '../data/pack.ts'
 import type { SplitName } from '../data/split.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
-import { batchingOf } from '../plan/batch.ts'
 import type { Dataset } from '../plan/dataset.ts'
 import type { Plan } from '../plan/plan.ts'
 import { findSaved, restore, save, type Saved, type Saving } from './checkpoint.ts'
 import type { Metrics } from './evaluate.ts'
 import type { Kept, TrainEvent } from './events.ts'
 import { conclude } from './finish.ts'
+import { ready } from './foresee.ts'
 import { jobOf } from './job.ts'
 import { train as loop, type Loop } from './loop.ts'
 import { call } from './problem.ts'
 import { beginning, type Evaluation, type Progress } from './progress.ts'
 import { isRunFolder, makeParent, makeRunFolder, writeBeginning, writeProgress } from './results.ts'
-import { runOf, ticksDone, type Run } from './schedule.ts'
+import { runOfPlan, ticksDone, type Run } from './schedule.ts'
 import { initializePlan } from './state.ts'
 
 export interface TrainOptions<A> {
@@ -55,31 +53,6 @@ export interface TrainResult<A> {
   readonly seconds: number
   readonly answers: { readonly before: A; readonly after: A | null } | null
 }
-
-/** Samples that one micro-step holds on average: what `batch_size: auto` stands for. */
-const fitting = (plan: Plan, data: Dataset): number => {
-  const all = Object.values(data.samples).flat()
-  const mean = all.reduce((n, s) => n + lengthOf(s), 0) / Math.max(1, all.length)
-  return Math.max(1, Math.floor((plan.shapes.rows * plan.shapes.length) / mean))
-}
-
-/** The steps of a plan's run. */
-export const runOfPlan = (plan: Plan, data: Dataset): Run =>
-  runOf(
-    plan.config,
-    data.samples.train.length,
-    batchingOf(plan.config.trainer, fitting(plan, data)),
-  )
-
-const dataOf = (plan: Plan): E.Either<Issue, Dataset> =>
-  plan.data === null || plan.data.samples.train.length === 0
-    ? E.left(
-        issue('there is nothing to train on', {
-          path: 'compiler.dataset',
-          expected: 'a CSV, JSON or JSONL file with at least one row to learn from',
-        }),
-      )
-    : E.right(plan.data)
 
 /** The checkpoint to go on from; null: begin at the beginning. Asked before anything is loaded, so that a wrong path costs no time. */
 const savedOf = ({
@@ -180,13 +153,15 @@ export const train = <A = never>(
   options: TrainOptions<A>,
 ): TE.TaskEither<Issues, TrainResult<A>> =>
   pipe(
-    TE.fromEither(dataOf(plan)),
+    TE.fromEither(ready(plan)),
     TE.chain((data) =>
-      TE.bracket(
-        call(backend.prepare(plan.program)),
-        (session) => runIn(session, plan, data, backend.name, options),
-        (session) => call(session.close()),
+      pipe(
+        TE.bracket(
+          call(backend.prepare(plan.program)),
+          (session) => runIn(session, plan, data, backend.name, options),
+          (session) => call(session.close()),
+        ),
+        TE.mapLeft(one),
       ),
     ),
-    TE.mapLeft(one),
   )

@@ -33,7 +33,7 @@ const inFields = (
   fields: ReadonlyArray<Field>,
   { prompt, output_features: [output] }: Config,
 ): ReadonlyArray<Problem> => {
-  const target = fields.find((f) => f.field === columnName(output.column))
+  const target = fields.find((f) => columnName(f.field) === output.column)
   const formatted = fields.find((f) => f.spec !== '' && !f.spec.includes('f'))
   return [
     ...when(fields.length === 0, () =>
@@ -54,7 +54,10 @@ const inFields = (
       problem(
         path,
         `the format of \`{${formatted?.field}:${formatted?.spec}}\` is not supported`,
-        'use a fixed-point format such as `{price:.2f}`; double the braces that are meant as text',
+        'use a fixed-point format such as `{price:.2f}`; double the braces that are meant as text' +
+          (/^\s/.test(formatted?.spec ?? '') && /^\p{L}/u.test(formatted?.field ?? '')
+            ? `; a column of this name is written \`{${columnName(`${formatted?.field}:${formatted?.spec}`)}}\``
+            : ''),
       ),
     ),
     ...special(fields, prompt.task),

@@ -17,6 +17,8 @@ const bytes = new t.Type<number, unknown, unknown>(
 export const compiler = section({
   /** Path of the dataset, relative to the config file. */
   dataset: withDefault(nullable(text), null),
+  /** `NA`, `null`, `None` and the like in CSV cells are text; else they are missing cells, as to Ludwig. */
+  na_as_text: withDefault(truth, false),
   /** Bytes that a training step may take; null: unbounded. */
   memory_budget: withDefault(nullable(bytes), null),
   compute_dtype: withDefault(oneOf('auto', 'float32', 'bfloat16', 'float16'), 'auto'),

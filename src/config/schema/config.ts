@@ -1,6 +1,7 @@
 /** The whole file: every supported key, Ludwig's names and defaults, completed where one key follows another. */
 import type * as t from 'io-ts'
 
+import { columnName } from '../template.ts'
 import { resolvePreset } from '../ludwig/presets.ts'
 import { adapter, modelParameters, quantization } from './adapter.ts'
 import { completed, numberThat, oneOf, section, text, withDefault, type Filled } from './codec.ts'
@@ -50,7 +51,7 @@ const complete = (c: Open): Config => {
     trainer: {
       ...c.trainer,
       enable_gradient_checkpointing: c.trainer.enable_gradient_checkpointing ?? recomputes,
-      validation_field: c.trainer.validation_field ?? c.output_features[0].name,
+      validation_field: columnName(c.trainer.validation_field ?? c.output_features[0].name),
       validation_metric: c.trainer.validation_metric ?? 'loss',
     },
   }

@@ -1,6 +1,7 @@
 /** `input_features`, `output_features` and `prompt`. */
 import type * as t from 'io-ts'
 
+import { columnName } from '../template.ts'
 import {
   completed,
   nullable,
@@ -30,7 +31,8 @@ export type TextFeature = Filled<Open, 'column'>
 
 const textFeature = completed<Open, TextFeature>(open, (f) => ({
   ...f,
-  column: f.column ?? f.name,
+  name: columnName(f.name),
+  column: columnName(f.column ?? f.name),
 }))
 
 export const features = required(only(textFeature, 'text feature'))

@@ -1,8 +1,10 @@
 /** `preprocessing`: which rows are used, how they are split, how long a sequence may be. */
 import * as t from 'io-ts'
 
+import { columnName } from '../template.ts'
 import {
   type Codec,
+  completed,
   guard,
   nullable,
   oneOf,
@@ -33,11 +35,12 @@ const random = section({
   probabilities: withDefault(shares, [0.7, 0.1, 0.2]),
 })
 
-const fixed = section({
+const fixedKeys = section({
   type: oneOf('fixed'),
   /** Holds 0 for training, 1 for validation, 2 for test. */
   column: withDefault(text, 'split'),
 })
+const fixed = completed(fixedKeys, (s) => ({ ...s, column: columnName(s.column) }))
 
 export type Split = t.TypeOf<typeof random> | t.TypeOf<typeof fixed>
 
@@ -51,7 +54,7 @@ const split = Object.assign(
     (u, c) => (isFixed(u) ? fixed.validate(u, c) : random.validate(u, c)),
     t.identity,
   ),
-  { props: { ...random.props, ...fixed.props } },
+  { props: { ...random.props, ...fixedKeys.props } },
 )
 
 export const preprocessing = section({

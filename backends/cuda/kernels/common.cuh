@@ -1,0 +1,188 @@
+// Prefix of every kernel source. No headers, so NVRTC needs no include path; conversions are inline PTX.
+// E_F32, E_BF16 or E_F16 picks `elem`, O_F32, O_BF16 or O_F16 picks `other`: storage types. Arithmetic is f32, rounded once when stored.
+// EMULATED (tests, no GPU) brings its own versions of the blocks that it guards.
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#ifndef EMULATED
+#define DEV __device__ __forceinline__
+#define KERNEL extern "C" __global__ void
+#define TABLE __device__ const
+#define DYNAMIC_SHARED(type, name) extern __shared__ __align__(16) type name[]
+#define INF __int_as_float(0x7f800000)
+#endif
+#define LOG2E 1.4426950408889634f
+
+struct bf16 { u16 bits; };
+struct f16 { u16 bits; };
+
+#ifndef EMULATED
+DEV u32 pack_f16(float lo, float hi) {
+  u32 d;
+#if __CUDA_ARCH__ >= 800
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(d) : "f"(hi), "f"(lo));
+#else
+  asm("{.reg .f16 a, b; cvt.rn.f16.f32 a, %1; cvt.rn.f16.f32 b, %2; mov.b32 %0, {a, b};}" : "=r"(d) : "f"(lo), "f"(hi));
+#endif
+  return d;
+}
+DEV float low_f16(u32 v) {
+  float f;
+  asm("{.reg .f16 a, b; mov.b32 {a, b}, %1; cvt.f32.f16 %0, a;}" : "=f"(f) : "r"(v));
+  return f;
+}
+DEV float high_f16(u32 v) { return low_f16(v >> 16); }
+// Read once: does not stay in L1.
+DEV u32 stream(const u32* p) {
+  u32 v;
+  asm volatile("ld.global.nc.L1::no_allocate.b32 %0, [%1];" : "=r"(v) : "l"(p));
+  return v;
+}
+#endif
+
+// Nearest even by integer arithmetic where the instruction is missing; a NaN stays one.
+DEV u32 round_bf16(float x) {
+  u32 b = __float_as_uint(x);
+  if ((b & 0x7fffffffu) > 0x7f800000u) return 0x7fffu;
+  return (b + 0x7fffu + ((b >> 16) & 1u)) >> 16;
+}
+DEV u32 pack_bf16(float lo, float hi) {
+#if !defined(EMULATED) && __CUDA_ARCH__ >= 800
+  u32 d;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(d) : "f"(hi), "f"(lo));
+  return d;
+#else
+  return round_bf16(lo) | (round_bf16(hi) << 16);
+#endif
+}
+
+// How a storage type is read and written, singly and by pairs of 16 bit.
+DEV u32 pack(float lo, float hi, const bf16*) { return pack_bf16(lo, hi); }
+DEV u32 pack(float lo, float hi, const f16*) { return pack_f16(lo, hi); }
+DEV float low(u32 v, const bf16*) { return __uint_as_float(v << 16); }
+DEV float high(u32 v, const bf16*) { return __uint_as_float(v & 0xffff0000u); }
+DEV float low(u32 v, const f16*) { return low_f16(v); }
+DEV float high(u32 v, const f16*) { return high_f16(v); }
+DEV float load(const float* p) { return *p; }
+template <class T> DEV float load(const T* p) { return low(p->bits, p); }
+DEV void store(float* p, float x) { *p = x; }
+template <class T> DEV void store(T* p, float x) { p->bits = (u16)pack(x, 0.f, p); }
+// The value that storing leaves.
+DEV float rounded(float x, const float*) { return x; }
+template <class T> DEV float rounded(float x, const T* p) { return low(pack(x, 0.f, p), p); }
+
+DEV bool aligned16(const void* p) { return ((u64)p & 15) == 0; }
+DEV void load8(float (&x)[8], const float* p) {
+  float4 a = ((const float4*)p)[0], b = ((const float4*)p)[1];
+  x[0] = a.x; x[1] = a.y; x[2] = a.z; x[3] = a.w; x[4] = b.x; x[5] = b.y; x[6] = b.z; x[7] = b.w;
+}
+template <class T> DEV void load8(float (&x)[8], const T* p) {
+  uint4 v = *(const uint4*)p;
+  x[0] = low(v.x, p); x[1] = high(v.x, p); x[2] = low(v.y, p); x[3] = high(v.y, p);
+  x[4] = low(v.z, p); x[5] = high(v.z, p); x[6] = low(v.w, p); x[7] = high(v.w, p);
+}
+DEV void store8(float* p, const float (&x)[8]) {
+  ((float4*)p)[0] = make_float4(x[0], x[1], x[2], x[3]);
+  ((float4*)p)[1] = make_float4(x[4], x[5], x[6], x[7]);
+}
+template <class T> DEV void store8(T* p, const float (&x)[8]) {
+  *(uint4*)p = make_uint4(pack(x[0], x[1], p), pack(x[2], x[3], p), pack(x[4], x[5], p), pack(x[6], x[7], p));
+}
+// Up to 8 neighbours: by 16 bytes where they are whole and aligned, else one by one; what is not there reads as 0.
+template <class T> DEV void get(float (&x)[8], const T* p, u32 n) {
+  if (n == 8 && aligned16(p)) load8(x, p);
+  else
+#pragma unroll
+    for (u32 k = 0; k < 8; k++) x[k] = k < n ? load(p + k) : 0.f;
+}
+template <class T> DEV void put(T* p, const float (&x)[8], u32 n) {
+  if (n == 8 && aligned16(p)) store8(p, x);
+  else
+#pragma unroll
+    for (u32 k = 0; k < 8; k++) if (k < n) store(p + k, x[k]);
+}
+
+// A 64-bit count of two 32-bit arguments.
+DEV u64 joined(u32 lo, u32 hi) { return ((u64)hi << 32) | lo; }
+
+#if defined(E_F32)
+typedef float elem;
+#elif defined(E_BF16)
+typedef bf16 elem;
+#elif defined(E_F16)
+typedef f16 elem;
+#endif
+#if defined(O_F32)
+typedef float other;
+#elif defined(O_BF16)
+typedef bf16 other;
+#elif defined(O_F16)
+typedef f16 other;
+#endif
+
+// 16-bit results do not see the last bits of an exponential; f32 ones do.
+DEV float exponential(float x) {
+#ifdef E_F32
+  return expf(x);
+#else
+  return __expf(x);
+#endif
+}
+DEV float logarithm(float x) { return logf(x); }
+
+// The up to 8 neighbouring elements of one row that a thread owns; count 0: none.
+struct Octet { u64 row; u32 column, count; };
+DEV Octet octet_at(u64 i, u32 rows, u32 width) {
+  u32 per = (width + 7) >> 3;
+  Octet o;
+  u32 c;
+  if (rows == 1) { o.row = i >= per; c = (u32)i; }
+  else if (i >> 32) { o.row = i / per; c = (u32)(i - o.row * per); }
+  else { u32 r = (u32)i / per; o.row = r; c = (u32)i - r * per; }
+  o.column = c * 8;
+  o.count = o.row < rows ? min(8u, width - o.column) : 0;
+  return o;
+}
+DEV Octet octet(u32 rows, u32 width) { return octet_at((u64)blockIdx.x * blockDim.x + threadIdx.x, rows, width); }
+
+DEV float warp_sum(float v) {
+#pragma unroll
+  for (int o = 16; o; o >>= 1) v += __shfl_xor_sync(~0u, v, o);
+  return v;
+}
+DEV float warp_max(float v) {
+#pragma unroll
+  for (int o = 16; o; o >>= 1) v = fmaxf(v, __shfl_xor_sync(~0u, v, o));
+  return v;
+}
+// Over all threads of a block of whole warps, in a fixed order; every thread gets the result.
+DEV float block_sum(float v) {
+  __shared__ float part[32];
+  u32 t = threadIdx.x, warps = blockDim.x >> 5;
+  v = warp_sum(v);
+  __syncthreads();
+  if ((t & 31) == 0) part[t >> 5] = v;
+  __syncthreads();
+  return warp_sum((t & 31) < warps ? part[t & 31] : 0.f);
+}
+DEV float block_max(float v) {
+  __shared__ float part[32];
+  u32 t = threadIdx.x, warps = blockDim.x >> 5;
+  v = warp_max(v);
+  __syncthreads();
+  if ((t & 31) == 0) part[t >> 5] = v;
+  __syncthreads();
+  return warp_max((t & 31) < warps ? part[t & 31] : -INF);
+}
+
+// ir/random.ts hash32: what dropout draws.
+DEV u32 hash32(u32 seed, u32 salt, u32 index, u32 key) {
+  u32 h = (index * 0x9e3779b1u + salt * 0x85ebca6bu + seed) ^ key;
+  h ^= h >> 16;
+  h *= 0x7feb352du;
+  h ^= h >> 15;
+  h *= 0x846ca68bu;
+  return h ^ (h >> 16);
+}

@@ -1,0 +1,188 @@
+// NF4 (ir/nf4.ts is the definition; every step here gives its bits). Layout: ir/type.ts `parts`. Two codes a byte, the first in the high nibble.
+TABLE float CODEBOOK[16] = {-1.f, -0.6961928009986877f, -0.5250730514526367f, -0.39491748809814453f, -0.28444138169288635f, -0.18477343022823334f,
+  -0.09105003625154495f, 0.f, 0.07958029955625534f, 0.16093020141124725f, 0.24611230194568634f, 0.33791524171829224f, 0.44070982933044434f,
+  0.5626170039176941f, 0.7229568362236023f, 1.f};
+// Bits of the dynamic map of scales' codes, ascending.
+TABLE u32 DYNAMIC_MAP[256] = {
+  0xbf7e3333, 0xbf7a999a, 0xbf770000, 0xbf736666, 0xbf6fcccd, 0xbf6c3333, 0xbf68999a, 0xbf650000,
+  0xbf616666, 0xbf5dcccd, 0xbf5a3333, 0xbf56999a, 0xbf530000, 0xbf4f6666, 0xbf4bcccd, 0xbf483333,
+  0xbf44999a, 0xbf410000, 0xbf3d6666, 0xbf39cccd, 0xbf363334, 0xbf32999a, 0xbf2f0000, 0xbf2b6666,
+  0xbf27cccd, 0xbf243334, 0xbf20999a, 0xbf1d0000, 0xbf196666, 0xbf15cccd, 0xbf123334, 0xbf0e999a,
+  0xbf0b0000, 0xbf076666, 0xbf03cccc, 0xbf003333, 0xbef93332, 0xbef20000, 0xbeeacccc, 0xbee3999a,
+  0xbedc6666, 0xbed53333, 0xbece0000, 0xbec6cccc, 0xbebf999a, 0xbeb86666, 0xbeb13333, 0xbeaa0000,
+  0xbea2cccc, 0xbe9b999a, 0xbe946666, 0xbe8d3334, 0xbe860000, 0xbe7d9999, 0xbe6f3333, 0xbe60cccd,
+  0xbe526666, 0xbe440000, 0xbe35999a, 0xbe273333, 0xbe18cccd, 0xbe0a6666, 0xbdf80000, 0xbddb3334,
+  0xbdc9eb85, 0xbdc428f7, 0xbdbe6667, 0xbdb8a3d7, 0xbdb2e148, 0xbdad1eb8, 0xbda75c2a, 0xbda1999a,
+  0xbd9bd70a, 0xbd96147b, 0xbd9051eb, 0xbd8a8f5d, 0xbd84cccd, 0xbd7e147b, 0xbd728f5d, 0xbd670a3d,
+  0xbd5b851f, 0xbd500000, 0xbd447ae1, 0xbd38f5c3, 0xbd2d70a3, 0xbd21eb85, 0xbd166667, 0xbd0ae148,
+  0xbcfeb852, 0xbce7ae15, 0xbcd0a3d7, 0xbcb9999a, 0xbca28f5d, 0xbc8b851f, 0xbc68f5c3, 0xbc3ae148,
+  0xbc1f3b64, 0xbc160418, 0xbc0ccccd, 0xbc039581, 0xbbf4bc6a, 0xbbe24dd3, 0xbbcfdf3b, 0xbbbd70a4,
+  0xbbab020d, 0xbb989374, 0xbb8624dd, 0xbb676c8a, 0xbb428f5c, 0xbb1db22d, 0xbaf1a9fc, 0xbaa7ef9d,
+  0xba7765ff, 0xba59e83e, 0xba3c6a80, 0xba1eecc1, 0xba016f01, 0xb9c7e283, 0xb98ce705, 0xb923d70b,
+  0xb8ba1f4b, 0xb88aefb3, 0xb8378034, 0xb7b24206, 0xb70205ff, 0xb65a1a94, 0xb513a3b7, 0x00000000,
+  0x3513a3b7, 0x365a1a94, 0x370205ff, 0x37b24206, 0x38378034, 0x388aefb3, 0x38ba1f4b, 0x3923d70b,
+  0x398ce705, 0x39c7e283, 0x3a016f01, 0x3a1eecc1, 0x3a3c6a80, 0x3a59e83e, 0x3a7765ff, 0x3aa7ef9d,
+  0x3af1a9fc, 0x3b1db22d, 0x3b428f5c, 0x3b676c8a, 0x3b8624dd, 0x3b989374, 0x3bab020d, 0x3bbd70a4,
+  0x3bcfdf3b, 0x3be24dd3, 0x3bf4bc6a, 0x3c039581, 0x3c0ccccd, 0x3c160418, 0x3c1f3b64, 0x3c3ae148,
+  0x3c68f5c3, 0x3c8b851f, 0x3ca28f5d, 0x3cb9999a, 0x3cd0a3d7, 0x3ce7ae15, 0x3cfeb852, 0x3d0ae148,
+  0x3d166667, 0x3d21eb85, 0x3d2d70a3, 0x3d38f5c3, 0x3d447ae1, 0x3d500000, 0x3d5b851f, 0x3d670a3d,
+  0x3d728f5d, 0x3d7e147b, 0x3d84cccd, 0x3d8a8f5d, 0x3d9051eb, 0x3d96147b, 0x3d9bd70a, 0x3da1999a,
+  0x3da75c2a, 0x3dad1eb8, 0x3db2e148, 0x3db8a3d7, 0x3dbe6667, 0x3dc428f7, 0x3dc9eb85, 0x3ddb3334,
+  0x3df80000, 0x3e0a6666, 0x3e18cccd, 0x3e273333, 0x3e35999a, 0x3e440000, 0x3e526666, 0x3e60cccd,
+  0x3e6f3333, 0x3e7d9999, 0x3e860000, 0x3e8d3334, 0x3e946666, 0x3e9b999a, 0x3ea2cccc, 0x3eaa0000,
+  0x3eb13333, 0x3eb86666, 0x3ebf999a, 0x3ec6cccc, 0x3ece0000, 0x3ed53333, 0x3edc6666, 0x3ee3999a,
+  0x3eeacccc, 0x3ef20000, 0x3ef93332, 0x3f003333, 0x3f03cccc, 0x3f076666, 0x3f0b0000, 0x3f0e999a,
+  0x3f123334, 0x3f15cccd, 0x3f196666, 0x3f1d0000, 0x3f20999a, 0x3f243334, 0x3f27cccd, 0x3f2b6666,
+  0x3f2f0000, 0x3f32999a, 0x3f363334, 0x3f39cccd, 0x3f3d6666, 0x3f410000, 0x3f44999a, 0x3f483333,
+  0x3f4bcccd, 0x3f4f6666, 0x3f530000, 0x3f56999a, 0x3f5a3333, 0x3f5dcccd, 0x3f616666, 0x3f650000,
+  0x3f68999a, 0x3f6c3333, 0x3f6fcccd, 0x3f736666, 0x3f770000, 0x3f7a999a, 0x3f7e3333, 0x3f800000};
+DEV float dynamic_value(u32 code) { return __uint_as_float(DYNAMIC_MAP[code]); }
+// Two roundings, product then sum.
+DEV float nested_scale(u32 code, float second, float offset) { return __fadd_rn(__fmul_rn(dynamic_value(code), second), offset); }
+
+// Decoding, any block size and width: 8 codes a thread. `other` is the result's type. nestedSize 0: scales are f32.
+KERNEL nf4_decode(const u8* codes, const u8* scales, const float* nested, const float* offset, other* out, u32 ld, u32 lo, u32 hi, u32 width, u32 block, u32 nestedSize) {
+  u64 n = joined(lo, hi), first = ((u64)blockIdx.x * blockDim.x + threadIdx.x) * 8;
+  if (first >= n) return;
+  float mean = nestedSize ? *offset : 0.f;
+#pragma unroll
+  for (u32 k = 0; k < 8; k++) {
+    u64 e = first + k;
+    if (e >= n) return;
+    u64 b = e / block, row = e / width;
+    float scale = nestedSize ? nested_scale(scales[b], nested[b / nestedSize], mean) : ((const float*)scales)[b];
+    u32 pair = codes[e >> 1];
+    store(out + row * ld + (e - row * width), __fmul_rn(CODEBOOK[e & 1 ? pair & 15 : pair >> 4], scale));
+  }
+}
+
+// Decoding of nf4/64/256, rows of whole octets: one block of 256 threads takes a nested group of 16,384 weights. Thread i decodes the scale of
+// block i once; then 8 sweeps of 4 bytes in, 16 (f32: 32) out a thread. Up to four matrices a launch, each a block range of its own.
+struct Job { const u8* codes; const u8* scales; const float* nested; const float* offset; other* out; u32 ld, width, n; };
+#define JOB(i) const u8 *codes##i, const u8 *scales##i, const float *nested##i, const float *offset##i, other *out##i, u32 ld##i, u32 width##i, u32 n##i
+#define TAKE(i) if (at >= tiles) { at -= tiles; job = Job{codes##i, scales##i, nested##i, offset##i, out##i, ld##i, width##i, n##i}; tiles = (n##i + 16383u) >> 14; }
+KERNEL __launch_bounds__(256) nf4_decode_groups(JOB(0), JOB(1), JOB(2), JOB(3)) {
+  __shared__ float values[16], scale[256];
+  u32 t = threadIdx.x, at = blockIdx.x, tiles = (n0 + 16383u) >> 14;
+  Job job = Job{codes0, scales0, nested0, offset0, out0, ld0, width0, n0};
+  TAKE(1)
+  TAKE(2)
+  TAKE(3)
+  u32 base = at << 14;
+  const u32* words = (const u32*)job.codes + (base >> 3);
+  u32 word[8];
+#pragma unroll
+  for (u32 i = 0; i < 8; i++) word[i] = base + (i * 256 + t) * 8 < job.n ? stream(words + i * 256 + t) : 0;
+  if (t < 16) values[t] = CODEBOOK[t];
+  u32 b = (base >> 6) + t;
+  if (b * 64ull < job.n) scale[t] = nested_scale(job.scales[b], job.nested[at], *job.offset);
+  __syncthreads();
+#pragma unroll
+  for (u32 i = 0; i < 8; i++) {
+    u32 c = i * 256 + t, e = base + c * 8;
+    float s = scale[c >> 3], x[8];
+#pragma unroll
+    for (u32 k = 0; k < 4; k++) {
+      u32 pair = word[i] >> (8 * k);
+      x[2 * k] = __fmul_rn(values[(pair >> 4) & 15], s);
+      x[2 * k + 1] = __fmul_rn(values[pair & 15], s);
+    }
+    u32 row = e / job.width;
+    if (e < job.n) store8(job.out + (u64)row * job.ld + (e - row * job.width), x);
+  }
+}
+
+// Encoding, step 1: the largest absolute value of each block. One warp a block of values; 8 warps a thread block.
+KERNEL nf4_maxima(const elem* x, float* maxima, u32 lo, u32 hi, u32 block) {
+  u64 n = joined(lo, hi), b = (u64)blockIdx.x * 8 + (threadIdx.x >> 5);
+  if (b * block >= n) return;
+  float m = 0.f;
+  for (u32 i = threadIdx.x & 31; i < block && b * block + i < n; i += 32) {
+    float a = fabsf(load(x + b * block + i));
+    if (a > m) m = a;
+  }
+  m = warp_max(m);
+  if ((threadIdx.x & 31) == 0) maxima[b] = m;
+}
+DEV u32 nf4_code(float x, const float* midpoints) {
+  u32 k = 0;
+#pragma unroll
+  for (u32 step = 8; step; step >>= 1) if (x > midpoints[k + step - 1]) k += step;
+  return k;
+}
+// Reciprocal of a block's maximum. A block of zeros has none: 1e38 is 1 / 1e-38.
+DEV float inverse(float m) { return (double)m > 1e-38 ? __frcp_rn(m) : 1e38f; }
+// Step 2: codes, 8 a thread (4 bytes). An odd last code has an empty low nibble.
+KERNEL nf4_codes(const elem* x, const float* maxima, u8* codes, u32 lo, u32 hi, u32 block) {
+  __shared__ float midpoints[16];
+  if (threadIdx.x < 15) midpoints[threadIdx.x] = __fmul_rn(__fadd_rn(CODEBOOK[threadIdx.x + 1], CODEBOOK[threadIdx.x]), 0.5f);
+  __syncthreads();
+  u64 n = joined(lo, hi), first = ((u64)blockIdx.x * blockDim.x + threadIdx.x) * 8;
+  if (first >= n) return;
+  u32 count = n - first < 8 ? (u32)(n - first) : 8;
+  float v[8];
+  get(v, x + first, count);
+#pragma unroll
+  for (u32 k = 0; k < 8; k += 2) {
+    if (k >= count) return;
+    u32 pair = nf4_code(__fmul_rn(v[k], inverse(maxima[(first + k) / block])), midpoints) << 4;
+    if (k + 1 < count) pair |= nf4_code(__fmul_rn(v[k + 1], inverse(maxima[(first + k + 1) / block])), midpoints);
+    codes[(first + k) >> 1] = (u8)pair;
+  }
+}
+// Step 3, double quantization: the mean of the maxima, summed in f64 in their order. Where no partial sum can round (the total fits 53 bits
+// above the lowest bit of any maximum) every order gives the same sum and 1,024 threads share the work; else one thread walks. One block.
+KERNEL __launch_bounds__(1024) nf4_mean(const float* maxima, float* offset, u32 n) {
+  __shared__ double sums[1024];
+  __shared__ int lowest[1024];
+  u32 t = threadIdx.x;
+  double s = 0.0;
+  int low = 1 << 20;
+  for (u32 i = t; i < n; i += 1024) {
+    float m = maxima[i];
+    s += (double)m;
+    u32 bits = __float_as_uint(m), exponent = bits >> 23, mantissa = bits & 0x7fffffu;
+    if (bits) low = min(low, (int)(exponent ? exponent : 1u) + __ffs((int)(mantissa | (exponent ? 0x800000u : 0u))) - 1);
+  }
+  sums[t] = s;
+  lowest[t] = low;
+  __syncthreads();
+  for (u32 o = 512; o; o >>= 1) {
+    if (t < o) {
+      sums[t] += sums[t + o];
+      lowest[t] = min(lowest[t], lowest[t + o]);
+    }
+    __syncthreads();
+  }
+  if (t) return;
+  // A lowest bit of biased place p weighs 2^(p − 150); 2^52 of them leave a bit for the rounding of the total itself.
+  s = sums[0];
+  if (!(s < ldexp(1.0, lowest[0] - 150 + 52))) {
+    s = 0.0;
+    for (u32 i = 0; i < n; i++) s += (double)maxima[i];
+  }
+  *offset = (float)(s / (double)n);
+}
+// Nearest entry of the dynamic map, the lower code on a tie; differences in f64 as the definition takes them.
+DEV u32 dynamic_code(float x, const float* map) {
+  u32 lo = 0, hi = 255;
+  while (hi - lo > 1) {
+    u32 mid = (lo + hi) >> 1;
+    if (map[mid] <= x) lo = mid;
+    else hi = mid;
+  }
+  return (double)x - (double)map[lo] > (double)map[hi] - (double)x ? hi : lo;
+}
+// Step 4: the scales of each nested group, one block of 256 threads a group.
+KERNEL nf4_nested(const float* maxima, const float* offset, u8* codes, float* nested, u32 n, u32 nestedSize) {
+  __shared__ float map[256];
+  u32 t = threadIdx.x;
+  map[t] = dynamic_value(t);
+  u64 first = (u64)blockIdx.x * nestedSize;
+  float mean = *offset, m = 0.f;
+  for (u32 i = t; i < nestedSize && first + i < n; i += 256) m = fmaxf(m, fabsf(__fsub_rn(maxima[first + i], mean)));
+  m = block_max(m);
+  if (t == 0) nested[blockIdx.x] = m;
+  float by = m == 0.f ? 0.f : __frcp_rn(m);
+  for (u32 i = t; i < nestedSize && first + i < n; i += 256) codes[first + i] = (u8)dynamic_code(__fmul_rn(__fsub_rn(maxima[first + i], mean), by), map);
+}
