@@ -2,6 +2,7 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { renderReport } from '../data/report-text.ts'
 import { reportData } from '../data/report.ts'
+import { lacksMemory } from '../machine.ts'
 import { batchingOf } from '../plan/batch.ts'
 import { fitIssue, fitOf } from '../plan/fit.ts'
 import type { Plan } from '../plan/plan.ts'
@@ -27,7 +28,9 @@ const dataLines = ({ config, data, shapes }: Plan): ReadonlyArray<string> => {
 }
 
 /** What a run would need besides, or null. */
-const missing = ({ base, data }: Plan): string | null =>
+const missing = (plan: Plan): string | null => inputs(plan) ?? lacksMemory(plan.arenaBytes)
+
+const inputs = ({ base, data }: Plan): string | null =>
   base.folder === null
     ? `only the architecture of ${base.name} is known here; to train, name a folder with its files as base_model`
     : data === null

@@ -4,6 +4,7 @@ import { pipe } from 'fp-ts/lib/function.js'
 import * as t from 'io-ts'
 import type { Rope } from '../../ir/algebra.ts'
 import { issue, type Issue } from '../issue.ts'
+import { beyondBounds } from './bounds.ts'
 
 export interface ModelSpec {
   readonly family: 'llama' | 'mistral' | 'qwen2'
@@ -224,6 +225,10 @@ const specOf = (raw: Raw): E.Either<Issue, ModelSpec> => {
     : pipe(
         ropeOf(raw, spec.headDim, raw.rope_theta ?? d.theta),
         E.map((rope) => ({ ...spec, rope })),
+        E.chain((whole) => {
+          const beyond = beyondBounds(whole)
+          return beyond === null ? E.right(whole) : E.left(beyond)
+        }),
       )
 }
 
