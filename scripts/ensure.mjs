@@ -8,5 +8,5 @@ const stale =
 
 if (stale) {
   console.log('installing packages …')
-  execSync('npm install --no-audit --no-fund', { stdio: 'inherit' })
+  execSync('npm ci', { stdio: 'inherit' })
 }

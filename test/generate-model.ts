@@ -21,7 +21,7 @@ export const untouched: Techniques = {
 
 /** A session of the tiny model with weights of its own for each seed. */
 export const tinySession = async (backend: Backend, g: Grid, seed: number): Promise<Session> => {
-  const base = { name: 'tiny', folder: null, spec: tiny }
+  const base = { name: 'tiny', folder: null, spec: tiny, remarks: [] }
   const { program } = right(generationPlan(base, untouched, g))
   const session = right(await backend.prepare(program)())
   const world = worldOn(seed, [], 1)
@@ -34,6 +34,7 @@ export const greedy = (more: Partial<Options> = {}): Options => ({
   sampling: { temperature: 0, topK: 0, topP: 1, seed: 1 },
   maxNew: 5,
   minNew: 0,
+  bosId: null,
   eosIds: [],
   vocab: tiny.vocab,
   decode: (ids) => ids.join(' '),

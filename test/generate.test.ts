@@ -107,6 +107,27 @@ test('an answer ends where the cache does, and a long prompt keeps its last toke
   assert.deepEqual([all!.ids.length, all!.stopped, all!.cut], [3, 'length', 5])
 })
 
+test('a prompt that fits is whole however long the answer may be; one that does not keeps its BOS', async () => {
+  const tight = { batch: 2, prompt: 7, capacity: 7 }
+  const wide = { batch: 1, prompt: 10, capacity: 12 }
+  const ps = [
+    [1, 2, 3, 4, 5, 6, 7],
+    [1, 2, 3, 4, 5, 6],
+    [1, 2, 3],
+  ]
+  const got = await answers(tight, 3, requests(ps), greedy({ maxNew: 100 }))
+  for (const [i, p] of ps.entries()) {
+    const free = Math.max(1, tight.capacity - p.length)
+    assert.equal(got[i]!.cut, 0)
+    const session = await tinySession(reference, wide, 3)
+    assert.deepEqual(got[i]!.ids, await recomputed(session, wide, p, free))
+  }
+  const long = [9, 2, 3, 4, 5, 6, 7, 8]
+  const [cut] = await answers(tight, 3, requests([long]), greedy({ maxNew: 3, bosId: 9 }))
+  const [begun] = await answers(tight, 3, requests([[9, 6, 7, 8]]), greedy({ maxNew: 3 }))
+  assert.deepEqual(cut, { ...begun, cut: 4 })
+})
+
 test('progress counts up to all requests and all tokens', async () => {
   const g = grid(2)
   const seen: Array<readonly [number, number, number]> = []
@@ -150,7 +171,9 @@ test('a golden model with its trained adapter answers as transformers and PEFT d
   const place = { batch: 2, prompt: 8, capacity: golden.length + 2 }
   const { r, alpha, targets } = g.settings
   const techniques = { ...untouched, lora: { r, alpha, dropout: 0, targets } }
-  const { program } = right(generationPlan({ name: 'x', folder: null, spec }, techniques, place))
+  const { program } = right(
+    generationPlan({ name: 'x', folder: null, spec, remarks: [] }, techniques, place),
+  )
   assert.deepEqual(
     program.fns.map((f) => f.name),
     ['prefill', 'decode'],
@@ -206,7 +229,7 @@ test('a held-out row draws by its own number: the same in any company, not as it
   assert.deepEqual(await said(qs.slice(2)), all.slice(2))
 })
 
-test('a grid is as wide as its prompts and leaves room for answers', () => {
+test('a grid is as wide as its prompts and leaves room for answers where the context has it', () => {
   const text =
     'model_type: llm\nbase_model: x\ninput_features: [{name: a, type: text}]\noutput_features: [{name: b, type: text}]\ntrainer: {type: finetune}\ngeneration: {max_new_tokens: 20}\n'
   const { config } = right(parseConfig(text, { file: 'x.yaml' }))
@@ -218,7 +241,8 @@ test('a grid is as wide as its prompts and leaves room for answers', () => {
         const g = gridFor(config, spec, lengths)
         const longest = Math.max(1, ...lengths)
         assert.ok(g.batch >= 1 && g.capacity <= spec.context)
-        assert.ok(g.prompt >= Math.min(longest, 44) && g.prompt + 20 <= g.capacity)
+        assert.ok(g.prompt >= Math.min(longest, spec.context) && g.prompt <= g.capacity)
+        assert.equal(g.capacity, Math.min(spec.context, g.prompt + 20))
         // Batches are as equal as can be: the last lacks fewer rows than there are batches.
         const batches = Math.ceil(lengths.length / g.batch)
         assert.ok(batches * g.batch - lengths.length < Math.max(1, batches) || lengths.length === 0)

@@ -86,9 +86,15 @@ const refused: ReadonlyArray<readonly [object, RegExp]> = [
   ],
   [{ ...base, head_dim: 3 }, /head_dim 3 is odd/],
   [{ ...base, hidden_size: 0 }, /hidden is 0/],
+  [{ ...base, quantization_config: { bits: 4 } }, /quantized already/],
+  [{ ...base, rms_norm_eps: -1 }, /rms_norm_eps is -1/],
+  [{ ...base, model_type: 'toString' }, /"toString" is not supported/],
   [{ ...base, hidden_size: 'wide' }, /hidden_size has the wrong type/],
   [{ ...base, rope_scaling: { rope_type: 'yarn', factor: 2 } }, /"yarn" is not supported/],
-  [{ ...base, rope_scaling: { rope_type: 'linear' } }, /"linear" has no factor/],
+  [
+    { ...base, rope_scaling: { rope_type: 'linear' } },
+    /factor of RoPE scaling "linear" is missing/,
+  ],
 ]
 for (const [config, why] of refused)
   test(`refused: ${why.source}`, () => {

@@ -78,12 +78,15 @@ test('sizes of config.json: the bound is read, one more is refused by its key', 
     ['hidden_size', 2 ** 18, { head_dim: 8 }],
     ['intermediate_size', 2 ** 20, {}],
     ['num_hidden_layers', 256, {}],
-    ['num_attention_heads', 2 ** 12, { head_dim: 8 }],
+    // The hidden size stays a multiple of the heads.
+    ['num_attention_heads', 2 ** 12, { head_dim: 8, hidden_size: 2 ** 18 }],
     ['head_dim', 2 ** 12, {}],
     ['max_position_embeddings', 2 ** 31 - 1, {}],
   ] as const) {
     right(readSpec({ ...tiny, ...other, [key]: most }))
-    for (const more of [most + 2, 1e5 * most, 2 ** 53 - 2]) {
+    const beyond =
+      key === 'num_attention_heads' ? [2 ** 13, 2 ** 18] : [most + 2, 1e5 * most, 2 ** 53 - 2]
+    for (const more of beyond) {
       const why = left(readSpec({ ...tiny, ...other, [key]: more }))
       assert.ok(why.message.includes(`(${key})`) && why.expected === `at most ${most}`, why.message)
     }
@@ -125,6 +128,7 @@ test('a factor that stretches the context beyond any position is refused at its 
 
 test('a job whose bytes could not be counted is refused', async () => {
   const base = {
+    remarks: [],
     name: 'b',
     folder: null,
     spec: right(

@@ -5,9 +5,11 @@ import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import { issue, type Issue } from '../issue.ts'
+import { isJson, type Json } from '../models/rope.ts'
+import { atomicWrite } from '../tensors/atomic.ts'
 import { attempt, ifExists } from '../tensors/os.ts'
+import { withCarried, withEnds, type Carried } from './carried.ts'
 import { decodeText, parseJsonText } from '../text-file.ts'
-import { isObject } from '../tokenizer/json.ts'
 
 /** What a tokenizer may consist of, in any generation of transformers. */
 export const tokenizerFiles: ReadonlyArray<string> = [
@@ -21,7 +23,8 @@ export const tokenizerFiles: ReadonlyArray<string> = [
   'chat_template.jinja',
 ]
 
-const CONFIG = 'config.json'
+export const CONFIG = 'config.json'
+export const GENERATION = 'generation_config.json'
 
 /** Copies those of `names` that exist in `from`. */
 export const copyFiles = (
@@ -33,29 +36,8 @@ export const copyFiles = (
     for (const name of names) await ifExists(() => fs.copyFile(join(from, name), join(to, name)))
   })
 
-/** Linear RoPE scaling that a run was trained with. */
-export interface Scaling {
-  readonly factor: number
-}
-
-/** A config.json of the same model with other positions, in the words of transformers 4 or 5, as the file has them. */
-const scaled = (config: Readonly<Record<string, unknown>>, { factor }: Scaling): unknown => {
-  const rope = { rope_type: 'linear', factor }
-  const context = config['max_position_embeddings']
-  return {
-    ...config,
-    ...(isObject(config['rope_parameters'])
-      ? { rope_parameters: { rope_theta: config['rope_parameters']['rope_theta'], ...rope } }
-      : { rope_scaling: rope }),
-    ...(typeof context === 'number'
-      ? { max_position_embeddings: Math.floor(context * factor) }
-      : {}),
-  }
-}
-
-const writeScaled = (from: string, to: string, scaling: Scaling): TE.TaskEither<Issue, void> => {
-  const file = join(from, CONFIG)
-  return pipe(
+const readJson = (file: string): TE.TaskEither<Issue, Json> =>
+  pipe(
     attempt('read the file', file, () => fs.readFile(file)),
     TE.chainEitherK((bytes) =>
       pipe(
@@ -64,24 +46,53 @@ const writeScaled = (from: string, to: string, scaling: Scaling): TE.TaskEither<
         E.mapLeft((i): Issue => ({ ...i, file })),
       ),
     ),
-    TE.filterOrElse(isObject, () => issue('the file does not hold a JSON object', { file })),
-    TE.chain((config) =>
-      attempt('write the file', to, () =>
-        fs.writeFile(join(to, CONFIG), `${JSON.stringify(scaled(config, scaling), null, 2)}\n`),
-      ),
-    ),
+    TE.filterOrElse(isJson, () => issue('the file does not hold a JSON object', { file })),
   )
+
+/** A description of the model that a run changed. */
+export interface Changed {
+  readonly name: string
+  /** Whether it names other end tokens than the base's. */
+  readonly ends: boolean
 }
+
+/** Nothing where the base has no such file, or the run changed nothing of it. */
+const writeIfChanged =
+  (from: string, to: string, carried: Carried) =>
+  (name: string): TE.TaskEither<Issue, ReadonlyArray<Changed>> =>
+    pipe(
+      attempt('read the folder', from, () => ifExists(() => fs.stat(join(from, name)))),
+      TE.chain((found) => (found === undefined ? TE.right(null) : readJson(join(from, name)))),
+      TE.chain((was) => {
+        if (was === null) return TE.right([])
+        const is = name === CONFIG ? withCarried(was, carried) : withEnds(was, carried)
+        if (is === was) return TE.right([])
+        const text = `${JSON.stringify(is, null, 2)}\n`
+        const ends = is['eos_token_id'] !== was['eos_token_id']
+        return TE.map(() => [{ name, ends }])(atomicWrite(join(to, name), Buffer.from(text)))
+      }),
+    )
+
+/** Writes the descriptions of the model that the run changed, and tells which; others stay as they are in the base. */
+export const writeChanged = (
+  from: string,
+  to: string,
+  carried: Carried,
+): TE.TaskEither<Issue, ReadonlyArray<Changed>> =>
+  pipe(
+    [CONFIG, GENERATION],
+    TE.traverseSeqArray(writeIfChanged(from, to, carried)),
+    TE.map((all) => all.flat()),
+  )
 
 /** Everything of a model but its weights. */
 export const copyModelFiles = (
   from: string,
   to: string,
-  scaling: Scaling | null,
+  carried: Carried,
 ): TE.TaskEither<Issue, void> =>
   pipe(
-    copyFiles(from, to, ['generation_config.json', ...tokenizerFiles]),
-    TE.chain(() =>
-      scaling === null ? copyFiles(from, to, [CONFIG]) : writeScaled(from, to, scaling),
-    ),
+    copyFiles(from, to, [CONFIG, GENERATION, ...tokenizerFiles]),
+    TE.chain(() => writeChanged(from, to, carried)),
+    TE.map(() => undefined),
   )

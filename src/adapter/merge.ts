@@ -13,8 +13,10 @@ import {
   type TensorEntry,
   type TensorFile,
 } from '../tensors/reader.ts'
+import { writeSumsOf } from '../tensors/sums.ts'
 import { writeFolder, type TensorData } from '../tensors/writer.ts'
-import { copyModelFiles, type Scaling } from './files.ts'
+import { asTheBase, type Carried } from './carried.ts'
+import { copyModelFiles } from './files.ts'
 import { openAdapter, peftName } from './peft.ts'
 
 /** Shards as transformers cuts them. */
@@ -169,12 +171,12 @@ const mergedTensors = (
     }),
   )
 
-/** Writes base plus adapter as a model folder of the base's dtype. `scaling`: what the run changed of the base's positions. */
+/** Writes base plus adapter as a model folder of the base's dtype. `carried`: what the run decided beyond its files. */
 export const mergeAdapter = (
   baseFolder: string,
   adapterFolder: string,
   folder: string,
-  scaling: Scaling | null = null,
+  carried: Carried = asTheBase,
 ): TE.TaskEither<Issue, void> =>
   pipe(
     TE.Do,
@@ -188,7 +190,8 @@ export const mergeAdapter = (
       atomicFolder(folder, (temporary) =>
         pipe(
           writeFolder(temporary, tensors, { maxShardBytes: SHARD_BYTES }),
-          TE.chain(() => copyModelFiles(baseFolder, temporary, scaling)),
+          TE.chainFirst(() => copyModelFiles(baseFolder, temporary, carried)),
+          TE.chain((sums) => writeSumsOf(temporary, sums)),
         ),
       ),
     ),

@@ -1,21 +1,74 @@
 /** The cards that lie beside trained weights. */
+import type { Carried } from './carried.ts'
+import { CONFIG, GENERATION, type Changed } from './files.ts'
 
-/** Of an adapter; `baseModel` as the config names it. */
-export const readme = (baseModel: string): string => `---
+const python = (...lines: ReadonlyArray<string>): string =>
+  ['```python', ...lines, '```'].join('\n')
+
+/** What the base alone would not do, in words. */
+const differences = (
+  changed: ReadonlyArray<Changed>,
+  { scaling, eosIds, tied }: Carried,
+): ReadonlyArray<string> => {
+  const config = changed.find((c) => c.name === CONFIG)
+  return [
+    ...(scaling === null
+      ? []
+      : [
+          `It was trained with linear RoPE scaling by the factor ${scaling.factor} (\`model_parameters.rope_scaling\`), which the base's own config.json does not have: the one here does.`,
+        ]),
+    ...(config !== undefined && scaling === null && !config.ends
+      ? [
+          `The base's lm_head ${tied === true ? 'is' : 'is not'} its embedding, whatever its config.json says: the one here says so.`,
+        ]
+      : []),
+    ...(changed.some((c) => c.ends)
+      ? [
+          `Its answers end with the token ${eosIds[0]}, at which the base alone does not stop: the ${changed
+            .filter((c) => c.ends)
+            .map((c) => c.name)
+            .join(' and ')} here name it.`,
+        ]
+      : []),
+  ]
+}
+
+const loading = (folder: string, changed: ReadonlyArray<Changed>): string => {
+  const [config, generation] = [CONFIG, GENERATION].map((n) => changed.some((c) => c.name === n))
+  const names = [
+    ...(config ? ['AutoConfig'] : []),
+    'AutoModelForCausalLM',
+    ...(generation ? ['GenerationConfig'] : []),
+  ]
+  return python(
+    'from peft import PeftModel',
+    `from transformers import ${names.join(', ')}`,
+    '',
+    ...(config ? ['config = AutoConfig.from_pretrained(".")'] : []),
+    `base = AutoModelForCausalLM.from_pretrained(${JSON.stringify(folder)}${config ? ', config=config' : ''})`,
+    ...(generation ? ['base.generation_config = GenerationConfig.from_pretrained(".")'] : []),
+    'model = PeftModel.from_pretrained(base, ".")',
+  )
+}
+
+/** Of an adapter; `baseModel` as the config names it. The code runs in the adapter's folder. */
+export const readme = (
+  baseModel: string,
+  baseFolder: string,
+  changed: ReadonlyArray<Changed>,
+  carried: Carried,
+): string => {
+  const said = differences(changed, carried)
+  return `---
 base_model: ${JSON.stringify(baseModel)}
 library_name: peft
 ---
 
 A LoRA adapter for \`${baseModel}\`, trained with tunec.
-
-\`\`\`python
-from peft import PeftModel
-from transformers import AutoModelForCausalLM
-
-base = AutoModelForCausalLM.from_pretrained(${JSON.stringify(baseModel)})
-model = PeftModel.from_pretrained(base, ".")
-\`\`\`
+${said.length === 0 ? '' : `\n${said.join('\n')}\nLoad it as below: \`AutoPeftModelForCausalLM\` would take the base's own files.\n`}
+${loading(baseFolder, changed)}
 `
+}
 
 /** Of a fully fine-tuned model; `dtypes` are those of its file. */
 export const modelReadme = (baseModel: string, dtypes: ReadonlyArray<string>): string => `---

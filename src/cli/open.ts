@@ -64,6 +64,16 @@ const placed = (file: string, issues: Issues): Issues => {
   return [at(first), ...rest.map(at)]
 }
 
+/** A plan whose base's contradictions have been shown. */
+export const remarked = (plan: Plan, t: Terminal): Plan => {
+  showNotices(
+    plan.base.folder ?? plan.base.name,
+    plan.base.remarks.map((message) => ({ message })),
+    t,
+  )
+  return plan
+}
+
 /** Compiles a config after `change`. */
 export const planFrom = (
   opened: OpenedConfig,
@@ -72,7 +82,10 @@ export const planFrom = (
 ): E.Either<Issues, Plan> =>
   pipe(
     planOf(change(opened.config), { folder: opened.folder, clock: t.clock }),
-    E.mapLeft((issues) => placed(opened.file, issues)),
+    E.bimap(
+      (issues) => placed(opened.file, issues),
+      (plan) => remarked(plan, t),
+    ),
   )
 
 /** What a command demands of a plan before it goes on. */
@@ -109,7 +122,11 @@ export const openPlan = (
     )
   const fixed = textOf(o, 'dataset')
   return fixed === undefined
-    ? pipe(readPlan(file), E.chainFirst(demand))
+    ? pipe(
+        readPlan(file, t.clock),
+        E.map((plan) => remarked(plan, t)),
+        E.chainFirst(demand),
+      )
     : E.left(
         one(
           issue('a plan is made for its own data, --dataset cannot change it', {

@@ -4,7 +4,9 @@ import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import { issue, type Issue } from '../issue.ts'
+import { hasOwnHead } from './head.ts'
 import { knownModels } from './known.ts'
+import { configRemarks } from './remarks.ts'
 import { readJsonFile } from '../text-file.ts'
 import { readSpec, type ModelSpec } from './spec.ts'
 
@@ -14,21 +16,41 @@ export interface Base {
   /** Null when only the architecture is known: enough to plan, not to train. */
   readonly folder: string | null
   readonly spec: ModelSpec
+  /** Where its files say something twice or in vain, and what is done about it. */
+  readonly remarks: ReadonlyArray<string>
 }
 
 const CONFIG = 'config.json'
 
+const OWN_HEAD =
+  'config.json says tie_word_embeddings, but the files hold an lm_head.weight other than the embedding: both are used, as in transformers 5 (version 4 drops the head)'
+
 const fromFolder = (name: string, folder: string): E.Either<Issue, Base> =>
   pipe(
     readJsonFile(path.join(folder, CONFIG)),
-    E.chain(readSpec),
-    E.map((spec) => ({ name, folder, spec })),
+    E.bindTo('config'),
+    E.bind('spec', ({ config }) => readSpec(config)),
+    E.map(({ config, spec }) => {
+      const own = spec.tied && hasOwnHead(folder)
+      return {
+        name,
+        folder,
+        spec: own ? { ...spec, tied: false } : spec,
+        remarks: [...configRemarks(config), ...(own ? [OWN_HEAD] : [])],
+      }
+    }),
     E.mapLeft((i) => ({ ...i, file: path.join(folder, CONFIG) })),
   )
 
 /** The folders a name may mean, in order: beside the config, then from the working directory. */
 const folders = (name: string, beside: string): ReadonlyArray<string> =>
   path.isAbsolute(name) ? [name] : [path.resolve(beside, name), path.resolve(name)]
+
+/** What to do about a name that is a hub id by its form: `owner/model`. */
+export const fetching = (name: string): string =>
+  /^[\w.-]+\/[\w.-]+$/.test(name)
+    ? `tunec downloads nothing: if this is a model of the Hugging Face hub, \`hf download ${name} --local-dir ${name}\` puts it where it is looked for; `
+    : ''
 
 /** `name` as written in the config that lies in the folder `beside`. */
 export const findBase = (name: string, beside: string): E.Either<Issue, Base> => {
@@ -40,7 +62,7 @@ export const findBase = (name: string, beside: string): E.Either<Issue, Base> =>
   if (bare === undefined && known !== undefined)
     return pipe(
       readSpec(known),
-      E.map((spec) => ({ name, folder: null, spec })),
+      E.map((spec) => ({ name, folder: null, spec, remarks: [] })),
     )
   return E.left(
     bare === undefined
@@ -48,7 +70,7 @@ export const findBase = (name: string, beside: string): E.Either<Issue, Base> =>
           path: 'base_model',
           expected:
             'a folder with config.json, tokenizer.json and safetensors files, relative to the config or the working directory',
-          hint: `looked in ${[...new Set(tried)].join(' and ')}; to plan without weights, a folder with just its config.json is enough`,
+          hint: `${fetching(name)}looked in ${[...new Set(tried)].join(' and ')}; to plan without weights, a folder with just its config.json is enough`,
         })
       : issue(`the model folder has no config.json`, { file: bare, path: 'base_model' }),
   )

@@ -23,21 +23,7 @@ export const parametersOf = (s: ModelSpec): number =>
   (s.tied ? 1 : 2) * s.vocab * s.hidden +
   s.layers * s.hidden * (2 * s.heads * s.headDim + 2 * s.kvHeads * s.headDim + 3 * s.intermediate)
 
-const numbers = (s: ModelSpec): ReadonlyArray<readonly [name: string, value: number]> => [
-  ['rms_norm_eps', s.eps],
-  ['rope_theta', s.rope.theta],
-  ['the RoPE factor', s.rope.factor],
-  ['low_freq_factor', s.rope.lowFreqFactor],
-  ['high_freq_factor', s.rope.highFreqFactor],
-  ['original_max_position_embeddings', s.rope.originalContext],
-]
-
-/** 0 where a scaling does not use it. */
-const isSound = (name: string, value: number): boolean =>
-  Number.isFinite(value) &&
-  (name === 'rope_theta' || name.endsWith('RoPE factor') ? value > 0 : value >= 0)
-
-/** The first size or number that nothing could be computed with; null: all are sound. */
+/** The first size that nothing could be computed with; null: all are sound. */
 export const beyondBounds = (s: ModelSpec): Issue | null => {
   for (const [key, [limit, what]] of Object.entries(most) as Array<[Count, (typeof most)[Count]]>)
     if (s[key] > limit)
@@ -45,9 +31,6 @@ export const beyondBounds = (s: ModelSpec): Issue | null => {
         expected: `at most ${limit}`,
         hint: 'no model is so large: look at its config.json',
       })
-  const odd = numbers(s).find(([name, value]) => !isSound(name, value))
-  if (odd !== undefined)
-    return issue(`${odd[0]} is ${odd[1]}`, { expected: 'a finite number above 0' })
   return parametersOf(s) > MOST_PARAMETERS
     ? issue(`the model has ${parametersOf(s).toExponential(1)} parameters`, {
         expected: `at most ${MOST_PARAMETERS.toExponential(1)}`,

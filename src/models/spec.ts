@@ -5,6 +5,7 @@ import * as t from 'io-ts'
 import type { Rope } from '../../ir/algebra.ts'
 import { issue, type Issue } from '../issue.ts'
 import { beyondBounds } from './bounds.ts'
+import { readRope, type Json } from './rope.ts'
 
 export interface ModelSpec {
   readonly family: 'llama' | 'mistral' | 'qwen2'
@@ -27,18 +28,9 @@ export interface ModelSpec {
   readonly context: number
 }
 
+/** Absent means the default of transformers; where `null` may stand is said by `nullable`. */
 const number = t.union([t.number, t.null, t.undefined])
 const flag = t.union([t.boolean, t.null, t.undefined])
-const ropeFields = {
-  rope_type: t.union([t.string, t.undefined]),
-  type: t.union([t.string, t.undefined]),
-  rope_theta: number,
-  factor: number,
-  low_freq_factor: number,
-  high_freq_factor: number,
-  original_max_position_embeddings: number,
-}
-const ropeCodec = t.union([t.type(ropeFields), t.null, t.undefined])
 const codec = t.type({
   model_type: t.string,
   vocab_size: number,
@@ -49,18 +41,25 @@ const codec = t.type({
   num_key_value_heads: number,
   head_dim: number,
   rms_norm_eps: number,
-  rope_theta: number,
-  rope_parameters: ropeCodec,
-  rope_scaling: ropeCodec,
   tie_word_embeddings: flag,
   attention_bias: flag,
   mlp_bias: flag,
   max_position_embeddings: number,
   sliding_window: number,
   use_sliding_window: flag,
+  max_window_layers: number,
+  layer_types: t.union([t.array(t.string), t.null, t.undefined]),
   hidden_act: t.union([t.string, t.null, t.undefined]),
 })
 type Raw = t.TypeOf<typeof codec>
+
+/** Keys whose `null` transformers takes as silence; it refuses every other. */
+const nullable: ReadonlyArray<string> = [
+  'head_dim',
+  'num_key_value_heads',
+  'sliding_window',
+  'layer_types',
+]
 
 /** What transformers assumes when the file is silent. */
 const defaults = {
@@ -72,9 +71,7 @@ const defaults = {
     heads: 32,
     kv: null,
     eps: 1e-6,
-    theta: 1e4,
     context: 2048,
-    bias: false,
     window: null,
   },
   mistral: {
@@ -85,9 +82,7 @@ const defaults = {
     heads: 32,
     kv: 8,
     eps: 1e-6,
-    theta: 1e4,
     context: 131072,
-    bias: false,
     window: 4096,
   },
   qwen2: {
@@ -98,61 +93,10 @@ const defaults = {
     heads: 32,
     kv: 32,
     eps: 1e-6,
-    theta: 1e4,
     context: 32768,
-    bias: true,
-    window: null,
+    window: 4096,
   },
 } as const
-
-const ropeOf = (raw: Raw, headDim: number, theta: number): E.Either<Issue, Rope> => {
-  const r = raw.rope_parameters ?? raw.rope_scaling ?? null
-  const kind = r?.rope_type ?? r?.type ?? 'default'
-  const base: Rope = {
-    dim: headDim,
-    theta: r?.rope_theta ?? theta,
-    factor: 1,
-    lowFreqFactor: 0,
-    highFreqFactor: 0,
-    originalContext: 0,
-  }
-  if (kind === 'default') return E.right(base)
-  const needs = (names: ReadonlyArray<keyof typeof ropeFields>): Issue | null => {
-    const missing = names.find((n) => typeof r?.[n] !== 'number')
-    return missing === undefined
-      ? null
-      : issue(`RoPE scaling "${kind}" has no ${missing}`, {
-          path: 'rope_scaling',
-          expected: 'a number',
-        })
-  }
-  const gap =
-    kind === 'linear'
-      ? needs(['factor'])
-      : kind === 'llama3'
-        ? needs([
-            'factor',
-            'low_freq_factor',
-            'high_freq_factor',
-            'original_max_position_embeddings',
-          ])
-        : issue(`RoPE scaling "${kind}" is not supported`, {
-            path: 'rope_scaling',
-            expected: 'default, linear or llama3',
-          })
-  if (gap !== null) return E.left(gap)
-  return E.right(
-    kind === 'linear'
-      ? { ...base, factor: r!.factor! }
-      : {
-          ...base,
-          factor: r!.factor!,
-          lowFreqFactor: r!.low_freq_factor!,
-          highFreqFactor: r!.high_freq_factor!,
-          originalContext: r!.original_max_position_embeddings!,
-        },
-  )
-}
 
 const whole = (spec: Omit<ModelSpec, 'rope'>): Issue | null => {
   const counts = [
@@ -172,58 +116,120 @@ const whole = (spec: Omit<ModelSpec, 'rope'>): Issue | null => {
     return issue(
       `config.json: ${spec.heads} attention heads do not divide into ${spec.kvHeads} key-value heads`,
     )
-  return spec.headDim % 2 === 0
+  if (!(Number.isFinite(spec.eps) && spec.eps >= 0))
+    return issue(`config.json: rms_norm_eps is ${spec.eps}`, { expected: 'a number, 0 or above' })
+  if (spec.headDim % 2 !== 0)
+    return issue(`config.json: head_dim ${spec.headDim} is odd`, {
+      expected: 'an even number, for RoPE',
+    })
+  return spec.family === 'llama' && spec.hidden % spec.heads !== 0
+    ? issue(
+        `config.json: hidden_size ${spec.hidden} is no multiple of its ${spec.heads} heads, which transformers refuses`,
+        { path: 'hidden_size' },
+      )
+    : null
+}
+
+const FULL = 'full_attention'
+const WINDOW = 'sliding_attention'
+
+const oddLayers = (raw: Raw, layers: number): Issue | null => {
+  const kinds = raw.layer_types ?? null
+  if (kinds === null) return null
+  if (kinds.length !== layers)
+    return issue(`config.json has ${layers} layers and ${kinds.length} layer_types`, {
+      path: 'layer_types',
+      expected: 'one for each layer',
+    })
+  if (raw.model_type !== 'qwen2') return null
+  const odd = kinds.find((k) => k !== FULL && k !== WINDOW)
+  if (odd !== undefined)
+    return issue(`config.json: a layer is of the type "${odd}"`, {
+      path: 'layer_types',
+      expected: `${FULL} or ${WINDOW}`,
+    })
+  return kinds.includes(WINDOW) && raw.use_sliding_window !== true
+    ? issue(`config.json: layer_types has "${WINDOW}" and use_sliding_window is not true`, {
+        path: 'use_sliding_window',
+        expected: 'true, or no such layers',
+      })
+    : null
+}
+
+/** Whether any layer sees a window only: all of Mistral's, of Qwen2's those that its config sets apart. */
+const isWindowed = (family: ModelSpec['family'], raw: Raw, layers: number): boolean => {
+  if (family !== 'qwen2') return family === 'mistral'
+  if (raw.use_sliding_window !== true) return false
+  return raw.layer_types === undefined || raw.layer_types === null
+    ? layers > (raw.max_window_layers ?? 28)
+    : raw.layer_types.includes(WINDOW)
+}
+
+const unsupported = (raw: Raw, json: Json): Issue | null => {
+  if (!Object.hasOwn(defaults, raw.model_type))
+    return issue(`model type "${raw.model_type}" is not supported`, {
+      path: 'model_type',
+      expected: Object.keys(defaults).join(', '),
+    })
+  if (!['silu', 'swish'].includes(raw.hidden_act ?? 'silu'))
+    return issue(`activation "${raw.hidden_act}" is not supported`, {
+      path: 'hidden_act',
+      expected: 'silu',
+    })
+  const empty = Object.keys(codec.props).find((k) => json[k] === null && !nullable.includes(k))
+  if (empty !== undefined)
+    return issue(`config.json: ${empty} is null, which transformers refuses too`, {
+      path: empty,
+      expected: 'a value, or no such key',
+    })
+  if (json['per_layer_config'] !== undefined && json['per_layer_config'] !== null)
+    return issue('config.json describes layers that differ (per_layer_config)', {
+      path: 'per_layer_config',
+      expected: 'layers that are all alike',
+    })
+  return json['quantization_config'] === undefined || json['quantization_config'] === null
     ? null
-    : issue(`config.json: head_dim ${spec.headDim} is odd`, {
-        expected: 'an even number, for RoPE',
+    : issue('the base model is quantized already (quantization_config)', {
+        path: 'quantization_config',
+        hint: 'name the folder of the original 16-bit model; it is quantized while it is read',
       })
 }
 
-const specOf = (raw: Raw): E.Either<Issue, ModelSpec> => {
+const specOf = (raw: Raw, json: Json): E.Either<Issue, ModelSpec> => {
+  const refused = unsupported(raw, json)
+  if (refused !== null) return E.left(refused)
   const family = raw.model_type as keyof typeof defaults
   const d = defaults[family]
-  if (d === undefined)
-    return E.left(
-      issue(`model type "${raw.model_type}" is not supported`, {
-        path: 'model_type',
-        expected: Object.keys(defaults).join(', '),
-      }),
-    )
-  if ((raw.hidden_act ?? 'silu') !== 'silu')
-    return E.left(
-      issue(`activation "${raw.hidden_act}" is not supported`, {
-        path: 'hidden_act',
-        expected: 'silu',
-      }),
-    )
   const heads = raw.num_attention_heads ?? d.heads
   const hidden = raw.hidden_size ?? d.hidden
-  const context = raw.max_position_embeddings ?? d.context
-  const bias = raw.attention_bias ?? false
+  const layers = raw.num_hidden_layers ?? d.layers
+  const positions = raw.max_position_embeddings ?? d.context
+  // Only Llama's code looks at these; Mistral has no biases, Qwen2 always those of q, k and v.
+  const bias = family === 'llama' && (raw.attention_bias ?? false)
   const window = raw.sliding_window === undefined ? d.window : raw.sliding_window
-  const windowed = family === 'mistral' || raw.use_sliding_window === true
   const spec = {
     family,
     vocab: raw.vocab_size ?? d.vocab,
     hidden,
     intermediate: raw.intermediate_size ?? d.intermediate,
-    layers: raw.num_hidden_layers ?? d.layers,
+    layers,
     heads,
-    kvHeads: raw.num_key_value_heads ?? d.kv ?? heads,
+    kvHeads: (raw.num_key_value_heads === undefined ? d.kv : raw.num_key_value_heads) ?? heads,
     headDim: raw.head_dim ?? hidden / heads,
     eps: raw.rms_norm_eps ?? d.eps,
     tied: raw.tie_word_embeddings ?? false,
-    qkvBias: family === 'qwen2' ? true : bias,
-    oBias: family === 'llama' && bias,
+    qkvBias: family === 'qwen2' || bias,
+    oBias: bias,
     mlpBias: family === 'llama' && (raw.mlp_bias ?? false),
     // Attention is over the whole segment; within the window that is the same as a sliding one.
-    context: windowed && window !== null ? Math.min(context, window) : context,
+    context:
+      window !== null && isWindowed(family, raw, layers) ? Math.min(positions, window) : positions,
   }
-  const problem = whole(spec)
+  const problem = whole(spec) ?? oddLayers(raw, layers)
   return problem !== null
     ? E.left(problem)
     : pipe(
-        ropeOf(raw, spec.headDim, raw.rope_theta ?? d.theta),
+        readRope(json, spec.headDim, positions),
         E.map((rope) => ({ ...spec, rope })),
         E.chain((whole) => {
           const beyond = beyondBounds(whole)
@@ -251,19 +257,11 @@ export const readSpec = (json: unknown): E.Either<Issue, ModelSpec> =>
         },
       )
     }),
-    E.chain(specOf),
+    E.chain((raw) => specOf(raw, json as Json)),
   )
 
 /** io-ts asks for every key of a type to be present; absent ones are undefined. */
 const fillMissing = (json: object): object => ({
   ...Object.fromEntries(Object.keys(codec.props).map((k) => [k, undefined])),
   ...json,
-  ...Object.fromEntries(
-    (['rope_parameters', 'rope_scaling'] as const).flatMap((k) => {
-      const v = (json as Record<string, unknown>)[k]
-      return typeof v === 'object' && v !== null
-        ? [[k, { ...Object.fromEntries(Object.keys(ropeFields).map((f) => [f, undefined])), ...v }]]
-        : []
-    }),
-  ),
 })

@@ -2,7 +2,7 @@
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import { exportModel } from '../adapter/full.ts'
-import type { Scaling } from '../adapter/files.ts'
+import type { Carried } from '../adapter/carried.ts'
 import { mergeAdapter } from '../adapter/merge.ts'
 import { exportAdapter, hasLearned } from '../adapter/peft.ts'
 import type { Issue } from '../issue.ts'
@@ -31,17 +31,28 @@ const keptOf = (plan: Plan, p: Progress): Kept => {
   }
 }
 
-/** The run's change of the base's positions, which a written model has to carry. */
-const scalingOf = (plan: Plan): Scaling | null => plan.config.model_parameters.rope_scaling
+/** What a written model has to say besides what its base's files say. */
+const carriedOf = ({ config, base, data }: Plan): Carried => ({
+  scaling: config.model_parameters.rope_scaling,
+  eosIds: data?.tokenizer.eosIds ?? [],
+  tied: base.spec.tied,
+})
 
 const exported = ({ session, plan }: Loop, folder: string): TE.TaskEither<Issue, void> => {
   const { base, program, techniques } = plan
   // A run begins only with a base that has a folder.
   const baseFolder = base.folder ?? ''
   return techniques.lora === null
-    ? exportModel(session, program, base.name, baseFolder, folder, scalingOf(plan))
+    ? exportModel(session, program, base.name, baseFolder, folder, carriedOf(plan))
     : exportAdapter(
-        { session, program, lora: techniques.lora, baseModel: base.name, baseFolder },
+        {
+          session,
+          program,
+          lora: techniques.lora,
+          baseModel: base.name,
+          baseFolder,
+          carried: carriedOf(plan),
+        },
         folder,
       )
 }
@@ -55,7 +66,7 @@ const merged = (
   const { folder } = plan.base
   const into = mergedFolder(results)
   return wanted && folder !== null
-    ? TE.map(() => into)(mergeAdapter(folder, adapter, into, scalingOf(plan)))
+    ? TE.map(() => into)(mergeAdapter(folder, adapter, into, carriedOf(plan)))
     : TE.right(null)
 }
 

@@ -33,7 +33,7 @@ export const compiler = section({
   /** Bytes that a training step may take; null: unbounded. */
   memory_budget: withDefault(nullable(bytes), null),
   compute_dtype: withDefault(oneOf('auto', 'float32', 'bfloat16', 'float16'), 'auto'),
-  backend: withDefault(oneOf('auto', 'onnx', 'reference'), 'auto'),
+  backend: withDefault(oneOf('auto', 'cuda', 'onnx', 'reference'), 'auto'),
   /** auto: follows `trainer.enable_gradient_checkpointing` and `memory_budget`. */
   recompute: withDefault(oneOf('auto', 'none', 'layers', 'budget'), 'auto'),
   /** Rows of tokens in one micro-step. */

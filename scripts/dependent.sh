@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Packs tunec, installs the package in a project that depends on it, and uses it there as its users do.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+project=$(mktemp -d)
+trap 'rm -rf "$project"' EXIT
+
+npm pack --silent --pack-destination "$project" >/dev/null
+cd "$project"
+echo '{ "name": "project", "version": "1.0.0", "private": true, "type": "module" }' >package.json
+npm install --no-audit --no-fund ./tunec-*.tgz
+npx --no-install tunec check "$root/examples/code-instructions/qlora.yaml" >/dev/null
+cat >use.mjs <<'JS'
+import { dsl } from 'tunec'
+const plan = dsl.compile(process.argv[2])
+if (plan._tag !== 'Right') throw new Error('the package does not compile the bundled job')
+JS
+node use.mjs "$root/examples/code-instructions/qlora.yaml"
+echo "the package works in a project that depends on it"
