@@ -24,7 +24,7 @@ import { readJsonFile } from '../text-file.ts'
 import { currentFolder } from '../tensors/atomic.ts'
 import { verifySums, type Sum } from '../tensors/sums.ts'
 import { call } from '../train/problem.ts'
-import { weightsFolder } from '../train/results.ts'
+import { descriptionName, weightsFolder } from '../train/results.ts'
 import { initializePlan } from '../train/state.ts'
 import type { Options } from './command.ts'
 import { openConfig, remarked, showNotices } from './open.ts'
@@ -106,10 +106,11 @@ const weightsIn = (results: string): TE.TaskEither<Issues, string> =>
 
 /** A run's results: its own config, with the base and the data where they were, and its adapter. */
 const fromResults = (results: string): TE.TaskEither<Issues, Trained> => {
-  const file = path.join(results, 'description.json')
+  const file = path.join(results, descriptionName)
   return pipe(
     TE.Do,
     TE.bind('is', () => TE.fromEither(readDescription(file))),
+    TE.chainFirst(() => pipe(verifySums(results), TE.mapLeft(one))),
     TE.bind('weights', () => weightsIn(results)),
     // JSON is YAML.
     TE.bind('parsed', ({ is }) => TE.fromEither(parseConfig(JSON.stringify(is.config), { file }))),
