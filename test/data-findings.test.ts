@@ -53,6 +53,16 @@ test('words that count as missing and keys given twice are counted, by column an
   ])
 })
 
+test('what was read in rows that no split has is not told', () => {
+  const table = {
+    ...tableOf(columns, ['a', 'x', '0'], ['b', null, '0']),
+    remarks: [{ column: 'answer', row: 1, kind: 'missing', text: 'NA' }] as const,
+  }
+  const data = prepared(table, prompt)
+  const sampled = { ...data, split: { ...data.split, train: [0] }, notes: [] }
+  assert.deepEqual(findingLines(findingsOf(sampled, letters, { prompt, uses })), [])
+})
+
 /** Knows no capital letters and no ß, as a normaliser would have it. */
 const plain: Tokenizer = {
   ...letters,
