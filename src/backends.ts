@@ -1,9 +1,10 @@
 /** The backends there are, each loaded when it is first needed. */
 import type { Backend } from '../backends/backend.ts'
 
-export type BackendName = 'reference' | 'onnx'
+export type BackendName = 'reference' | 'onnx' | 'cuda'
 
 export const backends: Readonly<Record<BackendName, () => Promise<Backend>>> = {
+  cuda: async () => (await import('../backends/cuda/index.ts')).cuda,
   onnx: async () => (await import('../backends/onnx/index.ts')).onnx,
   reference: async () => (await import('../backends/reference/index.ts')).reference,
 }
@@ -35,13 +36,17 @@ export const healthOf = async (name: BackendName): Promise<Health> => {
 }
 
 /**
- * `auto` is onnx. The reference backend runs only when it is named: it is thousands of times slower, and a run that
+ * `auto` is cuda where a GPU works, else onnx. The reference backend runs only when it is named: it is thousands of times slower, and a run that
  * fell back to it would look like one that hangs. Left out: a backend that does not work says why.
  */
 export const choose = async (
   name: BackendName | 'auto',
 ): Promise<Backend | { readonly why: string }> => {
-  const backend = await load(name === 'auto' ? 'onnx' : name)
+  if (name === 'auto') {
+    const gpu = await choose('cuda')
+    return 'why' in gpu ? choose('onnx') : gpu
+  }
+  const backend = await load(name)
   const why = 'why' in backend ? backend.why : await backend.diagnose()
-  return why === null ? backend : { why }
+  return why === null ? (backend as Backend) : { why }
 }

@@ -56,6 +56,7 @@ const functions = () => {
     blasLive: lib.func('fake_blas_live', 'int', []),
     alignment: lib.func('fake_blas_alignment', 'int', ['int']),
     chosen: lib.func('fake_blas_chosen', 'uint64_t', []),
+    setting: lib.func('fake_blas_setting', 'uint64_t', ['uint64_t', 'int']),
     matmuls: lib.func('fake_blas_matmuls', 'int', []),
   }
 }

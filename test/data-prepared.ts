@@ -26,8 +26,10 @@ export const letters: Tokenizer = {
     ...(addBos ? [1] : []),
     ...[...text].map((char) => (char === '^' ? 1 : char === '$' ? 2 : (char.codePointAt(0) ?? 0))),
   ],
-  decode: (ids) =>
-    ids.map((id) => (id === 1 ? '^' : id === 2 ? '$' : String.fromCodePoint(id))).join(''),
+  decode: (ids, { skipSpecial = false } = {}) =>
+    (skipSpecial ? ids.filter((id) => id > 2) : ids)
+      .map((id) => (id === 1 ? '^' : id === 2 ? '$' : String.fromCodePoint(id)))
+      .join(''),
   bosId: 1,
   eosIds: [2],
   padId: null,
@@ -39,6 +41,7 @@ export const prepared = (
   table: Table,
   prompt: PromptSpec,
   options: Partial<SampleOptions> = {},
+  tokenizer: Tokenizer = letters,
 ): Dataset => {
   const split = right(
     splitRows(
@@ -56,7 +59,7 @@ export const prepared = (
   const built = splitNames.map((name) =>
     right(
       buildSamples(
-        letters,
+        tokenizer,
         split[name].flatMap((row) => texts[row] ?? []),
         {
           sequenceLimit: 1000,

@@ -11,6 +11,8 @@ import { fc, runs } from './fc.ts'
 const prompt: PromptSpec = { template: '{q} {n}\n', inputColumn: 'q' }
 const columns = ['q', 'n', 'answer', 'split']
 
+const uses = new Set(columns)
+
 const dataset = prepared(
   tableOf(
     columns,
@@ -30,7 +32,7 @@ const dataset = prepared(
   { sequenceLimit: 20 },
 )
 
-const report = reportData(dataset, letters, { prompt, rowLength: 20, batch: 3, seed: 1 })
+const report = reportData(dataset, letters, { prompt, uses, rowLength: 20, batch: 3, seed: 1 })
 
 test('rows, samples and tokens of every split', () => {
   const [train, validation, rest] = report.splits
@@ -87,11 +89,11 @@ test('packing and padding are compared over the training samples', () => {
   assert.ok(report.packing.packed % 20 === 0 && report.packing.packed >= report.packing.tokens)
   assert.ok(report.packing.padded >= report.packing.tokens)
   assert.equal(
-    reportData(dataset, letters, { prompt, rowLength: 19, batch: 3, seed: 1 }).packing,
+    reportData(dataset, letters, { prompt, uses, rowLength: 19, batch: 3, seed: 1 }).packing,
     undefined,
   )
   // One sample a batch: padding wastes nothing, packing gives each a row of its own.
-  const single = reportData(dataset, letters, { prompt, rowLength: 20, batch: 1, seed: 1 })
+  const single = reportData(dataset, letters, { prompt, uses, rowLength: 20, batch: 1, seed: 1 })
   assert.deepEqual(
     [single.packing?.packed, single.packing?.padded],
     [6 * 20, report.packing.tokens],
@@ -124,7 +126,7 @@ test('more than ten rows are counted', () => {
     prompt,
   )
   const line = renderReport(
-    reportData(many, letters, { prompt, rowLength: 20, batch: 3, seed: 1 }),
+    reportData(many, letters, { prompt, uses, rowLength: 20, batch: 3, seed: 1 }),
   ).find((l) => l.includes('"n"'))
   assert.match(line ?? '', /^! 13 rows with nothing .* line 2, .*line 11 and 3 more$/)
 })
@@ -132,7 +134,7 @@ test('more than ten rows are counted', () => {
 test('a clean data set has no lines to look at', () => {
   const clean = prepared(tableOf(columns, ['a', '1', 'b', '0'], ['c', '1', 'd', '1']), prompt)
   const text = renderReport(
-    reportData(clean, letters, { prompt, rowLength: 20, batch: 3, seed: 1 }),
+    reportData(clean, letters, { prompt, uses, rowLength: 20, batch: 3, seed: 1 }),
   )
   assert.deepEqual(
     text.filter((line) => line.startsWith('!')),

@@ -34,6 +34,7 @@ export const greedy = (more: Partial<Options> = {}): Options => ({
   sampling: { temperature: 0, topK: 0, topP: 1, seed: 1 },
   maxNew: 5,
   minNew: 0,
+  bosId: null,
   eosIds: [],
   vocab: tiny.vocab,
   decode: (ids) => ids.join(' '),

@@ -12,7 +12,7 @@ import {
 } from '../src/generate/index.ts'
 import { generationPlan } from '../src/generate/plan.ts'
 import type { Options } from '../src/generate/options.ts'
-import { promptRoom } from '../src/generate/rows.ts'
+import { openRow, promptRoom, stepGrid } from '../src/generate/rows.ts'
 import { readSpec } from '../src/models/spec.ts'
 import fs from 'node:fs'
 import path from 'node:path'
@@ -105,6 +105,30 @@ test('an answer ends where the cache does, and a long prompt keeps its last toke
   assert.deepEqual({ ...a, cut: 0 }, alone)
   const [all] = await answers(tight, 3, requests([long]), greedy({ maxNew: 100 }))
   assert.deepEqual([all!.ids.length, all!.stopped, all!.cut], [3, 'length', 5])
+})
+
+test('a prompt that fits is whole however long the answer may be; one that does not keeps its BOS', async () => {
+  const tight = { batch: 2, prompt: 7, capacity: 7 }
+  const wide = { batch: 1, prompt: 10, capacity: 12 }
+  const ps = [
+    [1, 2, 3, 4, 5, 6, 7],
+    [1, 2, 3, 4, 5, 6],
+    [1, 2, 3],
+  ]
+  const got = await answers(tight, 3, requests(ps), greedy({ maxNew: 100 }))
+  for (const [i, p] of ps.entries()) {
+    const free = Math.max(1, tight.capacity - p.length)
+    assert.equal(got[i]!.cut, 0)
+    const session = await tinySession(reference, wide, 3)
+    assert.deepEqual(got[i]!.ids, await recomputed(session, wide, p, free))
+  }
+  const full = { ...openRow(requests(ps)[0]!, tight, greedy({ maxNew: 100 })), ids: [4] }
+  const { positions } = stepGrid([full], tight)
+  assert.deepEqual(Array.from(positions as Int32Array), [tight.capacity - 1])
+  const long = [9, 2, 3, 4, 5, 6, 7, 8]
+  const [cut] = await answers(tight, 3, requests([long]), greedy({ maxNew: 3, bosId: 9 }))
+  const [begun] = await answers(tight, 3, requests([[9, 6, 7, 8]]), greedy({ maxNew: 3 }))
+  assert.deepEqual(cut, { ...begun, cut: 4 })
 })
 
 test('progress counts up to all requests and all tokens', async () => {
@@ -208,7 +232,7 @@ test('a held-out row draws by its own number: the same in any company, not as it
   assert.deepEqual(await said(qs.slice(2)), all.slice(2))
 })
 
-test('a grid is as wide as its prompts and leaves room for answers', () => {
+test('a grid is as wide as its prompts and leaves room for answers where the context has it', () => {
   const text =
     'model_type: llm\nbase_model: x\ninput_features: [{name: a, type: text}]\noutput_features: [{name: b, type: text}]\ntrainer: {type: finetune}\ngeneration: {max_new_tokens: 20}\n'
   const { config } = right(parseConfig(text, { file: 'x.yaml' }))
@@ -220,7 +244,8 @@ test('a grid is as wide as its prompts and leaves room for answers', () => {
         const g = gridFor(config, spec, lengths)
         const longest = Math.max(1, ...lengths)
         assert.ok(g.batch >= 1 && g.capacity <= spec.context)
-        assert.ok(g.prompt >= Math.min(longest, 44) && g.prompt + 20 <= g.capacity)
+        assert.ok(g.prompt >= Math.min(longest, spec.context) && g.prompt <= g.capacity)
+        assert.equal(g.capacity, Math.min(spec.context, g.prompt + 20))
         // Batches are as equal as can be: the last lacks fewer rows than there are batches.
         const batches = Math.ceil(lengths.length / g.batch)
         assert.ok(batches * g.batch - lengths.length < Math.max(1, batches) || lengths.length === 0)

@@ -1,5 +1,5 @@
 /** A gate before every call of the file system, to log it, to let it fail, or to stop the world there. */
-import { readdirSync, rmSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import fs, { type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { mock } from 'node:test'
@@ -21,6 +21,16 @@ export const osError = (code: string): Error =>
 const removeOneInside = async (path: string): Promise<void> => {
   const [first] = readdirSync(path)
   if (first !== undefined) rmSync(join(path, first), { recursive: true })
+}
+
+const half = <T extends { readonly length: number; slice: (from: number, to: number) => T }>(
+  all: T,
+): T => all.slice(0, Math.floor(all.length / 2))
+
+/** What a call leaves behind that is cut short. */
+const parts: Readonly<Record<string, (path: string, more: ReadonlyArray<unknown>) => void>> = {
+  copyFile: (from, [to]) => writeFileSync(String(to), half(readFileSync(from))),
+  writeFile: (path, [text]) => writeFileSync(path, half(text as string)),
 }
 
 type Write = (bytes: Uint8Array, from: number, length: number) => Promise<unknown>
@@ -46,6 +56,11 @@ const guard = (gate: Gate, handle: FileHandle, path: string): FileHandle => {
 
 type Any = (path: string, ...more: ReadonlyArray<unknown>) => Promise<unknown>
 
+const calls = [
+  ...(['rename', 'mkdir', 'readdir', 'lstat', 'stat', 'access', 'rm'] as const),
+  ...(['copyFile', 'readFile', 'writeFile', 'utimes'] as const),
+]
+
 /** Runs `run` with every call of `node:fs/promises` (its default export) passing through `gate`. */
 export const gated = async <A>(gate: Gate, run: () => Promise<A>): Promise<A> => {
   const open = fs.open as Any
@@ -54,7 +69,7 @@ export const gated = async <A>(gate: Gate, run: () => Promise<A>): Promise<A> =>
       const opened = await gate({ name: 'open', path }, () => open(path, ...more))
       return guard(gate, opened as FileHandle, path)
     }),
-    ...(['rename', 'mkdir', 'readdir', 'lstat', 'rm'] as const).map((name) => {
+    ...calls.map((name) => {
       const real = fs[name] as Any
       const through: Any = (path, ...more) => {
         const call = {
@@ -62,6 +77,7 @@ export const gated = async <A>(gate: Gate, run: () => Promise<A>): Promise<A> =>
           path,
           ...(name === 'rename' ? { to: String(more[0]) } : {}),
           ...(name === 'rm' ? { part: () => removeOneInside(path) } : {}),
+          ...(name in parts ? { part: async () => parts[name]!(path, more) } : {}),
         }
         return gate(call, () => real(path, ...more))
       }
@@ -79,7 +95,10 @@ export const gated = async <A>(gate: Gate, run: () => Promise<A>): Promise<A> =>
 export const withoutSync: Gate = (call, proceed) =>
   call.name === 'sync' ? Promise.resolve() : proceed()
 
-const changing: ReadonlySet<string> = new Set(['write', 'rename', 'mkdir', 'rm'])
+/** Calls between which it makes no difference to the disk when a process dies. */
+export const changing: ReadonlySet<string> = new Set([
+  ...['write', 'rename', 'mkdir', 'rm', 'copyFile', 'writeFile'],
+])
 
 /**
  * Lets `count` calls that change the disk pass; the next happens half-way or not at all, and the world ends:
@@ -88,8 +107,9 @@ const changing: ReadonlySet<string> = new Set(['write', 'rename', 'mkdir', 'rm']
 export const crashAfter = (
   count: number,
   halfway: boolean,
-): Gate & { readonly changes: () => number } => {
+): Gate & { readonly changes: () => number; readonly split: () => boolean } => {
   let changes = 0
+  let split = false
   const gate: Gate = async (call, proceed) => {
     if (changes > count) {
       if (call.name === 'close') await proceed()
@@ -98,8 +118,10 @@ export const crashAfter = (
     if (!changing.has(call.name)) return withoutSync(call, proceed)
     changes++
     if (changes <= count) return proceed()
-    if (halfway) await call.part?.()
+    split = halfway && call.part !== undefined
+    if (split) await call.part?.()
     throw osError('EIO')
   }
-  return Object.assign(gate, { changes: () => changes })
+  // `split`: whether the last change was done half-way; one that is a single step leaves what dying before it leaves.
+  return Object.assign(gate, { changes: () => changes, split: () => split })
 }

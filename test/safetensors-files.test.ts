@@ -27,7 +27,7 @@ import {
 import { gated, withoutSync } from './safetensors-faults.ts'
 import { oracle } from './safetensors-oracle.ts'
 
-const write = (path: string, tensors: ReadonlyArray<TensorData>): Promise<void> =>
+const write = (path: string, tensors: ReadonlyArray<TensorData>): Promise<string> =>
   gated(withoutSync, () => right(writeFile(path, tensors)))
 
 const contents = async (file: TensorFile): Promise<ReadonlyArray<AnyTensor>> => {
@@ -192,7 +192,7 @@ test('a file that changes after it was opened is not read', async () => {
   await inFolder(async (folder) => {
     const path = join(folder, 'x.safetensors')
     const tensors = [f32('a', [1, 2])]
-    const spoil: ReadonlyArray<() => Promise<void>> = [
+    const spoil: ReadonlyArray<() => Promise<unknown>> = [
       () => write(path, tensors),
       () => truncate(path, 100),
       () => utimes(path, 1, 1),

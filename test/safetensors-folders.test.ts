@@ -15,6 +15,7 @@ import fc from 'fast-check'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import { issue } from '../src/issue.ts'
 import { openFolder } from '../src/tensors/reader.ts'
+import type { Sums } from '../src/tensors/sums.ts'
 import { type TensorData, writeFile, writeFolder } from '../src/tensors/writer.ts'
 import { type AnyTensor, anyTensors, inFolder, left, right } from './safetensors-arbitrary.ts'
 import { gated, withoutSync } from './safetensors-faults.ts'
@@ -23,7 +24,7 @@ const write = (
   folder: string,
   tensors: ReadonlyArray<TensorData>,
   maxShardBytes: number,
-): Promise<void> => gated(withoutSync, () => right(writeFolder(folder, tensors, { maxShardBytes })))
+): Promise<Sums> => gated(withoutSync, () => right(writeFolder(folder, tensors, { maxShardBytes })))
 
 const bytes = (name: string, length: number): AnyTensor => ({
   name,

@@ -156,6 +156,7 @@ test('full fine-tuning writes a model in the dtype of its base', async () => {
     const names = await fs.readdir(result.adapterFolder!)
     assert.deepEqual(names.toSorted(), [
       'README.md',
+      'SHA256SUMS',
       'config.json',
       'model.safetensors',
       'tokenizer.json',
@@ -198,7 +199,12 @@ test('merging on request writes the 16-bit model beside the adapter', async () =
     )
     const { result } = await run(planFor(folder, text), folder)
     const names = await fs.readdir(result.mergedFolder!)
-    assert.deepEqual(names.toSorted(), ['config.json', 'model.safetensors', 'tokenizer.json'])
+    assert.deepEqual(names.toSorted(), [
+      'SHA256SUMS',
+      'config.json',
+      'model.safetensors',
+      'tokenizer.json',
+    ])
     assert.equal(tensorsOf(path.join(result.adapterFolder!, 'adapter_model.safetensors')).size, 8)
   })
 })

@@ -10,6 +10,7 @@ import { atomicFolder, atomicWrite } from '../tensors/atomic.ts'
 import { fromF32, toF32, type FloatDtype } from '../tensors/convert.ts'
 import { roundedBytes } from '../tensors/finite.ts'
 import { openFolder, type Checkpoint } from '../tensors/reader.ts'
+import { writeSumsOf } from '../tensors/sums.ts'
 import { writeFolder, type TensorData } from '../tensors/writer.ts'
 import { readState } from '../train/states.ts'
 import { asTheBase, type Carried } from './carried.ts'
@@ -95,9 +96,12 @@ export const exportModel = (
       atomicFolder(folder, (temporary) =>
         pipe(
           writeFolder(temporary, tensors(session, program, base), { maxShardBytes: SHARD_BYTES }),
-          TE.chain(() => prove(session, program, base, temporary)),
-          TE.chain(() => copyModelFiles(baseFolder, temporary, carried)),
-          TE.chain(() => atomicWrite(join(temporary, 'README.md'), card(program, base, baseModel))),
+          TE.chainFirst(() => prove(session, program, base, temporary)),
+          TE.chainFirst(() => copyModelFiles(baseFolder, temporary, carried)),
+          TE.chainFirst(() =>
+            atomicWrite(join(temporary, 'README.md'), card(program, base, baseModel)),
+          ),
+          TE.chain((sums) => writeSumsOf(temporary, sums)),
         ),
       ),
     ),

@@ -13,6 +13,7 @@ import {
   type TensorEntry,
   type TensorFile,
 } from '../tensors/reader.ts'
+import { writeSumsOf } from '../tensors/sums.ts'
 import { writeFolder, type TensorData } from '../tensors/writer.ts'
 import { asTheBase, type Carried } from './carried.ts'
 import { copyModelFiles } from './files.ts'
@@ -189,7 +190,8 @@ export const mergeAdapter = (
       atomicFolder(folder, (temporary) =>
         pipe(
           writeFolder(temporary, tensors, { maxShardBytes: SHARD_BYTES }),
-          TE.chain(() => copyModelFiles(baseFolder, temporary, carried)),
+          TE.chainFirst(() => copyModelFiles(baseFolder, temporary, carried)),
+          TE.chain((sums) => writeSumsOf(temporary, sums)),
         ),
       ),
     ),

@@ -1,4 +1,5 @@
 /** LoRA adapters as PEFT writes them: exported from a session and proven, imported into one and checked. */
+import fs from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
@@ -9,8 +10,10 @@ import type { Lora } from '../../passes/index.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { atomicFolder, atomicWrite } from '../tensors/atomic.ts'
 import { fromF32, toF32 } from '../tensors/convert.ts'
+import { attempt, ifExists } from '../tensors/os.ts'
 import { finiteValues } from '../tensors/finite.ts'
 import { openFile, type TensorEntry, type TensorFile } from '../tensors/reader.ts'
+import { sumsName, verifySums, writeSumsOf } from '../tensors/sums.ts'
 import { writeFile } from '../tensors/writer.ts'
 import { call } from '../train/problem.ts'
 import { readState } from '../train/states.ts'
@@ -89,32 +92,43 @@ export const exportAdapter = (e: Exported, folder: string): TE.TaskEither<Issue,
           data: () => readState(e.session, s),
         })),
       ),
-      TE.chain(() => prove(e, join(temporary, weightsName))),
-      TE.chain(() =>
+      TE.chainFirst(() => prove(e, join(temporary, weightsName))),
+      TE.chainFirst(() =>
         atomicWrite(
           join(temporary, configName),
           // The name in the config is relative to it; PEFT would look from wherever it is called.
           Buffer.from(configText(e.lora, resolve(e.baseFolder))),
         ),
       ),
-      TE.chain(() => writeChanged(e.baseFolder, temporary, e.carried)),
-      TE.chain((changed) =>
+      TE.bindTo('sum'),
+      TE.bind('changed', () => writeChanged(e.baseFolder, temporary, e.carried)),
+      TE.chainFirst(({ changed }) =>
         atomicWrite(
           join(temporary, 'README.md'),
           Buffer.from(readme(e.baseModel, resolve(e.baseFolder), changed, e.carried)),
         ),
       ),
-      TE.chain(() => copyFiles(e.baseFolder, temporary, tokenizerFiles)),
+      TE.chainFirst(() => copyFiles(e.baseFolder, temporary, tokenizerFiles)),
+      TE.chain(({ sum }) => writeSumsOf(temporary, new Map([[weightsName, sum]]))),
     ),
   )
 
-/** Opens an adapter folder. */
+/** PEFT's own adapters have no checksums. */
+const verified = (folder: string): TE.TaskEither<Issue, void> =>
+  pipe(
+    attempt('read the adapter', folder, () => ifExists(() => fs.stat(join(folder, sumsName)))),
+    TE.chain((has) => (has === undefined ? TE.right(undefined) : verifySums(folder))),
+    TE.map(() => undefined),
+  )
+
+/** Opens an adapter folder. Left also when something in it is not what was written. */
 export const openAdapter = (
   folder: string,
 ): TE.TaskEither<Issue, { readonly config: AdapterConfig; readonly file: TensorFile }> =>
   pipe(
-    TE.Do,
-    TE.bind('config', () => readAdapterConfig(folder)),
+    verified(folder),
+    TE.chain(() => readAdapterConfig(folder)),
+    TE.bindTo('config'),
     TE.bind('file', () => openFile(join(folder, weightsName))),
   )
 

@@ -11,6 +11,7 @@ import {
 } from '../generate/index.ts'
 import type { Issue } from '../issue.ts'
 import type { Plan } from '../plan/plan.ts'
+import { plural } from '../report/units.ts'
 import type { Style } from '../report/style.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -47,4 +48,21 @@ export const comparisonLines = (c: Comparison, s: Style): ReadonlyArray<string> 
     ? []
     : [`${s.bold('before')}    ${mark(c.before.matches, s)} ${shown(c.before.answer.text)}`]),
   `${s.bold('after')}     ${mark(c.after.matches, s)} ${shown(c.after.answer.text)}`,
+]
+
+/** What limits did to prompts and answers. */
+export const limitLines = ({
+  cut,
+  unfinished,
+}: Pick<Exactness, 'cut' | 'unfinished'>): ReadonlyArray<string> => [
+  ...(cut > 0
+    ? [
+        `! ${plural(cut, 'prompt')} did not fit the context: tokens near the beginning were left out`,
+      ]
+    : []),
+  ...(unfinished > 0
+    ? [
+        `! ${plural(unfinished, 'answer')} ended at a limit (generation.max_new_tokens, or the context) and not by itself`,
+      ]
+    : []),
 ]

@@ -1,35 +1,26 @@
 /** `tunec check`: everything that can be said about a job without running it. */
 import * as E from 'fp-ts/lib/Either.js'
 import { renderReport } from '../data/report-text.ts'
-import { reportData } from '../data/report.ts'
-import { batchingOf } from '../plan/batch.ts'
+import { lacksMemory } from '../machine.ts'
+import { fetching } from '../models/base.ts'
+import { dataReportOf } from '../plan/data-report.ts'
 import { fitIssue, fitOf } from '../plan/fit.ts'
 import type { Plan } from '../plan/plan.ts'
 import { renderPlan } from '../report/plan.ts'
 import type { Run } from './command.ts'
 import { nearby, openConfig, refuse, runnableFrom, showNotices } from './open.ts'
 
-const dataLines = ({ config, data, shapes }: Plan): ReadonlyArray<string> => {
-  if (data === null) return []
-  const { template, task } = config.prompt
-  return renderReport(
-    reportData(data, data.tokenizer, {
-      prompt: {
-        inputColumn: config.input_features[0].column,
-        ...(template === null ? {} : { template }),
-        ...(task === null ? {} : { task }),
-      },
-      rowLength: shapes.length,
-      batch: batchingOf(config.trainer, shapes.rows).effective,
-      seed: config.random_seed,
-    }),
-  )
+const dataLines = (plan: Plan): ReadonlyArray<string> => {
+  const report = dataReportOf(plan)
+  return report === null ? [] : renderReport(report)
 }
 
 /** What a run would need besides, or null. */
-const missing = ({ base, data }: Plan): string | null =>
+const missing = (plan: Plan): string | null => inputs(plan) ?? lacksMemory(plan.arenaBytes)
+
+const inputs = ({ base, data }: Plan): string | null =>
   base.folder === null
-    ? `only the architecture of ${base.name} is known here; to train, name a folder with its files as base_model`
+    ? `only the architecture of ${base.name} is known here; ${fetching(base.name)}to train, name a folder with its files as base_model`
     : data === null
       ? 'to train, name a file as compiler.dataset, or with --dataset'
       : null

@@ -22,9 +22,11 @@ import { plural } from '../report/units.ts'
 import { blameRows, evaluateSamples, metricsOf, type Counts } from '../train/evaluate.ts'
 import { flagOf, textOf, type Options, type Run } from './command.ts'
 import { engineFor } from './engine.ts'
-import { refuse } from './open.ts'
+import { limitLines } from './ask.ts'
+import { nearby, refuse } from './open.ts'
 import type { Terminal } from './terminal.ts'
 import { askingProgram } from '../plan/asking.ts'
+import { dataFindings } from '../plan/data-report.ts'
 import { openTrained, planTrained, withSession, type Trained } from './trained.ts'
 
 type Wanted = SplitName | 'full'
@@ -80,14 +82,26 @@ const measured =
     )
   }
 
-const show = ({ counts, exact }: Result, what: string, o: Options, t: Terminal): void => {
+const show = (
+  { counts, exact }: Result,
+  findings: ReadonlyArray<string>,
+  what: string,
+  o: Options,
+  t: Terminal,
+): void => {
   const metrics = {
     ...metricsOf(counts),
     ...(exact === null ? {} : { exact_match: exact.exactMatch }),
   }
   if (flagOf(o, 'json')) {
-    const { scored, sequences } = counts
-    return t.out(JSON.stringify({ rows: sequences, scored_tokens: scored, ...metrics }, null, 2))
+    const whole = {
+      rows: counts.sequences,
+      scored_tokens: counts.scored,
+      ...metrics,
+      ...(exact === null ? {} : { cut_prompts: exact.cut, unfinished_answers: exact.unfinished }),
+      data_findings: findings,
+    }
+    return t.out(JSON.stringify(whole, null, 2))
   }
   const rows = Object.entries(metrics).map(([name, value]) => [name, metricText(name, value)])
   const columns = [
@@ -97,6 +111,7 @@ const show = ({ counts, exact }: Result, what: string, o: Options, t: Terminal):
   t.out(
     `${plural(counts.sequences, 'row')} ${what}, ${plural(counts.scored, 'scored token')}`,
     ...table(columns, rows).slice(1),
+    ...(exact === null ? [] : limitLines(exact).map(t.style.yellow)),
   )
 }
 
@@ -115,10 +130,12 @@ const rowsIn = (plan: Plan, split: SplitName, wanted: Wanted): E.Either<Issues, 
 export const run: Run = async (name, o, t) => {
   const wanted = splitIn(o)
   const split = wanted === 'full' ? 'train' : wanted
+  const found = await openTrained(name, o, t)()
+  if (E.isLeft(found)) return refuse(found.left, t)
+  const trained = found.right
   const opened = pipe(
     E.Do,
-    E.bind('trained', () => openTrained(name, o, t)),
-    E.bind('plan', ({ trained }) => planTrained(withRows(trained, o, wanted), t)),
+    E.bind('plan', () => planTrained(withRows(trained, o, wanted), t)),
     E.chainFirst(({ plan }) => rowsIn(plan, split, wanted)),
     E.chainFirst(({ plan: { data } }) => {
       const why = flagOf(o, 'generate') ? unasked(data!, questionsOf(data!, split)) : null
@@ -145,13 +162,15 @@ export const run: Run = async (name, o, t) => {
     ),
   )
   if (E.isLeft(opened)) return refuse(opened.left, t)
-  const { trained, plan, grid, program } = opened.right
+  const { plan, grid, program } = opened.right
   const backend = await engineFor(plan.config, o)
   if (E.isLeft(backend)) return refuse(backend.left, t)
+  const findings = dataFindings(plan, trained.config).map(nearby)
+  if (findings.length > 0) t.note(...findings.map(t.noteStyle.yellow))
   const work = measured(plan, split, grid, t)
-  const done = await withSession(backend.right, plan, program, trained.adapter, work)()
+  const done = await withSession(backend.right, plan, program, trained, work)()
   t.status(null)
   if (E.isLeft(done)) return refuse(done.left, t)
-  show(done.right, wanted === 'full' ? 'in all' : `of the ${wanted} split`, o, t)
+  show(done.right, findings, wanted === 'full' ? 'in all' : `of the ${wanted} split`, o, t)
   return 0
 }

@@ -1,12 +1,8 @@
 /** `tunec generate`: answers to one prompt, or to the prompts that the rows of a file make. */
 import fs from 'node:fs'
-import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
-import type { Config } from '../config/index.ts'
-import { promptColumns, renderPrompts } from '../data/prompt.ts'
-import { readTable } from '../data/table.ts'
 import {
   generateTexts,
   gridFor,
@@ -18,34 +14,16 @@ import {
 import { issue, one, type Issues } from '../issue.ts'
 import type { Plan } from '../plan/plan.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
+import { limitLines } from './ask.ts'
 import { numberOf, textOf, type Options, type Run } from './command.ts'
 import { engineFor } from './engine.ts'
 import { refuse } from './open.ts'
+import { wantedPrompts } from './prompts.ts'
 import type { Terminal } from './terminal.ts'
 import { askingProgram } from '../plan/asking.ts'
-import { promptSpec } from '../plan/dataset.ts'
 import { openTrained, planTrained, withSession, type Trained } from './trained.ts'
 
 type Texts = ReadonlyArray<Answer & { readonly prompt: string }>
-
-/** The prompts that a file's rows make; a row without one is asked with `<UNK>`, as in training. */
-const promptsOf = (c: Config, file: string): E.Either<Issues, ReadonlyArray<string>> => {
-  const spec = promptSpec(c)
-  const uses = new Set(promptColumns(spec))
-  return pipe(
-    readTable(path.resolve(file), { uses, naAsText: c.compiler.na_as_text }),
-    E.chain((table) => renderPrompts(spec, table)),
-    E.map((prompts) => prompts.map((p) => p ?? '<UNK>')),
-  )
-}
-
-const wantedPrompts = (c: Config, o: Options): E.Either<Issues, ReadonlyArray<string>> => {
-  const [prompt, file] = [textOf(o, 'prompt'), textOf(o, 'dataset')]
-  if (file !== undefined && prompt === undefined) return promptsOf(c, file)
-  return prompt !== undefined && file === undefined
-    ? E.right([prompt])
-    : E.left(one(issue('give either --prompt or --dataset')))
-}
 
 /** The run's own data is not needed to answer. */
 const withoutData = (x: Trained, o: Options): Trained => {
@@ -74,8 +52,13 @@ const tokenizerOf = ({ base }: Plan): E.Either<Issues, Tokenizer> =>
     : pipe(loadTokenizer(base.folder), E.mapLeft(one))
 
 const write = (file: string, answers: Texts): E.Either<Issues, void> => {
-  const lines = answers.map(({ prompt, text, stopped }) =>
-    JSON.stringify({ prompt, answer: text, stopped }),
+  const lines = answers.map(({ prompt, text, stopped, cut }) =>
+    JSON.stringify({
+      prompt,
+      answer: text,
+      stopped,
+      ...(cut > 0 ? { prompt_tokens_cut: cut } : {}),
+    }),
   )
   return E.tryCatch(
     () => fs.writeFileSync(file, `${lines.join('\n')}\n`),
@@ -95,16 +78,19 @@ const show = (answers: Texts, t: Terminal): void => {
       t.out(...(i === 0 ? [] : ['']), `${bold('prompt')}  ${dim(a.prompt.trim())}`)
     t.out(a.text)
     if (a.stopped === 'length') t.note(dim('(the answer was cut at --max-new-tokens)'))
-    if (a.cut > 0) t.note(dim(`(the first ${a.cut} tokens of the prompt did not fit)`))
+    if (a.cut > 0) t.note(dim(`(${a.cut} tokens near the beginning of the prompt did not fit)`))
   })
 }
 
 export const run: Run = async (name, o, t) => {
+  const found = await openTrained(name, { ...o, dataset: undefined }, t)()
+  if (E.isLeft(found)) return refuse(found.left, t)
+  const trained = found.right
   const opened = pipe(
     E.Do,
-    E.bind('trained', () => openTrained(name, { ...o, dataset: undefined }, t)),
-    E.bind('prompts', ({ trained }) => wantedPrompts(trained.config, o)),
-    E.bind('plan', ({ trained }) => planTrained(withoutData(trained, o), t)),
+    E.bind('asked', () => wantedPrompts(trained.config, o)),
+    E.let('prompts', ({ asked }) => asked.prompts),
+    E.bind('plan', () => planTrained(withoutData(trained, o), t)),
     E.bind('tokenizer', ({ plan }) => tokenizerOf(plan)),
     E.chainFirst(({ plan, prompts, tokenizer }) => {
       const why = unanswerable(requestsOf(tokenizer, prompts), plan.base.spec.vocab)
@@ -128,11 +114,12 @@ export const run: Run = async (name, o, t) => {
     ),
   )
   if (E.isLeft(opened)) return refuse(opened.left, t)
-  const { trained, prompts, plan, tokenizer, grid, program } = opened.right
+  const { asked, prompts, plan, tokenizer, grid, program } = opened.right
+  if (asked.notes.length > 0) t.note(...asked.notes.map(t.noteStyle.yellow))
   const backend = await engineFor(plan.config, o)
   if (E.isLeft(backend)) return refuse(backend.left, t)
   const options = optionsOf(plan.config, plan.base.spec, tokenizer)
-  const done = await withSession(backend.right, plan, program, trained.adapter, (session) =>
+  const done = await withSession(backend.right, plan, program, trained, (session) =>
     pipe(
       generateTexts(session, grid, tokenizer, prompts, options, (p) =>
         t.status(`answering: ${p.done}/${p.of}, ${p.tokens} tokens`),
@@ -147,5 +134,8 @@ export const run: Run = async (name, o, t) => {
   const written = write(file, done.right)
   if (E.isLeft(written)) return refuse(written.left, t)
   t.out(`${done.right.length} answers lie in ${file}`)
+  const cut = done.right.filter((a) => a.cut > 0).length
+  const unfinished = done.right.filter((a) => a.stopped === 'length').length
+  t.out(...limitLines({ cut, unfinished }).map(t.style.yellow))
   return 0
 }

@@ -123,7 +123,7 @@ export const openPlan = (
   const fixed = textOf(o, 'dataset')
   return fixed === undefined
     ? pipe(
-        readPlan(file),
+        readPlan(file, t.clock),
         E.map((plan) => remarked(plan, t)),
         E.chainFirst(demand),
       )

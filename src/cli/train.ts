@@ -4,6 +4,7 @@ import { pipe } from 'fp-ts/lib/function.js'
 import type { Backend } from '../../backends/backend.ts'
 import { compared, unasked, type Exactness, type Question } from '../generate/index.ts'
 import type { Issue } from '../issue.ts'
+import { dataFindings } from '../plan/data-report.ts'
 import { fitIssue, fitOf } from '../plan/fit.ts'
 import { ladderOf } from '../plan/ladder.ts'
 import type { Plan } from '../plan/plan.ts'
@@ -15,7 +16,7 @@ import { count, duration } from '../report/units.ts'
 import type { TrainEvent } from '../train/events.ts'
 import { ready } from '../train/foresee.ts'
 import { train, type TrainOptions, type TrainResult } from '../train/train.ts'
-import { ask, comparisonLines, heldOut } from './ask.ts'
+import { ask, comparisonLines, heldOut, limitLines } from './ask.ts'
 import { flagOf, numberOf, textOf, type Exit, type Options, type Run } from './command.ts'
 import { engineFor } from './engine.ts'
 import { interruptible } from './interrupt.ts'
@@ -70,6 +71,7 @@ const answerLines = (
     t.style.bold(
       `exact match on ${rows} held-out rows: ${before === null ? '' : `${share(before)} before, `}${share(after)} after`,
     ),
+    ...limitLines(after).map(t.style.yellow),
   ]
 }
 
@@ -97,6 +99,8 @@ const resultLines = (
 
 const showPlan = (plan: Plan, o: Options, t: Terminal): void => {
   t.out(...renderPlan(plan, t.style), '')
+  const findings = dataFindings(plan)
+  if (findings.length > 0) t.out(...findings.map((l) => t.style.yellow(nearby(l))), '')
   if (!flagOf(o, 'ladder')) return
   const ladder = ladderOf(plan, t.clock)
   if (E.isRight(ladder)) t.out(...renderLadder(ladder.right, t.style), '')

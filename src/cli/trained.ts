@@ -7,13 +7,24 @@ import * as TE from 'fp-ts/lib/TaskEither.js'
 import * as t from 'io-ts'
 import type { Backend, Session } from '../../backends/backend.ts'
 import type { Program } from '../../ir/graph.ts'
+import { arenaBytes } from '../../passes/schedule.ts'
 import { importAdapter } from '../adapter/peft.ts'
 import { parseConfig, type Config } from '../config/index.ts'
 import { issue, one, type Issues } from '../issue.ts'
+import { affordable } from '../machine.ts'
+import {
+  changed,
+  fingerprintCodec,
+  folderFingerprints,
+  smallOnes,
+  type Fingerprint,
+} from '../plan/fingerprint.ts'
 import { planOf, type Plan } from '../plan/plan.ts'
 import { readJsonFile } from '../text-file.ts'
+import { currentFolder } from '../tensors/atomic.ts'
+import { verifySums, type Sum } from '../tensors/sums.ts'
 import { call } from '../train/problem.ts'
-import { weightsFolder } from '../train/results.ts'
+import { descriptionName, weightsFolder } from '../train/results.ts'
 import { initializePlan } from '../train/state.ts'
 import type { Options } from './command.ts'
 import { openConfig, remarked, showNotices } from './open.ts'
@@ -24,12 +35,19 @@ export interface Trained {
   readonly folder: string
   /** Null: the base as it is. */
   readonly adapter: string | null
+  /** Of the base that an adapter was trained on: its small files, and the SHA-256 of its tensors. */
+  readonly trainedOn: {
+    readonly files: ReadonlyArray<Fingerprint>
+    readonly sha256: Sum
+  } | null
 }
 
 const descriptionCodec = t.type({
   config: t.UnknownRecord,
   dataset: t.union([t.string, t.null]),
   base_model_folder: t.union([t.string, t.null]),
+  base_model_files: t.readonlyArray(fingerprintCodec),
+  base_model_sha256: t.string,
 })
 
 const broken = (file: string, why: string): Issues =>
@@ -56,24 +74,52 @@ const readDescription = (file: string): E.Either<Issues, t.TypeOf<typeof descrip
     ),
   )
 
-/** A run's results: its own config, with the base and the data where they were, and its adapter. */
-const fromResults = (results: string): E.Either<Issues, Trained> => {
-  const file = path.join(results, 'description.json')
-  const weights = weightsFolder(path.resolve(results))
+const otherBase = (what: string, file: string): Issues =>
+  one(
+    issue(`the base model is not the one that this was trained on: ${what}`, {
+      file,
+      hint: 'put the base model back as it was; another one would answer with other weights',
+    }),
+  )
+
+/** The small files of the base are as they were; its tensors are looked at when they are read. */
+const sameFiles = ({ config, trainedOn }: Trained): E.Either<Issues, void> => {
+  // A base that is gone is said when it is looked for.
+  if (trainedOn === null || !fs.existsSync(config.base_model)) return E.right(undefined)
   return pipe(
-    E.Do,
-    E.bind('is', () => readDescription(file)),
-    E.filterOrElse(
-      () => fs.existsSync(weights),
-      () => broken(results, 'the run has not finished, so there are no weights'),
-    ),
+    folderFingerprints(config.base_model),
+    E.mapLeft(one),
+    E.chain((now) => {
+      const why = changed(trainedOn.files, smallOnes(now))
+      return why === null ? E.right(undefined) : E.left(otherBase(why, config.base_model))
+    }),
+  )
+}
+
+/** Where the run's weights lie, whole and as they were written. */
+const weightsIn = (results: string): TE.TaskEither<Issues, string> =>
+  pipe(
+    currentFolder(weightsFolder(path.resolve(results))),
+    TE.mapLeft(() => broken(results, 'the run has not finished, so there are no weights')),
+    TE.chainFirst((weights) => pipe(verifySums(weights), TE.mapLeft(one))),
+  )
+
+/** A run's results: its own config, with the base and the data where they were, and its adapter. */
+const fromResults = (results: string): TE.TaskEither<Issues, Trained> => {
+  const file = path.join(results, descriptionName)
+  return pipe(
+    TE.Do,
+    TE.bind('is', () => TE.fromEither(readDescription(file))),
+    TE.chainFirst(() => pipe(verifySums(results), TE.mapLeft(one))),
+    TE.bind('weights', () => weightsIn(results)),
     // JSON is YAML.
-    E.bind('parsed', ({ is }) => parseConfig(JSON.stringify(is.config), { file })),
-    E.map(({ is, parsed: { config } }) => {
+    TE.bind('parsed', ({ is }) => TE.fromEither(parseConfig(JSON.stringify(is.config), { file }))),
+    TE.map(({ is, weights, parsed: { config } }) => {
       const lora = config.adapter !== null
       return {
         folder: path.resolve(results),
         adapter: lora ? weights : null,
+        trainedOn: lora ? { files: is.base_model_files, sha256: is.base_model_sha256 } : null,
         config: {
           ...config,
           base_model: lora ? (is.base_model_folder ?? config.base_model) : weights,
@@ -83,17 +129,24 @@ const fromResults = (results: string): E.Either<Issues, Trained> => {
         },
       }
     }),
+    TE.chainFirstEitherK(sameFiles),
   )
 }
 
 /** A folder is results, a file is a config. */
-export const openTrained = (name: string, o: Options, t: Terminal): E.Either<Issues, Trained> =>
+export const openTrained = (
+  name: string,
+  o: Options,
+  t: Terminal,
+): TE.TaskEither<Issues, Trained> =>
   fs.existsSync(name) && fs.statSync(name).isDirectory()
     ? fromResults(name)
     : pipe(
-        openConfig(name, o),
-        E.chainFirst(({ notices }) => E.right(showNotices(name, notices, t))),
-        E.map(({ config, folder }) => ({ config, folder, adapter: null })),
+        TE.fromEither(openConfig(name, o)),
+        TE.map(({ config, folder, notices }) => {
+          showNotices(name, notices, t)
+          return { config, folder, adapter: null, trainedOn: null }
+        }),
       )
 
 /** Decides shapes and reads data as a run would. A base that is asked as it is gets no adapter. */
@@ -107,11 +160,15 @@ const filled = (
   session: Session,
   plan: Plan,
   program: Program,
-  adapter: string | null,
+  { adapter, trainedOn }: Trained,
 ): TE.TaskEither<Issues, void> =>
   pipe(
     initializePlan({ ...plan, program }, session),
     TE.mapLeft(one),
+    TE.filterOrElse(
+      (sum) => trainedOn === null || trainedOn.sha256 === sum,
+      () => otherBase('its weights are others', plan.base.folder ?? plan.base.name),
+    ),
     TE.chain(() =>
       adapter === null || plan.techniques.lora === null
         ? TE.right(undefined)
@@ -119,19 +176,23 @@ const filled = (
     ),
   )
 
-/** Uses a session that holds the base's weights and the adapter's, and closes it. */
+/** Uses a session that holds the base's weights and the adapter's, and closes it. Left also where the base is another one. */
 export const withSession = <A>(
   backend: Backend,
   plan: Plan,
   program: Program,
-  adapter: string | null,
+  trained: Trained,
   use: (session: Session) => TE.TaskEither<Issues, A>,
 ): TE.TaskEither<Issues, A> =>
   TE.bracket(
-    pipe(call(backend.prepare(program)), TE.mapLeft(one)),
+    pipe(
+      TE.fromEither(affordable(backend.name, arenaBytes(program))),
+      TE.chain(() => call(backend.prepare(program))),
+      TE.mapLeft(one),
+    ),
     (session) =>
       pipe(
-        filled(session, plan, program, adapter),
+        filled(session, plan, program, trained),
         TE.chain(() => use(session)),
       ),
     (session) => pipe(call(session.close()), TE.mapLeft(one)),

@@ -1,93 +1,118 @@
-/** Things in the texts that training would learn or hide: contradictions, leaks, empty cells. */
-import { rowName } from './cell.ts'
+/** Everything in the data that deserves a look before a model learns from it. */
+import {
+  conflictsOf,
+  leakedRows,
+  missingOf,
+  type Conflicts,
+  type MissingCells,
+} from './contents.ts'
 import type { Dataset } from './dataset.ts'
-import { templateColumns, type PromptSpec } from './prompt.ts'
+import type { PromptSpec } from './prompt.ts'
+import {
+  alteredOf,
+  idleColumns,
+  missingWordsOf,
+  repeatedKeysOf,
+  type Altered,
+  type IdleColumn,
+  type MissingWords,
+  type RepeatedKeys,
+} from './reading.ts'
+import { listRows, type ListRows, type RowList } from './row-list.ts'
+import { dropped, type NoteKind, type RowNote, type Sample } from './samples.ts'
+import { splitNames } from './split.ts'
+import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 
-/** Some rows: how many, and the names of the first ten (`line 12`). */
-export interface RowList {
-  readonly count: number
-  readonly first: ReadonlyArray<string>
-}
-
-/** One prompt that is answered in several ways. */
-export interface Conflict {
-  readonly prompt: string
-  readonly answers: ReadonlyArray<string>
+export interface NoteReport {
+  readonly kind: NoteKind
   readonly rows: RowList
+  readonly dropped: boolean
+  /** Tokens lost in all rows, and the most in one. */
+  readonly tokens: number
+  readonly most: number
 }
 
-export interface MissingCells {
-  readonly column: string
-  readonly rows: RowList
+export interface Findings {
+  readonly notes: ReadonlyArray<NoteReport>
+  /** Words that were read as missing cells. */
+  readonly missingWords: ReadonlyArray<MissingWords>
+  /** Cells with an object that has one key twice. */
+  readonly repeatedKeys: ReadonlyArray<RepeatedKeys>
+  /** Answers that come back from the tokenizer as another text. */
+  readonly altered: Altered | undefined
+  /** Columns that look as if they should steer something and do not. */
+  readonly idle: ReadonlyArray<IdleColumn>
+  readonly conflicts: Conflicts
+  /** Rows of validation and test whose prompt also trains. */
+  readonly leaks: RowList
+  /** Empty cells that a template shows as `nan`. */
+  readonly missing: ReadonlyArray<MissingCells>
+  /** Prompts with the BOS token inside, besides the one the tokenizer puts first. */
+  readonly doubleBos: RowList
+  /** Answers with an end-of-sequence token before their end. */
+  readonly innerEos: RowList
+  /** Samples whose end was cut off, so that their answers do not end. */
+  readonly withoutEos: RowList
 }
 
-export interface Conflicts {
-  readonly count: number
-  readonly first: ReadonlyArray<Conflict>
+export interface FindingOptions {
+  readonly prompt: PromptSpec
+  /** The columns that prompts, answers and the split are made of. */
+  readonly uses: ReadonlySet<string>
 }
 
-/** How many rows or groups a list names in full. */
-export const shown = 10
+const noteKinds: ReadonlyArray<NoteKind> = [
+  'empty target',
+  'nothing scored',
+  'prompt cut',
+  'target cut',
+  'sequence cut',
+  'empty prompt filled',
+]
 
-export type ListRows = (rows: ReadonlyArray<number>) => RowList
-
-/** Sorted as in the file. */
-export const listRows =
-  (dataset: Dataset): ListRows =>
-  (rows) => ({
-    count: rows.length,
-    first: rows
-      .toSorted((a, b) => a - b)
-      .slice(0, shown)
-      .map((row) => rowName(dataset.table, row)),
+const noteReports = (notes: ReadonlyArray<RowNote>, list: ListRows): ReadonlyArray<NoteReport> =>
+  noteKinds.flatMap((kind) => {
+    const those = notes.filter((note) => note.kind === kind)
+    if (those.length === 0) return []
+    return {
+      kind,
+      rows: list(those.map(({ row }) => row)),
+      dropped: dropped.has(kind),
+      tokens: those.reduce((sum, { tokens }) => sum + tokens, 0),
+      most: those.reduce((max, { tokens }) => Math.max(max, tokens), 0),
+    }
   })
 
-/** Prompts with more than one answer, answers compared without the white space around them. */
-export const conflictsOf = (
+export const findingsOf = (
   dataset: Dataset,
-  used: ReadonlyArray<number>,
-  list: ListRows,
-): Conflicts => {
-  const byPrompt = new Map<
-    string,
-    { readonly answers: Set<string>; readonly rows: Array<number> }
-  >()
-  for (const row of used) {
-    const text = dataset.texts[row]
-    if (text === undefined || text.prompt === null || text.target === null) continue
-    const group = byPrompt.get(text.prompt) ?? { answers: new Set(), rows: [] }
-    group.answers.add(text.target.trim())
-    group.rows.push(row)
-    byPrompt.set(text.prompt, group)
-  }
-  const found = [...byPrompt].filter(([, { answers }]) => answers.size > 1)
+  tokenizer: Tokenizer,
+  { prompt, uses }: FindingOptions,
+): Findings => {
+  const { table, notes } = dataset
+  const list = listRows(table)
+  const samples = splitNames.flatMap((name) => dataset.samples[name])
+  const rowsOf = (those: ReadonlyArray<Sample>): RowList => list(those.map(({ row }) => row))
+  const used = splitNames.flatMap((name) => dataset.split[name]).toSorted((a, b) => a - b)
+  const { bosId } = tokenizer
+  const ends = new Set(tokenizer.eosIds)
+  const cut = new Set(notes.flatMap(({ row, kind }) => (kind === 'sequence cut' ? [row] : [])))
+  const endsInside = ({ target }: Sample) => target.slice(0, -1).some((id) => ends.has(id))
   return {
-    count: found.length,
-    first: found.slice(0, shown).map(([prompt, { answers, rows }]) => ({
-      prompt,
-      answers: [...answers],
-      rows: list(rows),
-    })),
+    notes: noteReports(notes, list),
+    missingWords: missingWordsOf(table, used, list),
+    repeatedKeys: repeatedKeysOf(table, used, list),
+    altered: alteredOf(
+      dataset,
+      tokenizer,
+      samples.filter((sample) => !endsInside(sample)),
+      list,
+    ),
+    idle: idleColumns(table, uses, prompt.inputColumn),
+    conflicts: conflictsOf(dataset, used, list),
+    leaks: list(leakedRows(dataset)),
+    missing: missingOf(dataset, used, prompt, list),
+    doubleBos: rowsOf(samples.filter((s) => bosId !== null && s.prompt.indexOf(bosId, 1) > 0)),
+    innerEos: rowsOf(samples.filter(endsInside)),
+    withoutEos: rowsOf(samples.filter(({ row }) => cut.has(row))),
   }
 }
-
-/** Rows of validation and test whose prompt also trains. */
-export const leakedRows = (dataset: Dataset): ReadonlyArray<number> => {
-  const trained = new Set(dataset.split.train.map((row) => dataset.texts[row]?.prompt ?? null))
-  return [...dataset.split.validation, ...dataset.split.test].filter((row) => {
-    const prompt = dataset.texts[row]?.prompt ?? null
-    return prompt !== null && trained.has(prompt)
-  })
-}
-
-/** Empty cells that a template shows as `nan`, by column. */
-export const missingOf = (
-  dataset: Dataset,
-  used: ReadonlyArray<number>,
-  prompt: PromptSpec,
-  list: ListRows,
-): ReadonlyArray<MissingCells> =>
-  templateColumns(prompt).flatMap((column) => {
-    const rows = used.filter((row) => (dataset.table.rows[row]?.[column] ?? null) === null)
-    return rows.length > 0 ? [{ column, rows: list(rows) }] : []
-  })

@@ -4,6 +4,7 @@ import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Session } from '../../backends/backend.ts'
 import { locate, rowName } from '../data/cell.ts'
 import { exactMatch, isExactMatch } from '../data/metrics.ts'
+import { expressed } from '../data/expressed.ts'
 import type { SplitName } from '../data/split.ts'
 import { issue, type Issue } from '../issue.ts'
 import type { Dataset } from '../plan/dataset.ts'
@@ -18,6 +19,7 @@ export interface Question {
   readonly prompt: string
   /** [BOS] and the prompt, cut as for training. */
   readonly ids: ReadonlyArray<number>
+  /** The answer of the data as the tokenizer can say it. */
   readonly expected: string
 }
 
@@ -25,7 +27,7 @@ export interface Question {
 export const questionsOf = (data: Dataset, split: SplitName): ReadonlyArray<Question> =>
   data.samples[split].map(({ row, prompt: ids }) => {
     const { prompt, target } = data.texts[row]!
-    return { row, prompt: prompt ?? '', ids, expected: target ?? '' }
+    return { row, prompt: prompt ?? '', ids, expected: expressed(data.tokenizer, target ?? '') }
   })
 
 /** The row whose prompt has no token at all, which no model can answer; null: all have some. */
@@ -51,6 +53,8 @@ export interface Exactness {
   readonly exactMatch: number
   /** Rows whose prompt lost tokens because it did not fit the grid. */
   readonly cut: number
+  /** Rows whose answer was ended by a limit. */
+  readonly unfinished: number
 }
 
 const judged = (questions: ReadonlyArray<Question>, answers: ReadonlyArray<Answer>): Exactness => {
@@ -62,6 +66,7 @@ const judged = (questions: ReadonlyArray<Question>, answers: ReadonlyArray<Answe
     rows,
     exactMatch: exactMatch(rows.map((r) => ({ answer: r.answer.text, expected: r.expected }))),
     cut: rows.filter((r) => r.answer.cut > 0).length,
+    unfinished: rows.filter((r) => r.answer.stopped === 'length').length,
   }
 }
 

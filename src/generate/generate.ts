@@ -25,7 +25,7 @@ export interface Answer {
   readonly ids: ReadonlyArray<number>
   readonly text: string
   readonly stopped: 'eos' | 'length'
-  /** Tokens left out at the prompt's beginning because it did not fit. */
+  /** Tokens left out near the prompt's beginning because it did not fit. */
   readonly cut: number
 }
 
@@ -75,7 +75,7 @@ const runBatch = async (
     onTokens(rows.reduce((n, r) => n + r.ids.length, 0))
     if (!open(full)) return E.right(undefined)
     await breathe()
-    ran = await call(session.run('decode', stepGrid(full)))()
+    ran = await call(session.run('decode', stepGrid(full, g)))()
   }
 }
 
@@ -105,7 +105,7 @@ const answerOf = (row: Row, o: Options): Answer => ({
 
 /**
  * One answer a request, in their order. Prompts of like length share a batch; which do changes no answer. A prompt
- * too long for the grid keeps its last tokens. Left: an empty prompt, an unknown id, broken weights, the backend.
+ * too long for the grid keeps its BOS and its last tokens. Left: an empty prompt, an unknown id, broken weights, the backend.
  */
 export const answer = (
   session: Session,

@@ -18,7 +18,8 @@ export type { Answered, Comparison, Exactness, Question } from './exact-match.ts
 export { answer, unanswerable } from './generate.ts'
 export type { Answer, GenerationProgress, Grid, Request } from './generate.ts'
 export { optionsOf, type Options } from './options.ts'
-export { generationPlan, gridFor } from './plan.ts'
+export { generationPlan } from './plan.ts'
+export { generationShapes as gridFor } from '../plan/shapes.ts'
 export type { Sampling } from './sample.ts'
 
 /** Texts as requests, numbered as they stand. */

@@ -11,6 +11,8 @@ export interface Options {
   readonly maxNew: number
   /** No end before this many. */
   readonly minNew: number
+  /** What begins a prompt, also one that is cut. */
+  readonly bosId: number | null
   /** Ids that end an answer. */
   readonly eosIds: ReadonlyArray<number>
   /** Ids the model knows are below this. */
@@ -25,6 +27,7 @@ export const optionsOf = (c: Config, spec: ModelSpec, tokenizer: Tokenizer): Opt
     sampling: { temperature: drawn ? temperature : 0, topK, topP, seed: c.random_seed },
     maxNew: maxNewTokens(c, spec),
     minNew: c.generation.min_new_tokens ?? 0,
+    bosId: tokenizer.bosId,
     eosIds: tokenizer.eosIds.filter((id) => id < spec.vocab),
     vocab: spec.vocab,
     decode: (ids) => tokenizer.decode(ids, { skipSpecial: true }),

@@ -24,13 +24,22 @@ export const placeholder: Row = {
   stopped: 'length',
 }
 
-/** Tokens kept of a prompt: room is left for the answer, but at most half of the cache. */
+/** Tokens kept of a prompt that does not fit: room is left for the answer, but at most half of the cache. */
 export const promptRoom = (g: Grid, maxNew: number): number =>
   Math.min(g.prompt, Math.max(g.capacity - maxNew, Math.ceil(g.capacity / 2)))
 
+/** A prompt that fits stays whole, however little room that leaves; of a longer one BOS stays, and its last tokens. */
+const keptOf = (prompt: ReadonlyArray<number>, g: Grid, o: Options): ReadonlyArray<number> => {
+  if (prompt.length <= Math.min(g.prompt, g.capacity)) return prompt
+  const room = promptRoom(g, o.maxNew)
+  const begin = o.bosId !== null && prompt[0] === o.bosId && room > 1 ? [o.bosId] : []
+  return [...begin, ...prompt.slice(prompt.length - room + begin.length)]
+}
+
+/** After a prompt that fills the cache there is still one token: it is never looked at again. */
 export const openRow = ({ prompt, sequence }: Request, g: Grid, o: Options): Row => {
-  const kept = prompt.slice(-promptRoom(g, o.maxNew))
-  const limit = Math.min(o.maxNew, g.capacity - kept.length)
+  const kept = keptOf(prompt, g, o)
+  const limit = Math.min(o.maxNew, Math.max(1, g.capacity - kept.length))
   const stopped = limit === 0 ? 'length' : null
   return { prompt: kept, sequence, cut: prompt.length - kept.length, limit, ids: [], stopped }
 }
@@ -63,11 +72,14 @@ export const grid = (rows: ReadonlyArray<Row>, g: Grid): Feeds => {
   }
 }
 
-/** Each row's newest token at its place. A row that has ended repeats a token it has already seen there. */
-export const stepGrid = (rows: ReadonlyArray<Row>): Feeds => {
+/** Each row's newest token at its place, which is always one of the cache's: what a row that has ended writes there, nobody reads. */
+export const stepGrid = (rows: ReadonlyArray<Row>, g: Grid): Feeds => {
   const newest = (r: Row): number => r.ids.at(-1) ?? r.prompt.at(-1)!
   return {
     tokens: Int32Array.from(rows, newest),
-    positions: Int32Array.from(rows, (r) => r.prompt.length + r.ids.length - 1),
+    positions: Int32Array.from(
+      rows,
+      (r) => Math.min(r.prompt.length + r.ids.length, g.capacity) - 1,
+    ),
   }
 }

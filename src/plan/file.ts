@@ -1,23 +1,23 @@
 /** A plan as a JSON file: everything a run needs, checked again when it is read. */
 import fs from 'node:fs'
+import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
-import type * as TE from 'fp-ts/lib/TaskEither.js'
-import type { Program } from '../../ir/graph.ts'
-import { parse } from '../../ir/parse.ts'
+import * as TE from 'fp-ts/lib/TaskEither.js'
 import { print } from '../../ir/print.ts'
-import { showReason } from '../../ir/reason.ts'
 import { peakOf } from '../../passes/memory.ts'
-import { arenaBytes } from '../../passes/schedule.ts'
 import { parseConfig, renderConfig, type Config } from '../config/index.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { findBase, type Base } from '../models/base.ts'
-import { prepareDataset, type Dataset } from './dataset.ts'
-import { fileCodec, VERSION, type PlanFile } from './file-codec.ts'
+import { atomicWrite } from '../tensors/atomic.ts'
+import { attempt } from '../tensors/os.ts'
+import { readJsonFile } from '../text-file.ts'
+import type { Dataset } from './dataset.ts'
+import { firstDifference } from './difference.ts'
+import { inputsCodec, VERSION, type PlanFile, type PlanInputs } from './file-codec.ts'
 import { changed, fileFingerprint, folderFingerprints, type Fingerprint } from './fingerprint.ts'
-import type { Plan } from './plan.ts'
-import { techniquesOf } from './techniques.ts'
+import { planOf, type Plan } from './plan.ts'
 
 const plainly = (value: object): Record<string, unknown> =>
   JSON.parse(JSON.stringify(value)) as Record<string, unknown>
@@ -58,25 +58,15 @@ const contents = (plan: Plan, home: string): E.Either<Issue, PlanFile> =>
     })),
   )
 
-const because = (e: unknown): string => (e instanceof Error ? e.message : String(e))
-
 /** Writes a plan so that it is whole or not there. */
-export const writePlan =
-  (plan: Plan, file: string): TE.TaskEither<Issue, void> =>
-  async () =>
-    pipe(
-      contents(plan, path.dirname(path.resolve(file))),
-      E.chain((body) =>
-        E.tryCatch(
-          () => {
-            fs.mkdirSync(path.dirname(path.resolve(file)), { recursive: true })
-            fs.writeFileSync(`${file}.tmp`, `${JSON.stringify(body, null, 1)}\n`)
-            fs.renameSync(`${file}.tmp`, file)
-          },
-          (e) => issue(`the plan cannot be written: ${because(e)}`, { file }),
-        ),
-      ),
-    )
+export const writePlan = (plan: Plan, file: string): TE.TaskEither<Issue, void> => {
+  const home = path.dirname(path.resolve(file))
+  return pipe(
+    TE.fromEither(contents(plan, home)),
+    TE.chainFirst(() => attempt('make the folder', home, () => mkdir(home, { recursive: true }))),
+    TE.chain((body) => atomicWrite(file, Buffer.from(`${JSON.stringify(body, null, 1)}\n`))),
+  )
+}
 
 /** Whether a file is a plan rather than a config. */
 export const isPlanFile = (file: string): boolean =>
@@ -102,111 +92,104 @@ const stale = (file: string, why: string): Issues =>
     }),
   )
 
-const decoded = (file: string): E.Either<Issues, PlanFile> =>
+const otherVersion = (file: string, path: string): Issues =>
+  one(
+    issue('this is no plan that this version of tunec wrote', {
+      file,
+      ...(path === '' ? {} : { path }),
+      hint: 'compile the config again',
+    }),
+  )
+
+/** The file as it is, and what of it a plan is made of. */
+const opened = (
+  file: string,
+): E.Either<Issues, { readonly json: unknown; readonly inputs: PlanInputs }> =>
   pipe(
-    E.tryCatch(
-      () => JSON.parse(fs.readFileSync(file, 'utf8')) as unknown,
-      (e) => one(issue(`the plan cannot be read: ${because(e)}`, { file })),
-    ),
+    readJsonFile(file),
+    E.mapLeft((i) => one({ ...i, message: `the plan cannot be read: ${i.message}` })),
     E.chain((json) =>
       pipe(
-        fileCodec.decode(json),
-        E.mapLeft((errors) => {
-          const at = errors[0]!.context.map((c) => c.key).filter((k) => k !== '')
-          return one(
-            issue('this is no plan that this version of tunec wrote', {
+        inputsCodec.decode(json),
+        E.bimap(
+          (errors) =>
+            otherVersion(
               file,
-              path: at.join('.'),
-              hint: 'compile the config again',
-            }),
-          )
-        }),
+              errors[0]!.context
+                .map((c) => c.key)
+                .filter((k) => k !== '')
+                .join('.'),
+            ),
+          (inputs) => ({ json, inputs }),
+        ),
       ),
     ),
   )
 
-const programOf = (body: PlanFile, file: string): E.Either<Issues, Program> =>
-  pipe(
-    parse(body.program),
-    E.mapLeft((r) => stale(file, `its program is not well formed: ${showReason(r)}`)),
-    E.filterOrElse(
-      (p) =>
-        p.state.every((s) => s.offset !== undefined) &&
-        p.fns.every((f) => f.offsets !== undefined) &&
-        arenaBytes(p) === body.arenaBytes,
-      () => stale(file, 'its program and its memory plan do not go together'),
-    ),
-  )
-
-/** The base as the plan saw it; Left when its files have changed since. */
-const baseOf = (body: PlanFile, folder: string, file: string): E.Either<Issues, Base> =>
-  pipe(
-    findBase(body.base.name, folder),
-    E.mapLeft(one),
-    E.bindTo('found'),
-    E.bind('files', ({ found }) => pipe(baseFiles(found), E.mapLeft(one))),
-    E.filterOrElse(
-      ({ files }) => files === null || changed(body.base.files ?? [], files) === null,
-      ({ files }) =>
-        stale(
-          file,
-          `of the base ${body.base.name}, ${changed(body.base.files ?? [], files ?? [])}`,
-        ),
-    ),
-    E.map(({ found }) => ({ ...found, spec: body.base.spec })),
-  )
-
-const dataOf = (
-  body: PlanFile,
+/** Which of the plan's inputs has changed since, or null. Asked first: what follows would only be a consequence. */
+const changedInput = (
+  { base, data }: PlanInputs,
   config: Config,
   folder: string,
-  base: Base,
-  file: string,
-): E.Either<Issues, Dataset | null> => {
-  const rows = datasetFile(config, folder)
-  if (body.data === null || rows === null || base.folder === null) return E.right(null)
-  return pipe(
-    fileFingerprint(rows),
-    E.mapLeft(one),
-    E.chain((now) => {
-      const why = changed([body.data!], [now])
-      return why === null
-        ? prepareDataset(config, rows, base.folder!, base.spec)
-        : E.left(stale(file, `of the data, ${why}`))
-    }),
-  )
-}
-
-/** Reads what `writePlan` wrote. Its trace is the scheduled program alone. Left: what is wrong or has changed since. */
-export const readPlan = (file: string): E.Either<Issues, Plan> =>
+): E.Either<Issue, string | null> =>
   pipe(
     E.Do,
-    E.bind('body', () => decoded(file)),
-    E.bind('config', ({ body }) =>
+    E.bind('found', () => findBase(base.name, folder)),
+    E.bind('files', ({ found }) => baseFiles(found)),
+    E.bind('rows', () => {
+      const file = datasetFile(config, folder)
+      return data === null || file === null ? E.right(null) : fileFingerprint(file)
+    }),
+    E.map(({ files, rows }) => {
+      const ofBase = files === null ? null : changed(base.files ?? [], files)
+      if (ofBase !== null) return `of the base ${base.name}, ${ofBase}`
+      const ofData = data === null || rows === null ? null : changed([data], [rows])
+      return ofData === null ? null : `of the data, ${ofData}`
+    }),
+  )
+
+/** Left: something in the file is not what this compiler makes of its config and inputs. */
+const same = (file: string, json: unknown, made: Plan): E.Either<Issues, Plan> =>
+  pipe(
+    contents(made, path.dirname(path.resolve(file))),
+    E.mapLeft(one),
+    E.chain((body) => {
+      const found = firstDifference(json, plainly(body))
+      return found === null
+        ? E.right(made)
+        : E.left(
+            one(
+              issue(
+                `the plan is not what this compiler makes of its config: ${found.path} is ${found.is}`,
+                { file, expected: found.instead, hint: 'compile the config again' },
+              ),
+            ),
+          )
+    }),
+  )
+
+/**
+ * Reads what `writePlan` wrote: its config is compiled again, and all that the file holds compared with what comes out.
+ * Left: what is wrong or has changed since.
+ */
+export const readPlan = (file: string, clock: () => number = () => 0): E.Either<Issues, Plan> =>
+  pipe(
+    E.Do,
+    E.bind('read', () => opened(file)),
+    E.bind('config', ({ read }) =>
       pipe(
-        parseConfig(body.config, { file }),
+        parseConfig(read.inputs.config, { file }),
         E.map((p) => p.config),
       ),
     ),
-    E.let('folder', ({ body }) => path.resolve(path.dirname(file), body.folder)),
-    E.let('techniques', ({ config }) => techniquesOf(config)),
-    E.filterOrElse(
-      ({ body, techniques }) =>
-        JSON.stringify(plainly(techniques)) === JSON.stringify(body.techniques),
-      () => stale(file, 'its config and its techniques do not go together'),
+    E.let('folder', ({ read }) => path.resolve(path.dirname(file), read.inputs.folder)),
+    E.chainFirst(({ read, config, folder }) =>
+      pipe(
+        changedInput(read.inputs, config, folder),
+        E.mapLeft(one),
+        E.chain((why) => (why === null ? E.right(undefined) : E.left(stale(file, why)))),
+      ),
     ),
-    E.bind('program', ({ body }) => programOf(body, file)),
-    E.bind('base', ({ body, folder }) => baseOf(body, folder, file)),
-    E.bind('data', ({ body, config, folder, base }) => dataOf(body, config, folder, base, file)),
-    E.map(({ body, config, folder, techniques, program, base, data }) => ({
-      config,
-      folder,
-      base,
-      data,
-      techniques,
-      shapes: body.shapes,
-      program,
-      trace: [{ pass: 'plan', keeps: 'exact' as const, program, took: 0 }],
-      arenaBytes: body.arenaBytes,
-    })),
+    E.bind('made', ({ config, folder }) => planOf(config, { folder, clock })),
+    E.chain(({ read, made }) => same(file, read.json, made)),
   )

@@ -17,7 +17,13 @@ export const fingerprintCodec = t.readonly(
 export type Fingerprint = t.TypeOf<typeof fingerprintCodec>
 
 const WEIGHTS = /\.safetensors$/
-const SMALL: ReadonlyArray<string> = ['config.json', 'tokenizer.json', 'tokenizer_config.json']
+const SMALL: ReadonlyArray<string> = [
+  'config.json',
+  'generation_config.json',
+  'special_tokens_map.json',
+  'tokenizer.json',
+  'tokenizer_config.json',
+]
 
 const print = (folder: string, name: string): Fingerprint => {
   const file = path.join(folder, name)
@@ -44,6 +50,10 @@ export const folderFingerprints = (folder: string): E.Either<Issue, ReadonlyArra
       .toSorted()
       .map((name) => print(folder, name)),
   )
+
+/** Those of small files: weights are told apart by their tensors, however they are cut into files. */
+export const smallOnes = (all: ReadonlyArray<Fingerprint>): ReadonlyArray<Fingerprint> =>
+  all.filter((f) => f.sha256 !== null)
 
 /** The first file that is gone, new or different, in words; null when all are as they were. */
 export const changed = (

@@ -12,9 +12,10 @@
  *   4. `.NAME.replaced` becomes `.NAME.<random>.tmp`, and is removed
  *
  * The folder around is synced after every rename, so the disk sees these steps in this order. `.NAME.replaced` is
- * complete whenever it exists; `.tmp` names are never read, and the next call removes them. `currentFolder`
- * finds the current one in any of these states. One writer at a time: a second one makes the first fail with
- * an issue, not with a mixed result.
+ * complete whenever it exists; `.tmp` names are never read, and the next call removes them. A reader finds the
+ * current one in any of these states by `currentFolder`. The writer settles before it looks: a path that
+ * `currentFolder` gave does not survive the next `atomicFolder`. One writer at a time: a second one makes the
+ * first fail with an issue, not with a mixed result.
  */
 import { randomBytes } from 'node:crypto'
 import fs, { type FileHandle } from 'node:fs/promises'
@@ -41,17 +42,17 @@ const removeLeftovers = async (path: string): Promise<void> => {
     await fs.rm(join(around, name), { recursive: true, force: true })
 }
 
-const fillFile = (
+const fillFile = <A>(
   path: string,
   temporary: string,
-  fill: (file: FileHandle) => TE.TaskEither<Issue, void>,
-): TE.TaskEither<Issue, void> =>
+  fill: (file: FileHandle) => TE.TaskEither<Issue, A>,
+): TE.TaskEither<Issue, A> =>
   TE.bracket(
     attempt('write the file', path, () => fs.open(temporary, 'wx')),
     (file) =>
       pipe(
         fill(file),
-        TE.chain(() => attempt('write the file', path, () => file.sync())),
+        TE.chainFirst(() => attempt('write the file', path, () => file.sync())),
       ),
     (file) => attempt('write the file', path, () => file.close()),
   )
@@ -60,10 +61,10 @@ const fillFile = (
  * Writes the file that `fill` fills. The folder around must exist. After a Left the old file is as it was,
  * unless only the last sync failed: then the new one stands, and may not survive a loss of power.
  */
-export const atomicFile = (
+export const atomicFile = <A>(
   path: string,
-  fill: (file: FileHandle) => TE.TaskEither<Issue, void>,
-): TE.TaskEither<Issue, void> => {
+  fill: (file: FileHandle) => TE.TaskEither<Issue, A>,
+): TE.TaskEither<Issue, A> => {
   const final = resolve(path)
   const temporary = temporaryBeside(final)
   return pipe(
@@ -71,11 +72,11 @@ export const atomicFile = (
     TE.chain(() =>
       pipe(
         fillFile(path, temporary, fill),
-        TE.chain(() => attempt('write the file', path, () => fs.rename(temporary, final))),
-        TE.orElse(afterwards(attempt('clean up', path, () => fs.rm(temporary, { force: true })))),
+        TE.chainFirst(() => attempt('write the file', path, () => fs.rename(temporary, final))),
+        afterwards(attempt('clean up', path, () => fs.rm(temporary, { force: true }))),
       ),
     ),
-    TE.chain(() => attempt('write the file', path, () => syncFolder(dirname(final)))),
+    TE.chainFirst(() => attempt('write the file', path, () => syncFolder(dirname(final)))),
   )
 }
 
@@ -99,6 +100,16 @@ const settle = async (final: string): Promise<void> => {
       (await ifExists(() => fs.lstat(final))) ? temporaryBeside(final) : final,
     )
   await removeLeftovers(final)
+}
+
+/** The complete folder in its place, after a switch that was cut short has been ended; null where there is none. For the writer. */
+export const settledFolder = (folder: string): TE.TaskEither<Issue, string | null> => {
+  const final = resolve(folder)
+  return attempt('read the folder', folder, async () => {
+    if (!(await ifExists(() => fs.lstat(dirname(final))))) return null
+    await settle(final)
+    return (await ifExists(() => fs.lstat(final))) === undefined ? null : folder
+  })
 }
 
 const replace = async (final: string, filled: string): Promise<void> => {
@@ -144,7 +155,7 @@ export const atomicFolder = (
         write(() => fs.mkdir(temporary)),
         TE.chain(() => fill(temporary)),
         TE.chain(() => write(() => replace(final, temporary))),
-        TE.orElse(afterwards(write(() => settle(final)))),
+        afterwards(write(() => settle(final))),
       ),
     ),
     // The new folder stands. What cannot be removed now, the next call removes or reports.

@@ -44,15 +44,20 @@ export const attempt = <A>(
   run: () => Promise<A>,
 ): TE.TaskEither<Issue, A> => TE.tryCatch(run, osIssue(doing, file))
 
-/** Cleans up after `failed`, which is reported even if the cleaning fails: the next call cleans again. */
+/** Cleans up after a failure, which is reported even if the cleaning fails: the next call cleans again. */
 export const afterwards =
   (clean: TE.TaskEither<Issue, void>) =>
-  (failed: Issue): TE.TaskEither<Issue, void> =>
+  <A>(run: TE.TaskEither<Issue, A>): TE.TaskEither<Issue, A> =>
     pipe(
-      clean,
-      TE.matchE(
-        () => TE.left(failed),
-        () => TE.left(failed),
+      run,
+      TE.orElse((failed) =>
+        pipe(
+          clean,
+          TE.matchE(
+            () => TE.left<Issue, A>(failed),
+            () => TE.left<Issue, A>(failed),
+          ),
+        ),
       ),
     )
 

@@ -11,7 +11,7 @@ export const jobCodec = t.readonly(
   t.strict({
     config: t.UnknownRecord,
     backend: t.string,
-    /** SHA-256 of the first weights, of the program's text, and of the samples. */
+    /** SHA-256 of the base's tensors, of the program's text, and of the samples. */
     weights: t.string,
     program: t.string,
     data: t.string,

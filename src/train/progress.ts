@@ -9,21 +9,27 @@ import {
   type Metrics,
 } from './evaluate.ts'
 
+/** What counts something: a whole number of at least 0 that a double holds exactly. */
+const whole = t.refinement(t.number, (n) => Number.isSafeInteger(n) && n >= 0, 'a whole number')
+
+/** Finite: JSON can say 1e999, which is Infinity. */
+const finite = t.refinement(t.number, Number.isFinite, 'a finite number')
+
 /** JSON has no NaN: null stands for it. */
 const number = new t.Type<number, number | null, unknown>(
   'a number',
   t.number.is,
-  (u, c) => (u === null ? t.success(NaN) : t.number.validate(u, c)),
+  (u, c) => (u === null ? t.success(NaN) : finite.validate(u, c)),
   (n) => (Number.isFinite(n) ? n : null),
 )
 
 const counts = t.readonly(
   t.strict({
     lossSum: number,
-    correct: t.number,
-    scored: t.number,
-    sequences: t.number,
-    sequencesRight: t.number,
+    correct: whole,
+    scored: whole,
+    sequences: whole,
+    sequencesRight: whole,
   }),
 )
 
@@ -32,10 +38,10 @@ const nullable = <C extends t.Mixed>(codec: C) => t.union([t.null, codec])
 const evaluation = t.readonly(
   t.strict({
     /** Optimizer steps, ticks and epochs (0-based, the one it fell in) so far. */
-    step: t.number,
-    ticks: t.number,
-    epoch: t.number,
-    learningRate: t.number,
+    step: whole,
+    ticks: whole,
+    epoch: whole,
+    learningRate: finite,
     /** Mean loss per scored token of the steps since the last evaluation, as they were trained; NaN without any. */
     running: number,
     /** A pass over the training split, where asked for. */
@@ -49,15 +55,15 @@ export type Evaluation = t.TypeOf<typeof evaluation>
 export const progressCodec = t.readonly(
   t.strict({
     /** Optimizer steps that are over. */
-    step: t.number,
+    step: whole,
     /** Those that changed the weights: a step that overflows in f16 does not, and Adam does not count it. */
-    applied: t.number,
+    applied: whole,
     /** Tokens of samples, padding apart. */
-    tokens: t.number,
-    seconds: t.number,
+    tokens: whole,
+    seconds: finite,
     /** Negative log-likelihood and scored tokens since the last evaluation. */
-    lossSum: t.number,
-    scored: t.number,
+    lossSum: finite,
+    scored: whole,
     history: t.readonlyArray(evaluation),
   }),
 )
@@ -71,6 +77,28 @@ export const beginning: Progress = {
   lossSum: 0,
   scored: 0,
   history: [],
+}
+
+const ascending = (values: ReadonlyArray<number>): boolean =>
+  values.every((v, i) => i === 0 || values[i - 1]! < v)
+
+const impossible = (c: Counts | null): boolean =>
+  c !== null && (c.correct > c.scored || c.sequencesRight > c.sequences || c.sequences > c.scored)
+
+/** Why no run of `steps` optimizer steps can have come to this progress, or null. */
+export const unsound = (p: Progress, steps: number): string | null => {
+  const { step, applied, history } = p
+  if (step > steps) return `it is after step ${step}, and the run has ${steps}`
+  if (applied > step) return `${applied} of ${step} steps changed the weights`
+  if (p.seconds < 0) return `it has taken ${p.seconds} seconds`
+  if (!ascending(history.map((e) => e.step)) || !ascending(history.map((e) => e.ticks)))
+    return 'its evaluations are not in order'
+  const last = history.at(-1)
+  if (last !== undefined && last.step > step)
+    return `it is after step ${step}, and was evaluated after step ${last.step}`
+  return history.some((e) => impossible(e.training) || impossible(e.validation))
+    ? 'an evaluation has more right than there are'
+    : null
 }
 
 const valueOf = (metric: MetricName, counts: Counts | null): number =>

@@ -1,17 +1,25 @@
 /** The results folder, laid out as Ludwig's. */
 import fs from 'node:fs/promises'
 import { join } from 'node:path'
+import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Issue } from '../issue.ts'
+import { dataFindings } from '../plan/data-report.ts'
 import { writeTrace } from '../plan/dump.ts'
 import { writePlan } from '../plan/file.ts'
+import { folderFingerprints, smallOnes, type Fingerprint } from '../plan/fingerprint.ts'
 import type { Plan } from '../plan/plan.ts'
 import { atomicWrite } from '../tensors/atomic.ts'
 import { attempt, ifExists } from '../tensors/os.ts'
+import { sumOf, writeSums } from '../tensors/sums.ts'
 import { metricNames, metricsOf, type Metrics } from './evaluate.ts'
+import type { Job } from './job.ts'
 import { bestOf, runningMetrics, type Evaluation, type Progress } from './progress.ts'
 import type { Run } from './schedule.ts'
+
+/** What a run was made of: whoever asks the trained model reads it, so it has a checksum. */
+export const descriptionName = 'description.json'
 
 export const modelFolder = (results: string): string => join(results, 'model')
 export const weightsFolder = (results: string): string =>
@@ -44,27 +52,38 @@ export const makeRunFolder = (parent: string, experiment: string): TE.TaskEither
   })
 
 /** NaN and the infinities become null. */
-const writeJson = (file: string, value: unknown): TE.TaskEither<Issue, void> =>
-  atomicWrite(file, Buffer.from(`${JSON.stringify(value, null, 2)}\n`))
+const jsonText = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`
 
-const description = (plan: Plan, backend: string) => ({
+const writeJson = (file: string, value: unknown): TE.TaskEither<Issue, void> =>
+  atomicWrite(file, Buffer.from(jsonText(value)))
+
+const description = (plan: Plan, job: Job, files: ReadonlyArray<Fingerprint>) => ({
   config: plan.config,
   dataset: plan.data?.table.file ?? null,
   rows: plan.data?.table.rows.length ?? 0,
+  data_findings: dataFindings(plan),
   base_model_folder: plan.base.folder,
-  backend,
+  /** Whoever asks the trained model looks whether its base is still this one. */
+  base_model_files: files,
+  base_model_sha256: job.weights,
+  backend: job.backend,
   random_seed: plan.config.random_seed,
 })
 
 /** What is known before the first step. */
-export const writeBeginning = (
-  results: string,
-  plan: Plan,
-  backend: string,
-): TE.TaskEither<Issue, void> =>
+export const writeBeginning = (results: string, plan: Plan, job: Job): TE.TaskEither<Issue, void> =>
   pipe(
     attempt('make the folder', results, () => fs.mkdir(modelFolder(results), { recursive: true })),
-    TE.chain(() => writeJson(join(results, 'description.json'), description(plan, backend))),
+    TE.chainEitherK(() =>
+      plan.base.folder === null ? E.right([]) : folderFingerprints(plan.base.folder),
+    ),
+    TE.chain((files) => {
+      const text = jsonText(description(plan, job, smallOnes(files)))
+      return pipe(
+        atomicWrite(join(results, descriptionName), Buffer.from(text)),
+        TE.chain(() => writeSums(results, new Map([[descriptionName, sumOf(text)]]))),
+      )
+    }),
     TE.chain(() =>
       writeJson(join(modelFolder(results), 'model_hyperparameters.json'), plan.config),
     ),
@@ -155,5 +174,5 @@ export const isRunFolder = (results: string): TE.TaskEither<Issue, boolean> =>
   attempt(
     'read the results folder',
     results,
-    async () => (await ifExists(() => fs.lstat(join(results, 'description.json')))) !== undefined,
+    async () => (await ifExists(() => fs.lstat(join(results, descriptionName)))) !== undefined,
   )

@@ -1,5 +1,4 @@
 /** The state a run starts from: every tensor made by its recipe, the base read one tensor at a time. */
-import { createHash } from 'node:crypto'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
@@ -10,13 +9,15 @@ import { scalesOf } from '../../ir/nf4.ts'
 import { isEncoded, type DType } from '../../ir/type.ts'
 import { editDistance } from '../config/nearest.ts'
 import { issue, type Issue } from '../issue.ts'
-import type { Base } from '../models/base.ts'
+import { fetching, type Base } from '../models/base.ts'
 import { HEAD } from '../models/head.ts'
 import type { Plan } from '../plan/plan.ts'
 import { toF32 } from '../tensors/convert.ts'
 import type { Dtype } from '../tensors/dtype.ts'
 import { finiteValues, roundedBytes } from '../tensors/finite.ts'
+import { byBytes } from '../tensors/layout.ts'
 import { openFolder, type Checkpoint, type TensorEntry } from '../tensors/reader.ts'
+import { sumOf, type Sum } from '../tensors/sums.ts'
 import { call } from './problem.ts'
 
 const keyOf = (r: Recipe): string | null =>
@@ -114,7 +115,7 @@ export const openBase = (base: Base, program: Program): TE.TaskEither<Issue, Che
           {
             path: 'base_model',
             expected: 'a folder with config.json, tokenizer.json and safetensors files',
-            hint: 'download the model and name its folder',
+            hint: `${fetching(base.name)}name its folder as base_model`,
           },
         ),
       )
@@ -126,8 +127,22 @@ export const openBase = (base: Base, program: Program): TE.TaskEither<Issue, Che
         }),
       )
 
-/** Says where a tensor came from when two runs are compared: gradients and caches do not count. */
-const identifies = (s: State): boolean => s.role === 'frozen' || s.role === 'train'
+/** A base that keeps the checksum of each tensor it gives. */
+const watched = (base: Checkpoint): Checkpoint & { readonly sums: Map<string, Sum> } => {
+  const sums = new Map<string, Sum>()
+  return {
+    ...base,
+    sums,
+    read: (name) =>
+      pipe(
+        base.read(name),
+        TE.map((bytes) => {
+          sums.set(name, sumOf(bytes))
+          return bytes
+        }),
+      ),
+  }
+}
 
 const narrow: Readonly<Partial<Record<DType, Dtype>>> = { f16: 'F16', bf16: 'BF16' }
 
@@ -151,23 +166,26 @@ const holds = (s: State, stored: Uint8Array): E.Either<Issue, Uint8Array> => {
       )
 }
 
-/** Fills a session from an opened base; gives the SHA-256 of all weights as they are before the first step. */
+/**
+ * Fills a session from an opened base; gives the SHA-256 of all tensors of the base that the model consists of: the
+ * same for every program of the model, and however they are cut into files.
+ */
 export const initialize =
   (session: Session, program: Program, base: Checkpoint, seed: number) =>
-  async (): Promise<E.Either<Issue, string>> => {
-    const hash = createHash('sha256')
+  async (): Promise<E.Either<Issue, Sum>> => {
+    const read = watched(base)
+    const source = sourceOf(read)
     // One tensor at a time: a traversal would hold every one until the end.
     for (const s of program.state) {
       const made = await pipe(
-        materialize(s, sourceOf(base), seed),
+        materialize(s, source, seed),
         TE.chainEitherK((stored) => holds(s, stored)),
       )()
       if (E.isLeft(made)) return made
-      if (identifies(s)) hash.update(s.name).update('\0').update(made.right)
       const written = await call(session.write(s.name, made.right))()
       if (E.isLeft(written)) return written
     }
-    return E.right(hash.digest('hex'))
+    return E.right(sumOf(JSON.stringify([...read.sums].toSorted(([a], [b]) => byBytes(a, b)))))
   }
 
 /**
@@ -177,7 +195,7 @@ export const initialize =
 export const initializePlan = (
   { base, program, config }: Pick<Plan, 'base' | 'program' | 'config'>,
   session: Session,
-): TE.TaskEither<Issue, string> =>
+): TE.TaskEither<Issue, Sum> =>
   pipe(
     openBase(base, program),
     TE.chain((checkpoint) => initialize(session, program, checkpoint, config.random_seed)),

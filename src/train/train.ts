@@ -1,10 +1,12 @@
 /** A whole run: from a plan to an adapter that has been read back and compared. */
+import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Backend, Session } from '../../backends/backend.ts'
 import { size } from '../../ir/type.ts'
 import type { SplitName } from '../data/split.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
+import { affordable } from '../machine.ts'
 import type { Dataset } from '../plan/dataset.ts'
 import type { Plan } from '../plan/plan.ts'
 import { findSaved, restore, save, type Saved, type Saving } from './checkpoint.ts'
@@ -13,6 +15,7 @@ import type { Kept, TrainEvent } from './events.ts'
 import { conclude } from './finish.ts'
 import { ready } from './foresee.ts'
 import { jobOf } from './job.ts'
+import { locked, type Lock } from './lock.ts'
 import { train as loop, type Loop } from './loop.ts'
 import { call } from './problem.ts'
 import { beginning, type Evaluation, type Progress } from './progress.ts'
@@ -54,35 +57,20 @@ export interface TrainResult<A> {
   readonly answers: { readonly before: A; readonly after: A | null } | null
 }
 
-/** The checkpoint to go on from; null: begin at the beginning. Asked before anything is loaded, so that a wrong path costs no time. */
-const savedOf = ({
-  resume,
-  resultsFolder,
-}: TrainOptions<unknown>): TE.TaskEither<Issue, Saved | null> =>
-  resume === undefined
-    ? TE.map(() => null)(makeParent(resultsFolder))
-    : pipe(
-        isRunFolder(resume),
-        TE.filterOrElse(
-          (is) => is,
-          () =>
-            issue('there is no run to resume', {
-              file: resume,
-              expected: 'a results folder, such as results/experiment_run',
-            }),
-        ),
-        TE.chain(() => findSaved(resume)),
-      )
-
 /** Puts the session where the run stands; a run's first checkpoint is made before its first step. */
-const arrive = (s: Saving, plan: Plan, saved: Saved | null): TE.TaskEither<Issue, Progress> =>
+const arrive = (
+  s: Saving,
+  plan: Plan,
+  steps: number,
+  saved: Saved | null,
+): TE.TaskEither<Issue, Progress> =>
   saved === null
     ? pipe(
-        writeBeginning(s.resultsFolder, plan, s.job.backend),
+        writeBeginning(s.resultsFolder, plan, s.job),
         TE.chain(() => save(s, beginning, false)),
         TE.map(() => beginning),
       )
-    : restore(s, saved)
+    : restore(s, saved, steps)
 
 const startEvent = (plan: Plan, data: Dataset, run: Run, s: Saving, p: Progress): TrainEvent => ({
   _tag: 'start',
@@ -100,49 +88,98 @@ const startEvent = (plan: Plan, data: Dataset, run: Run, s: Saving, p: Progress)
   },
 })
 
+/** A session that holds the first weights, and what the model answers with them. */
+interface Filled<A> {
+  readonly session: Session
+  readonly weights: string
+  readonly before: A | null
+}
+
+/** Uses a session that holds the first weights, and closes it. */
+const withSession = <A, B>(
+  plan: Plan,
+  backend: Backend,
+  { answer }: TrainOptions<A>,
+  use: (filled: Filled<A>) => TE.TaskEither<Issue, B>,
+): TE.TaskEither<Issue, B> =>
+  TE.bracket(
+    call(backend.prepare(plan.program)),
+    (session) =>
+      pipe(
+        initializePlan(plan, session),
+        TE.bindTo('weights'),
+        TE.bind('before', () => answer?.(session, 'before') ?? TE.right(null)),
+        TE.chain(({ weights, before }) => use({ session, weights, before })),
+      ),
+    (session) => call(session.close()),
+  )
+
+/** The only writer of a results folder, and the checkpoint to go on from; null: begin at the beginning. */
+interface Place {
+  readonly results: string
+  readonly lock: Lock
+  readonly saved: Saved | null
+}
+
+/** The folder of a run to resume, locked and read before anything is loaded: a wrong path costs no time. */
+const resumed = <A>(
+  results: string,
+  go: (place: Place) => TE.TaskEither<Issue, A>,
+): TE.TaskEither<Issue, A> =>
+  pipe(
+    isRunFolder(results),
+    TE.filterOrElse(
+      (is) => is,
+      () =>
+        issue('there is no run to resume', {
+          file: results,
+          expected: 'a results folder, such as results/experiment_run',
+        }),
+    ),
+    TE.chain(() =>
+      locked(results, (lock) =>
+        pipe(
+          findSaved(results),
+          TE.chain((saved) => go({ results, lock, saved })),
+        ),
+      ),
+    ),
+  )
+
 const runIn = <A>(
-  session: Session,
   plan: Plan,
   data: Dataset,
   backend: string,
   o: TrainOptions<A>,
+  { session, weights, before }: Filled<A>,
+  { results, lock, saved }: Place,
 ): TE.TaskEither<Issue, TrainResult<A>> => {
   const run = runOfPlan(plan, data)
-  const { program } = plan
+  const saving: Saving = {
+    session,
+    program: plan.program,
+    job: jobOf(plan, data, backend, weights),
+    metric: plan.config.trainer.validation_metric,
+    resultsFolder: results,
+  }
   return pipe(
-    TE.Do,
-    TE.bind('saved', () => savedOf(o)),
-    TE.bind('weights', () => initializePlan(plan, session)),
-    TE.bind('before', () => o.answer?.(session, 'before') ?? TE.right(null)),
-    TE.bind('results', () =>
-      o.resume === undefined
-        ? makeRunFolder(o.resultsFolder, o.experimentName)
-        : TE.right(o.resume),
-    ),
-    TE.bind('saving', ({ results, weights }) =>
-      TE.right<Issue, Saving>({
-        session,
-        program,
-        job: jobOf(plan, data, backend, weights),
-        resultsFolder: results,
-      }),
-    ),
-    TE.bind('from', ({ saving, saved }) => arrive(saving, plan, saved)),
-    TE.bind('l', ({ saving, from }) => {
+    arrive(saving, plan, run.steps, saved),
+    TE.bindTo('from'),
+    TE.bind('l', ({ from }) => {
       o.onEvent(startEvent(plan, data, run, saving, from))
       return TE.right<Issue, Loop>({
         ...{ session, plan, data, run, onEvent: o.onEvent, stop: o.stop, clock: o.clock },
         save: (p, improved) =>
           pipe(
-            save(saving, p, improved),
-            TE.chainFirst(() =>
-              writeProgress(saving.resultsFolder, plan, run, ticksDone(run, p.step), p),
-            ),
+            lock.check,
+            TE.chain(() => save(saving, p, improved)),
+            TE.chainFirst(() => writeProgress(results, plan, run, ticksDone(run, p.step), p)),
           ),
       })
     }),
     TE.bind('ended', ({ l, from }) => loop(l, from)),
-    TE.chain(({ l, saving, ended, before }) => conclude(l, saving, ended, before, o)),
+    TE.chainFirst(() => lock.check),
+    TE.chain(({ l, ended }) => conclude(l, saving, ended, before, o)),
   )
 }
 
@@ -154,14 +191,30 @@ export const train = <A = never>(
 ): TE.TaskEither<Issues, TrainResult<A>> =>
   pipe(
     TE.fromEither(ready(plan)),
-    TE.chain((data) =>
-      pipe(
-        TE.bracket(
-          call(backend.prepare(plan.program)),
-          (session) => runIn(session, plan, data, backend.name, options),
-          (session) => call(session.close()),
-        ),
+    TE.chainFirstEitherK(() => E.mapLeft(one)(affordable(backend.name, plan.arenaBytes))),
+    TE.chain((data) => {
+      const go = (filled: Filled<A>) => (place: Place) =>
+        runIn(plan, data, backend.name, options, filled, place)
+      const { resume, resultsFolder, experimentName } = options
+      return pipe(
+        resume === undefined
+          ? pipe(
+              makeParent(resultsFolder),
+              TE.chain(() =>
+                withSession(plan, backend, options, (filled) =>
+                  pipe(
+                    makeRunFolder(resultsFolder, experimentName),
+                    TE.chain((results) =>
+                      locked(results, (lock) => go(filled)({ results, lock, saved: null })),
+                    ),
+                  ),
+                ),
+              ),
+            )
+          : resumed(resume, (place) =>
+              withSession(plan, backend, options, (filled) => go(filled)(place)),
+            ),
         TE.mapLeft(one),
-      ),
-    ),
+      )
+    }),
   )

@@ -43,18 +43,26 @@ const read = (file: string): Buffer | null => {
   }
 }
 
+/** Null where it works, else why not. */
+const attempt = (f: () => void): string | null => {
+  try {
+    f()
+    return null
+  } catch (e) {
+    return e instanceof Error ? e.message : String(e)
+  }
+}
+
 /** Writes beside and renames: a reader sees the old file, none, or all of the new one. The reason where it cannot. */
 export const writeWhole = (file: string, bytes: Uint8Array): string | null => {
   const beside = `${file}.${process.pid}.${crypto.randomBytes(4).toString('hex')}`
-  try {
+  const why = attempt(() => {
     fs.mkdirSync(path.dirname(file), { recursive: true })
     fs.writeFileSync(beside, bytes)
     fs.renameSync(beside, file)
-    return null
-  } catch (e) {
-    fs.rmSync(beside, { force: true })
-    return e instanceof Error ? e.message : String(e)
-  }
+  })
+  if (why !== null) attempt(() => fs.rmSync(beside, { force: true }))
+  return why
 }
 
 /** Compiled, from disk if it is there, and what the user should know: a cache that cannot be written costs time only. */

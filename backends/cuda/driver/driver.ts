@@ -75,28 +75,35 @@ const OLDEST = 12
 const install =
   'install the NVIDIA driver (nvidia-smi tells whether it works); in a container, start it with --gpus all; a folder with libcuda.so.1 can be named by TUNEC_CUDA'
 
+const find = (w: Where) =>
+  pipe(
+    open(w, { names: ['libcuda.so.1'], prototypes: driverPrototypes, beside: null, install }),
+    E.map((lib) => ({ path: lib.path, call: through(lib) })),
+    E.bind('version', ({ call }) =>
+      pipe(
+        int((out) => call('cuDriverGetVersion', out)),
+        E.map((n): Version => ({ major: Math.floor(n / 1000), minor: (n % 1000) / 10 })),
+      ),
+    ),
+  )
+
+/** The driver's version without waking it, which also a driver without a GPU tells. */
+export const versionOfDriver = (w: Where): Cuda<Pick<Driver, 'path' | 'version'>> => find(w)
+
 /** Loads the driver and wakes it. */
 export const openDriver = (w: Where): Cuda<Driver> =>
   pipe(
-    open(w, { names: ['libcuda.so.1'], prototypes: driverPrototypes, beside: null, install }),
-    E.chain((lib) => {
-      const call = through(lib)
-      return pipe(
-        int((out) => call('cuDriverGetVersion', out)),
-        E.map((n) => ({ major: Math.floor(n / 1000), minor: (n % 1000) / 10 })),
-        E.filterOrElse(
-          (v) => v.major >= OLDEST,
-          (v) =>
-            cudaError(
-              'cuDriverGetVersion',
-              OWN,
-              'DRIVER_TOO_OLD',
-              `the driver at ${lib.path} speaks CUDA ${versionText(v)}; ${OLDEST}.0 is the oldest that works`,
-              'update the NVIDIA driver to 525 or later',
-            ),
+    find(w),
+    E.filterOrElse(
+      ({ version }) => version.major >= OLDEST,
+      ({ path, version }) =>
+        cudaError(
+          'cuDriverGetVersion',
+          OWN,
+          'DRIVER_TOO_OLD',
+          `the driver at ${path} speaks CUDA ${versionText(version)}; ${OLDEST}.0 is the oldest that works`,
+          'update the NVIDIA driver to 525 or later',
         ),
-        E.chainFirst(() => call('cuInit', 0)),
-        E.map((version): Driver => ({ path: lib.path, version, call })),
-      )
-    }),
+    ),
+    E.chainFirst(({ call }) => call('cuInit', 0)),
   )

@@ -1,0 +1,73 @@
+/** CUDA: a program becomes kernels and library products in one arena, captured as graphs. Needs a driver, NVRTC and cuBLASLt, nothing else. */
+import os from 'node:os'
+import path from 'node:path'
+import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import type { Program } from '../../ir/graph.ts'
+import type { Backend } from '../backend.ts'
+import { capabilityOf, type Arch } from './driver/arch.ts'
+import { openDriver } from './driver/driver.ts'
+import { ending, type Cuda } from './driver/error.ts'
+import { openGpu, type Gpu } from './driver/gpu.ts'
+import { driverHost } from './driver/host.ts'
+import { whereOf } from './driver/places.ts'
+import type { Target } from './lower/context.ts'
+import { lower } from './lower/lower.ts'
+import { asBackendError, openSession, type CudaSession } from './session.ts'
+
+export interface Settings {
+  /** Which GPU, counted from 0. */
+  readonly index: number
+  /** Where compiled kernels and choices of algorithms are kept; null: nowhere. */
+  readonly cacheDir: string | null
+  /** Another architecture than the card's own: `compute_75` runs the Turing code on a newer card. */
+  readonly arch?: Arch
+}
+
+const settings = (): Settings => ({
+  index: 0,
+  cacheDir: process.env['TUNEC_CACHE'] ?? path.join(os.homedir(), '.cache', 'tunec'),
+  ...(process.env['TUNEC_CUDA_ARCH'] === undefined ? {} : { arch: process.env['TUNEC_CUDA_ARCH'] }),
+})
+
+/** The first working GPU with its compiler. */
+export const open = (s: Settings = settings()): Cuda<Gpu> => {
+  const where = whereOf(process.env, process.cwd())
+  return pipe(
+    openDriver(where),
+    E.chain((driver) => driverHost(driver, s.index)),
+    E.chain((host) => {
+      const { index: _, ...options } = s
+      const gpu = openGpu(host, { ...options, where })
+      return E.isLeft(gpu) ? ending(gpu, host.close) : gpu
+    }),
+  )
+}
+
+export const targetOf = (gpu: Gpu): Target => ({
+  arch: capabilityOf(gpu.arch),
+  sms: gpu.info.multiprocessors,
+  shared: gpu.info.sharedPerBlock,
+})
+
+/** A session on the GPU, with what only this backend can tell beside it. */
+export const prepareCuda = (p: Program, s: Settings = settings()): Cuda<CudaSession> =>
+  pipe(
+    open(s),
+    E.chain((gpu) => openSession(gpu, lower(p, targetOf(gpu)))),
+  )
+
+export const cuda: Backend = {
+  name: 'cuda',
+  doc: 'NVIDIA GPUs: kernels compiled at first use, products by cuBLASLt, each function one graph',
+  diagnose: async () => {
+    const gpu = open()
+    if (E.isRight(gpu)) {
+      const closed = gpu.right.close()
+      return E.isLeft(closed) ? closed.left.message : null
+    }
+    const { message, hint } = gpu.left
+    return hint === undefined ? message : `${message}; ${hint}`
+  },
+  prepare: (p) => async () => E.mapLeft(asBackendError)(prepareCuda(p)),
+}

@@ -1,0 +1,117 @@
+/** Low-rank products of adapters. A and B are f32 masters in the arena; the kernels round them as the program's casts do. */
+import type { Float } from '../../../ir/type.ts'
+import {
+  at,
+  divide,
+  f32,
+  kernel,
+  launch,
+  matrix,
+  maybe,
+  maybeMatrix,
+  u32,
+  type KernelLaunch,
+  type Place,
+  type Rows,
+} from './card.ts'
+import { elementBytes, macros } from './element.ts'
+
+/** Rows of a block. */
+const ROWS = 8
+
+interface LowRank {
+  readonly out: Rows
+  /** A second copy of the result, beside what it is multiplied with. */
+  readonly beside: Rows | null
+  /** Zero columns behind that copy. */
+  readonly clear: number
+  readonly rows: number
+  readonly width: number
+  readonly rank: number
+  readonly by: number
+  readonly dtype: Float
+}
+
+const low = (x: Rows, small: Place, byRows: boolean, o: LowRank): KernelLaunch =>
+  launch(
+    kernel('lora.cu', 'low_rank', macros(o.dtype)),
+    [divide(o.rows, ROWS)],
+    256,
+    [
+      ...matrix(x),
+      at(small),
+      u32(byRows ? 1 : 0),
+      ...matrix(o.out),
+      ...maybeMatrix(o.beside),
+      u32(o.clear),
+      u32(o.rows),
+      u32(o.width),
+      u32(o.rank),
+      f32(o.by),
+    ],
+    o.rows * (o.width + 2 * o.rank) * elementBytes[o.dtype] + 4 * o.rank * o.width,
+    2 * o.rows * o.width * o.rank,
+  )
+
+/** out = by · x·Aᵀ, A f32 [rank, width]. */
+export const lowRank = ({ x, a, ...o }: LowRank & { readonly x: Rows; readonly a: number }) =>
+  low(x, a, true, o)
+
+/** out = by · dy·B, B f32 [width, rank]. */
+export const backRank = ({ dy, b, ...o }: LowRank & { readonly dy: Rows; readonly b: number }) =>
+  low(dy, b, false, o)
+
+/** A small f32 matrix [rows, rank] rounded into `columns` columns of a scratch, zeros around it; null: zeros alone. */
+export const placeRows = (o: {
+  readonly b: number | null
+  readonly out: Rows
+  readonly rows: number
+  readonly columns: number
+  /** Where in the columns it starts. */
+  readonly column: number
+  readonly rank: number
+  readonly dtype: Float
+}): KernelLaunch =>
+  launch(
+    kernel('lora.cu', 'place_rows', macros(o.dtype)),
+    [Math.min(1056, divide(o.rows * divide(o.columns, 8), 256))],
+    256,
+    [maybe(o.b), u32(o.rank), ...matrix(o.out), u32(o.rows), u32(o.columns), u32(o.column)],
+    o.rows * o.columns * elementBytes[o.dtype] + 4 * o.rows * o.rank,
+    0,
+  )
+
+/** out += mask ∘ (v·A): an adapter's part of a cotangent behind the forward's dropout. */
+export const addLowRank = (o: {
+  readonly v: Rows
+  readonly a: number
+  readonly out: Rows
+  readonly rows: number
+  readonly width: number
+  readonly rank: number
+  readonly dtype: Float
+  readonly seed: number
+  readonly keys: number
+  readonly rate: number
+  readonly salt: number
+}): KernelLaunch =>
+  launch(
+    kernel('lora.cu', 'add_low_rank', macros(o.dtype)),
+    [divide(o.width, 2048), divide(o.rows, ROWS)],
+    256,
+    [
+      ...matrix(o.v),
+      at(o.a),
+      ...matrix(o.out),
+      u32(o.rows),
+      u32(o.width),
+      u32(o.rank),
+      at(o.seed),
+      at(o.keys),
+      u32(o.salt >>> 0),
+      u32(Math.floor(o.rate * 2 ** 32)),
+      f32(1 - o.rate),
+    ],
+    o.rows * (2 * o.width + o.rank) * elementBytes[o.dtype] + 4 * o.rank * o.width,
+    2 * o.rows * o.width * o.rank,
+  )

@@ -1,0 +1,136 @@
+/** A program as a device runs it: launches with addresses in one arena. Pure: the same program and target give the same list. */
+import type { Fn, Program, Role } from '../../../ir/graph.ts'
+import { bytes, type TensorType } from '../../../ir/type.ts'
+import { aligned } from '../../../passes/memory.ts'
+import type { Launch } from '../launch.ts'
+import { choose } from './choose.ts'
+import { contextOf, type Target } from './context.ts'
+import { layOut } from './place.ts'
+import type { Rule } from './rule.ts'
+import { rules as allRules } from './rules/index.ts'
+
+export interface Port {
+  readonly name: string
+  readonly type: TensorType
+  /** Byte offset in the arena. */
+  readonly offset: number
+}
+
+export interface LoweredFn {
+  readonly name: string
+  readonly inputs: ReadonlyArray<Port>
+  readonly outs: ReadonlyArray<Port>
+  readonly launches: ReadonlyArray<Launch>
+  /** Byte offset behind its temporaries. */
+  readonly end: number
+}
+
+export interface Lowered {
+  readonly program: Program
+  readonly target: Target
+  readonly state: ReadonlyMap<string, Port>
+  readonly fns: ReadonlyArray<LoweredFn>
+  readonly arenaBytes: number
+}
+
+/** State of one role lies together, in one order for parameters, gradients and moments. */
+const order: ReadonlyArray<Role> = ['frozen', 'cache', 'scaler', 'train', 'gradient', 'optimizer']
+/** Kernels may read a tile beyond the last row they use. */
+const SLACK = 4096
+
+const moment = (name: string): string => /^adam\.(m|v)\./.exec(name)?.[1] ?? ''
+
+const placeState = (p: Program): ReadonlyMap<string, Port> => {
+  const sorted = [...p.state].sort(
+    (a, b) =>
+      order.indexOf(a.role) - order.indexOf(b.role) || moment(a.name).localeCompare(moment(b.name)),
+  )
+  let offset = 0
+  return new Map(
+    sorted.map((s) => {
+      const port = { name: s.name, type: s.type, offset }
+      offset += aligned(bytes(s.type))
+      return [s.name, port]
+    }),
+  )
+}
+
+const lowerFn = (
+  p: Program,
+  f: Fn,
+  target: Target,
+  state: ReadonlyMap<string, Port>,
+  base: number,
+  rules: ReadonlyArray<Rule>,
+): LoweredFn => {
+  const c = contextOf(p, f, target)
+  const { steps, joins } = choose(c, rules)
+  const stateAt = new Map([...state].map(([name, s]) => [name, s.offset]))
+  const layout = layOut(p, f, steps, joins, stateAt, base)
+  const launches = steps.flatMap((s, i) =>
+    s.works(layout.places(i)).map((work): Launch => ({
+      ...work,
+      rule: s.rule,
+      group: work._tag === 'kernel' ? (groups[work.kernel.source] ?? s.group) : s.group,
+      covers: s.covers,
+    })),
+  )
+  const copies = layout.copies.map(({ state: name, key }): Launch => {
+    const to = state.get(name)!
+    return {
+      _tag: 'copy',
+      from: layout.rows(key).offset,
+      to: to.offset,
+      length: bytes(to.type),
+      bytes: 2 * bytes(to.type),
+      flops: 0,
+      rule: 'store',
+      group: 'other',
+      covers: [],
+    }
+  })
+  return {
+    name: f.name,
+    inputs: f.inputs.map((x) => ({
+      name: x.name,
+      type: x.type,
+      offset: layout.rows(x.id).offset,
+    })),
+    outs: f.outs.map((o) => ({
+      name: o.name,
+      type: c.type(o.id),
+      offset: layout.rows(o.id).offset,
+    })),
+    launches: [...launches, ...copies],
+    end: layout.end,
+  }
+}
+
+/** Profile group of a kernel by its source, where it is always the same. */
+const groups: Readonly<Record<string, string>> = {
+  nf4: 'decode',
+  lora: 'lora',
+  norm: 'norm',
+  rope: 'rope',
+  loss: 'loss',
+  attention: 'attention',
+  attention_mma: 'attention',
+  attention_wgmma: 'attention',
+}
+
+export const lower = (
+  program: Program,
+  target: Target,
+  rules: ReadonlyArray<Rule> = allRules,
+): Lowered => {
+  const state = placeState(program)
+  const base = program.state.reduce((n, s) => n + aligned(bytes(s.type)), 0)
+  const fns = program.fns.map((f) => lowerFn(program, f, target, state, base, rules))
+  return {
+    program,
+    target,
+    state,
+    fns,
+    arenaBytes: fns.reduce((m, f) => Math.max(m, f.end), base) + SLACK,
+  }
+}

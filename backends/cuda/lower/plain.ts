@@ -1,0 +1,300 @@
+/** Every op alone: the kernels that compute it where no rule fuses it. The table is complete over op names. */
+import type { Adam, Rope } from '../../../ir/algebra.ts'
+import type { Id } from '../../../ir/graph.ts'
+import type { OpName } from '../../../ir/ops/index.ts'
+import { bytes, size, type Float, type Plain } from '../../../ir/type.ts'
+import * as attention from '../kernels/attention.ts'
+import * as elementwise from '../kernels/elementwise.ts'
+import * as loss from '../kernels/loss.ts'
+import * as nf4 from '../kernels/nf4.ts'
+import * as norm from '../kernels/norm.ts'
+import * as optim from '../kernels/optim.ts'
+import * as reduce from '../kernels/reduce.ts'
+import * as rotary from '../kernels/rope.ts'
+import { alone, binary, clear, copy, reduction, shapeOf, unary, type Lowering } from './alone.ts'
+import type { Context } from './context.ts'
+import { overLogits, slopes } from './logits.ts'
+import { argOf, attr } from './pattern.ts'
+import { product } from './product.ts'
+import { attentionGradStep, attentionStep } from './rules/attention.ts'
+import { lossStep } from './rules/loss.ts'
+import { plainDot } from './rules/residual.ts'
+import { plainRope } from './rules/rope.ts'
+
+const cacheDims = (c: Context, positions: Id, cache: Id) => {
+  const [batch, length] = c.type(positions).shape as readonly [number, number]
+  return { batch, length, capacity: c.type(cache).shape[1]!, dtype: c.type(cache).dtype as Float }
+}
+
+const table: { readonly [K in OpName]: Lowering } = {
+  add: binary(elementwise.add),
+  sub: binary(elementwise.sub),
+  mul: binary(elementwise.mul),
+  scale: unary((o, s) => elementwise.scale({ ...o, by: attr(s, 'by') })),
+  scaleBy: unary((o, _, h) => elementwise.scaleBy({ ...o, by: h.argAt(1) })),
+  reciprocal: unary(elementwise.reciprocal),
+  sqrt: unary(elementwise.sqrt),
+  addRow: unary((o, _, h) => elementwise.addRow({ ...o, b: h.argAt(1) })),
+  dropout: unary((o, s, h) =>
+    elementwise.dropout({
+      ...o,
+      seed: h.argAt(1),
+      keys: h.argAt(2),
+      rate: attr(s, 'rate'),
+      salt: attr(s, 'salt'),
+    }),
+  ),
+  isFinite: reduction(reduce.isFinite),
+  sum: reduction(reduce.sum),
+  sumSquares: reduction(reduce.sumSquares),
+  select: (c, s) =>
+    alone(c, s, (h) => [
+      elementwise.select({
+        ...h.shape,
+        dtype: h.dtype as Plain,
+        condition: h.argAt(0),
+        a: h.arg(1),
+        b: h.arg(2),
+        out: h.out(),
+      }),
+    ]),
+  cast: (c, s) =>
+    alone(c, s, (h) => [
+      elementwise.cast({
+        ...h.shape,
+        a: h.arg(0),
+        out: h.out(),
+        from: c.type(argOf(s, 0)).dtype as Float,
+        to: h.dtype,
+      }),
+    ]),
+  fill: (c, s) =>
+    alone(c, s, (h) => [
+      attr<number>(s, 'value') === 0
+        ? clear(h.outAt(), bytes(s.eqn.types[0]!))
+        : elementwise.fill({
+            ...h.shape,
+            dtype: h.dtype as Plain,
+            value: attr(s, 'value'),
+            out: h.out(),
+          }),
+    ]),
+  spread: (c, s) =>
+    alone(c, s, (h) => [
+      elementwise.spread({ ...h.shape, dtype: h.dtype, value: h.argAt(0), out: h.out() }),
+    ]),
+  dot: plainDot,
+  sumRows: (c, s) =>
+    alone(c, s, (h) => [
+      reduce.sumRows({
+        ...shapeOf(c.type(argOf(s, 0))),
+        a: h.arg(0),
+        dtype: h.dtype,
+        out: h.outAt(),
+      }),
+    ]),
+  takeRows: (c, s) =>
+    alone(c, s, (h) => [
+      elementwise.gather({
+        ...h.shape,
+        dtype: h.dtype,
+        table: h.arg(0),
+        index: h.argAt(1),
+        out: h.out(),
+      }),
+    ]),
+  embed: (c, s) =>
+    alone(c, s, (h) => [
+      elementwise.gather({
+        ...h.shape,
+        dtype: h.dtype,
+        table: h.arg(0),
+        index: h.argAt(1),
+        out: h.out(),
+      }),
+    ]),
+  embedGrad: (c, s) =>
+    alone(c, s, (h) => [
+      reduce.embedGrad({
+        ids: h.argAt(0),
+        ct: h.arg(1),
+        out: h.out(),
+        tokens: c.type(argOf(s, 1)).shape[0]!,
+        vocab: h.shape.rows,
+        width: h.shape.width,
+        dtype: h.dtype,
+      }),
+    ]),
+  rmsNorm: (c, s) =>
+    alone(c, s, (h) => [
+      norm.rmsNorm({
+        ...h.shape,
+        dtype: h.dtype,
+        x: h.arg(0),
+        w: h.argAt(1),
+        out: h.out(),
+        eps: attr(s, 'eps'),
+      }),
+    ]),
+  rmsNormGrad: (c, s) =>
+    alone(c, s, (h) => [
+      norm.rmsNormGrad({
+        ...h.shape,
+        dtype: h.dtype,
+        x: h.arg(0),
+        w: h.argAt(1),
+        ct: h.arg(2),
+        out: h.out(),
+        eps: attr(s, 'eps'),
+      }),
+    ]),
+  rmsNormWeightGrad: (c, s) => {
+    const shape = shapeOf(c.type(argOf(s, 0)))
+    return alone(
+      c,
+      s,
+      (h) =>
+        norm.rmsNormWeightGrad({
+          ...shape,
+          dtype: h.dtype,
+          x: h.arg(0),
+          ct: h.arg(2),
+          out: h.outAt(),
+          workspace: h.scratch(0),
+          eps: attr(s, 'eps'),
+        }),
+      [norm.rmsNormWeightGradWorkspaceBytes(shape.rows)],
+    )
+  },
+  swiglu: (c, s) =>
+    alone(c, s, (h) => [
+      elementwise.swiglu({
+        ...h.shape,
+        dtype: h.dtype,
+        gate: h.arg(0),
+        up: h.arg(1),
+        out: h.out(),
+      }),
+    ]),
+  swigluGrad: (c, s) =>
+    alone(c, s, (h) => [
+      elementwise.swigluGrad({
+        ...h.shape,
+        dtype: h.dtype,
+        gate: h.arg(0),
+        up: h.arg(1),
+        ct: h.arg(2),
+        dgate: h.out(0),
+        dup: h.out(1),
+      }),
+    ]),
+  ropeTable: (c, s) =>
+    alone(c, s, (h) => [
+      rotary.ropeTable({
+        positions: h.argAt(0),
+        cos: h.outAt(0),
+        sin: h.outAt(1),
+        rows: h.shape.rows,
+        rope: s.eqn.attrs as unknown as Rope,
+      }),
+    ]),
+  rope: plainRope,
+  attention: attentionStep,
+  attentionGrad: (c, s) => attentionGradStep(c, s),
+  cacheWrite: (c, s) => {
+    const size = bytes(s.eqn.types[0]!)
+    return alone(c, s, (h) => [
+      ...(h.outAt() === h.argAt(0) ? [] : [copy(h.argAt(0), h.outAt(), size)]),
+      attention.cacheWrite({
+        ...cacheDims(c, argOf(s, 2), argOf(s, 0)),
+        cache: h.outAt(),
+        x: h.arg(1),
+        width: h.shape.width,
+        positions: h.argAt(2),
+      }),
+    ])
+  },
+  cachedAttention: (c, s) =>
+    alone(c, s, (h) => [
+      attention.cachedAttention({
+        ...cacheDims(c, argOf(s, 3), argOf(s, 1)),
+        positions: h.argAt(3),
+        q: h.arg(0),
+        k: h.argAt(1),
+        v: h.argAt(2),
+        out: h.out(),
+        heads: attr(s, 'heads'),
+        kvHeads: attr(s, 'kvHeads'),
+        dim: h.shape.width / attr<number>(s, 'heads'),
+      }),
+    ]),
+  linearCrossEntropy: (c, s) => lossStep(c, s, null),
+  linearCrossEntropyGrad: overLogits((h, k) => [
+    slopes(h, k),
+    product({
+      a: { rows: k.logits, dtype: k.dtype },
+      b: { rows: h.arg(1), dtype: k.dtype },
+      d: { rows: k.rowsOf(h.out()), dtype: k.dtype },
+      m: k.n,
+      n: k.width,
+      k: k.vocab,
+    }),
+  ]),
+  linearCrossEntropyWeightGrad: overLogits((h, k) => [
+    slopes(h, k),
+    product({
+      a: { rows: k.logits, dtype: k.dtype, t: true },
+      b: { rows: k.x, dtype: k.dtype },
+      d: { rows: h.out(), dtype: k.dtype },
+      ...(k.from === 0 ? {} : { c: h.out() }),
+      m: k.vocab,
+      n: k.width,
+      k: k.n,
+    }),
+  ]),
+  linearArgmax: overLogits((h, k) => [
+    loss.argmax({
+      logits: k.logits,
+      dtype: k.dtype,
+      rows: k.n,
+      width: k.vocab,
+      out: h.outAt() + 4 * k.from,
+    }),
+  ]),
+  dequantize: (c, s) =>
+    alone(c, s, (h) =>
+      nf4.dequantize([{ type: c.type(argOf(s, 0)), offset: h.argAt(0), out: h.out() }], h.dtype),
+    ),
+  clipCoefficient: (c, s) =>
+    alone(c, s, (h) => [
+      optim.clipCoefficient({ squares: h.argAt(0), out: h.outAt(), max: attr(s, 'max') }),
+    ]),
+  adamw: (c, s) =>
+    alone(c, s, (h) => [
+      optim.adamw({
+        adam: s.eqn.attrs as unknown as Adam,
+        n: size(s.eqn.types[0]!),
+        p: h.argAt(0),
+        g: h.argAt(1),
+        m: h.argAt(2),
+        v: h.argAt(3),
+        nextP: h.outAt(0),
+        nextM: h.outAt(1),
+        nextV: h.outAt(2),
+        rate: h.argAt(4),
+        step: h.argAt(5),
+      }),
+    ]),
+  lossScale: (c, s) =>
+    alone(c, s, (h) => [
+      optim.lossScale({
+        scale: h.argAt(0),
+        streak: h.argAt(1),
+        finite: h.argAt(2),
+        nextScale: h.outAt(0),
+        nextStreak: h.outAt(1),
+      }),
+    ]),
+}
+
+export const plain: Lowering = (c, site) => table[site.eqn.op](c, site)

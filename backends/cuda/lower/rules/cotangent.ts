@@ -1,0 +1,218 @@
+/** The cotangent of what several linear layers read: one product of their cotangents side by side with their weights one above the other. */
+import type { Id } from '../../../../ir/graph.ts'
+import { tensor } from '../../../../ir/type.ts'
+import { dequantize } from '../../kernels/nf4.ts'
+import { addLowRank, backRank, placeRows } from '../../kernels/lora.ts'
+import type { Context } from '../context.ts'
+import { maskReads } from '../pattern.ts'
+import { product } from '../product.ts'
+import type { Proposal, Rule } from '../rule.ts'
+import type { Join, Key, Places, Step } from '../step.ts'
+import { elementBytes } from '../../kernels/element.ts'
+import { lowColumns, startsOf, sum } from './sizes.ts'
+import { baseOf, rootOf, termsOf, type Base, type Terms } from './terms.ts'
+
+/** Cotangents in the order they lie in, where they are results of one equation: q, k, v. */
+const ordered = (bases: ReadonlyArray<Base>): ReadonlyArray<Base> =>
+  [...bases].sort((a, b) => a.dy - b.dy)
+
+const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
+  const bases = ordered(t.bases)
+  const dtype = bases[0]!.w.to
+  const each = elementBytes[dtype]
+  const [rows, k] = c.type(root).shape as readonly [number, number]
+  const outs = bases.map((b) => b.out)
+  const [wide, starts] = [sum(outs), startsOf(outs)]
+  const beside = t.lows.filter((l) => l.mask === null)
+  const masked = t.lows.filter((l) => l.mask !== null)
+  const low = lowColumns(beside.map((l) => l.rank))
+  const ranks = startsOf(beside.map((l) => l.rank))
+  const residual = t.others[0] ?? null
+  // Gradients of swiglu lie over gate and up, which the forward has put side by side with room beside them.
+  const free = bases.every(
+    (b) => c.maker(b.dy) !== undefined && c.made(b.dy, 'swigluGrad') === undefined,
+  )
+  const joins: ReadonlyArray<Join> =
+    free && (bases.length > 1 || beside.length > 0)
+      ? [
+          {
+            rows,
+            ld: wide + low.ld,
+            bytes: rows * (wide + low.ld) * each,
+            members: bases.map((b, i) => ({ key: b.dy, column: starts[i]! })),
+          },
+        ]
+      : []
+
+  const works = (at: Places) => {
+    const first = at.rows(bases[0]!.dy)
+    const adjacent = bases.every((b, i) => {
+      const r = at.rows(b.dy)
+      return r.offset === first.offset + starts[i]! * each && r.ld === first.ld
+    })
+    const together = adjacent && (beside.length === 0 || at.room(bases[0]!.dy) >= wide + low.inner)
+    const weights = { offset: at.scratch(0), ld: k }
+    const below = (row: number) => ({ offset: weights.offset + row * k * each, ld: k })
+    const into = at.rows(root)
+    const start = residual === null ? undefined : at.rows(residual)
+    const vs = t.lows.map((l) => {
+      const i = beside.indexOf(l)
+      return backRank({
+        dy: at.rows(l.dy),
+        b: at.offset(l.b),
+        out: at.rows(l.v),
+        beside:
+          together && i >= 0
+            ? { offset: first.offset + (wide + ranks[i]!) * each, ld: first.ld }
+            : null,
+        clear: i === beside.length - 1 ? low.inner - low.used : 0,
+        rows,
+        width: bases.find((b) => b.dy === l.dy)?.out ?? c.type(l.dy).shape[1]!,
+        rank: l.rank,
+        by: l.by,
+        dtype,
+      })
+    })
+    const decodes = dequantize(
+      bases.map((b, i) => ({
+        offset: at.offset(b.w.id),
+        type: b.w.state.type,
+        out: below(starts[i]!),
+      })),
+      dtype,
+    )
+    const rowsOfA = beside.map((l, i) =>
+      placeRows({
+        b: at.offset(l.a),
+        out: below(wide + ranks[i]!),
+        rows: l.rank,
+        columns: k,
+        column: 0,
+        rank: k,
+        dtype,
+      }),
+    )
+    const pad =
+      low.inner > low.used
+        ? [
+            placeRows({
+              b: null,
+              out: below(wide + low.used),
+              rows: low.inner - low.used,
+              columns: k,
+              column: 0,
+              rank: 0,
+              dtype,
+            }),
+          ]
+        : []
+    const whole = [
+      ...vs,
+      ...decodes,
+      ...rowsOfA,
+      ...pad,
+      product({
+        a: { rows: first, dtype },
+        b: { rows: weights, dtype },
+        d: { rows: into, dtype },
+        ...(start === undefined ? {} : { c: start }),
+        m: rows,
+        n: k,
+        k: wide + (beside.length > 0 ? low.inner : 0),
+      }),
+    ]
+    const apart = () => [
+      ...vs,
+      ...decodes,
+      ...bases.map((b, i) =>
+        product({
+          a: { rows: at.rows(b.dy), dtype },
+          b: { rows: below(starts[i]!), dtype },
+          d: { rows: into, dtype },
+          ...(i > 0 ? { c: into } : start === undefined ? {} : { c: start }),
+          m: rows,
+          n: k,
+          k: b.out,
+        }),
+      ),
+      ...beside.flatMap((l) => [
+        placeRows({
+          b: at.offset(l.a),
+          out: below(0),
+          rows: l.rank,
+          columns: k,
+          column: 0,
+          rank: k,
+          dtype,
+        }),
+        product({
+          a: { rows: at.rows(l.v), dtype },
+          b: { rows: below(0), dtype },
+          d: { rows: into, dtype },
+          c: into,
+          m: rows,
+          n: k,
+          k: l.rank,
+        }),
+      ]),
+    ]
+    return [
+      ...(together ? whole : apart()),
+      ...masked.map((l) =>
+        addLowRank({
+          v: at.rows(l.v),
+          a: at.offset(l.a),
+          out: into,
+          rows,
+          width: k,
+          rank: l.rank,
+          dtype,
+          seed: at.offset(l.mask!.seed),
+          keys: at.offset(l.mask!.keys),
+          rate: l.mask!.rate,
+          salt: l.mask!.salt,
+        }),
+      ),
+    ]
+  }
+  const step: Step = {
+    rule: t.lows.length > 0 ? 'cotangent+adapters' : 'cotangent',
+    group: 'product',
+    covers: [...t.sums, ...t.bases.flatMap((b) => b.covers), ...t.lows.flatMap((l) => l.covers)],
+    reads: [
+      ...new Set([
+        ...bases.flatMap((b) => [b.dy, b.w.id]),
+        ...t.lows.flatMap((l) => [l.dy, l.a, l.b, ...maskReads(l.mask)]),
+        ...(residual === null ? [] : [residual]),
+      ]),
+    ],
+    writes: [
+      { key: root as Key, type: tensor(dtype, rows, k) },
+      ...t.lows.map((l) => ({ key: l.v as Key, type: tensor(dtype, rows, l.rank) })),
+    ],
+    over: residual === null || bases.some((b) => b.dy === residual) ? [] : [[root, residual]],
+    scratch: [(wide + low.inner) * k * each],
+    optionalJoins: true,
+    works,
+  }
+  return { steps: [step], joins }
+}
+
+export const cotangent: Rule = {
+  name: 'cotangent',
+  doc: 'Σ dyᵢ·dequantize(Wᵢ) + Σ (s·dyᵢ·Bᵢ)·Aᵢ + residual → one product of [dy | s·dy·B] and [W ; A]',
+  propose: (c) => {
+    const roots = new Set<Id>()
+    for (const eqn of c.fn.eqns)
+      if (eqn.op === 'dot' && baseOf(c, eqn.outs[0]!) !== null) roots.add(rootOf(c, eqn.outs[0]!))
+    return [...roots].flatMap((root) => {
+      const t = termsOf(c, root, true)
+      // Every base is of one cotangent; sums of more than one foreign value stay sums.
+      const fits =
+        t.bases.length > 0 &&
+        t.others.length <= 1 &&
+        new Set(t.bases.map((b) => b.dy)).size === t.bases.length
+      return fits ? [groupOf(c, root, t)] : []
+    })
+  },
+}

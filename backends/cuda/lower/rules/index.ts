@@ -1,0 +1,25 @@
+/** THE fusion rules, each with what it turns into what. An equation belongs to the first rule that claims it. */
+import type { Rule } from '../rule.ts'
+import { attention } from './attention.ts'
+import { cotangent } from './cotangent.ts'
+import { gradient } from './gradient.ts'
+import { linear } from './linear.ts'
+import { loss } from './loss.ts'
+import { norm } from './norm.ts'
+import { residual } from './residual.ts'
+import { rope } from './rope.ts'
+import { update } from './update.ts'
+
+export const rules: ReadonlyArray<Rule> = [
+  // Before `residual`: sums of adapters and of the stream belong to the layer.
+  linear,
+  cotangent,
+  // Before `residual`: a gradient's sum goes into its buffer, with an f32 result.
+  gradient,
+  residual,
+  rope,
+  attention,
+  norm,
+  loss,
+  update,
+]

@@ -1,0 +1,255 @@
+/** Linear layers over 4-bit weights that read one input, with their adapters: decoded side by side into one scratch, multiplied once. */
+import type { Id } from '../../../../ir/graph.ts'
+import { tensor } from '../../../../ir/type.ts'
+import { dequantize } from '../../kernels/nf4.ts'
+import { lowRank, placeRows } from '../../kernels/lora.ts'
+import { dropout } from '../../kernels/elementwise.ts'
+import type { Context, Site } from '../context.ts'
+import {
+  addend,
+  argOf,
+  decodedWeight,
+  dropped,
+  isDot,
+  maskReads,
+  master,
+  outOf,
+  scaled,
+  soleSum,
+  type Decoded,
+  type Dropped,
+} from '../pattern.ts'
+import { product } from '../product.ts'
+import type { Proposal, Rule } from '../rule.ts'
+import type { Join, Key, Step } from '../step.ts'
+import { elementBytes } from '../../kernels/element.ts'
+import { lowColumns, startsOf, sum } from './sizes.ts'
+
+export interface Adapter {
+  readonly a: Id
+  readonly b: Id
+  readonly rank: number
+  /** alpha / r. */
+  readonly by: number
+  /** s·drop(x)·Aᵀ, read again for B's gradient. */
+  readonly low: Id
+  readonly input: Dropped
+  readonly covers: ReadonlyArray<number>
+}
+
+interface Member {
+  readonly w: Decoded
+  readonly out: number
+  readonly y: Id
+  readonly adapter: Adapter | null
+  readonly residual: Id | null
+  readonly covers: ReadonlyArray<number>
+}
+
+const indexOf = (s: { readonly site?: Site }): ReadonlyArray<number> =>
+  s.site === undefined ? [] : [s.site.index]
+
+/** x·Aᵀ·Bᵀ scaled, beside x·Wᵀ. */
+const adapterOf = (c: Context, x: Id, low: Id | undefined): Adapter | null => {
+  const up = low === undefined ? undefined : c.made(low, 'dot')
+  if (!isDot(up, false, true)) return null
+  const b = master(c, argOf(up, 1))
+  const s = scaled(c, argOf(up, 0))
+  const down = c.made(s.of, 'dot')
+  if (b === undefined || !isDot(down, false, true)) return null
+  const a = master(c, argOf(down, 1))
+  const input = dropped(c, argOf(down, 0))
+  if (a === undefined || input.x !== x) return null
+  return {
+    a: a.id,
+    b: b.id,
+    rank: c.type(s.of).shape[1]!,
+    by: s.by,
+    low: argOf(up, 0),
+    input,
+    covers: [up.index, down.index, ...s.sites, ...input.sites, ...indexOf(a), ...indexOf(b)],
+  }
+}
+
+const memberOf = (c: Context, site: Site, alone: boolean): Member | null => {
+  const w = decodedWeight(c, argOf(site, 1))
+  if (w === undefined || !isDot(site, false, true)) return null
+  let [y, top] = [outOf(site), site]
+  let covers = [site.index, w.site.index]
+  const grow = (sum: Site): void => {
+    ;[y, top] = [outOf(sum), sum]
+    covers = [...covers, sum.index]
+  }
+  const sum = soleSum(c, top)
+  const adapter = sum === undefined ? null : adapterOf(c, argOf(site, 0), addend(sum, y))
+  if (adapter !== null) grow(sum!)
+  const next = alone ? soleSum(c, top) : undefined
+  const residual = next === undefined ? undefined : addend(next, y)
+  if (next !== undefined && residual !== undefined) grow(next)
+  return {
+    w,
+    out: w.state.type.shape[0]!,
+    y,
+    adapter,
+    residual: residual ?? null,
+    covers: [...covers, ...(adapter?.covers ?? [])],
+  }
+}
+
+const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal => {
+  const dtype = members[0]!.w.to
+  const each = elementBytes[dtype]
+  const [rows, k] = c.type(x).shape as readonly [number, number]
+  const outs = members.map((m) => m.out)
+  const wide = sum(outs)
+  const adapters = members.flatMap((m) => (m.adapter === null ? [] : [m.adapter]))
+  const low = lowColumns(adapters.map((a) => a.rank))
+  const [inner, ldw] = [k + low.inner, k + low.ld]
+  const residual = members[0]!.residual
+  const starts = startsOf(outs)
+  const ranks = startsOf(adapters.map((a) => a.rank))
+  const masked = adapters.some((a) => a.input.mask !== null)
+  const joins: ReadonlyArray<Join> = [
+    ...(adapters.length === 0
+      ? []
+      : [{ rows, ld: ldw, bytes: rows * ldw * each, members: [{ key: x, column: 0 }] }]),
+    ...(members.length === 1
+      ? []
+      : [
+          {
+            rows,
+            // The cotangents will lie over these, and low-rank ones beside them.
+            ld: wide + low.ld,
+            bytes: rows * (wide + low.ld) * each,
+            members: members.map((m, i) => ({ key: m.y, column: starts[i]! })),
+          },
+        ]),
+  ]
+  const step: Step = {
+    rule: adapters.length > 0 ? 'linear+adapters' : 'linear',
+    group: 'product',
+    covers: members.flatMap((m) => m.covers),
+    reads: [
+      x,
+      ...(residual === null ? [] : [residual]),
+      ...members.map((m) => m.w.id),
+      ...adapters.flatMap((a) => [a.a, a.b, ...maskReads(a.input.mask)]),
+    ],
+    writes: [
+      ...members.map((m) => ({ key: m.y as Key, type: tensor(dtype, rows, m.out) })),
+      ...adapters.map((a) => ({ key: a.low as Key, type: tensor(dtype, rows, a.rank) })),
+    ],
+    over: residual === null ? [] : [[members[0]!.y, residual]],
+    scratch: [wide * ldw * each, ...(masked ? [rows * k * each] : [])],
+    works: (at) => {
+      const from = at.rows(x)
+      const weights = { offset: at.scratch(0), ld: adapters.length > 0 ? ldw : k }
+      const target = (i: number) => ({
+        offset: weights.offset + starts[i]! * weights.ld * each,
+        ld: weights.ld,
+      })
+      const beside = (column: number) => ({ offset: from.offset + column * each, ld: from.ld })
+      return [
+        ...adapters.flatMap((a, i) => {
+          const { mask } = a.input
+          const input = mask === null ? from : { offset: at.scratch(1), ld: k }
+          const last = i === adapters.length - 1
+          return [
+            ...(mask === null
+              ? []
+              : [
+                  dropout({
+                    a: from,
+                    out: input,
+                    rows,
+                    width: k,
+                    dtype,
+                    seed: at.offset(mask.seed),
+                    keys: at.offset(mask.keys),
+                    rate: mask.rate,
+                    salt: mask.salt,
+                  }),
+                ]),
+            lowRank({
+              x: input,
+              a: at.offset(a.a),
+              out: at.rows(a.low),
+              // Beside x, where the product reads it; the last adapter clears what is left of the columns.
+              beside: beside(k + ranks[i]!),
+              clear: last ? low.inner - low.used : 0,
+              rows,
+              width: k,
+              rank: a.rank,
+              by: a.by,
+              dtype,
+            }),
+          ]
+        }),
+        ...dequantize(
+          members.map((m, i) => ({
+            offset: at.offset(m.w.id),
+            type: m.w.state.type,
+            out: target(i),
+          })),
+          dtype,
+        ),
+        ...members.flatMap((m, i) => {
+          const own = m.adapter === null ? -1 : adapters.indexOf(m.adapter)
+          return [
+            ...(adapters.length === 0
+              ? []
+              : [
+                  placeRows({
+                    b: own < 0 ? null : at.offset(m.adapter!.b),
+                    out: { offset: target(i).offset + k * each, ld: weights.ld },
+                    rows: m.out,
+                    columns: low.inner,
+                    column: own < 0 ? 0 : ranks[own]!,
+                    rank: own < 0 ? 0 : m.adapter!.rank,
+                    dtype,
+                  }),
+                ]),
+          ]
+        }),
+        product({
+          a: { rows: from, dtype },
+          b: { rows: weights, dtype, t: true },
+          d: { rows: at.rows(members[0]!.y), dtype },
+          ...(residual === null ? {} : { c: at.rows(residual) }),
+          m: rows,
+          n: wide,
+          k: adapters.length > 0 ? inner : k,
+        }),
+      ]
+    },
+  }
+  return { steps: [step], joins }
+}
+
+/** Layers of one input, stage and place. */
+const groups = (c: Context): ReadonlyArray<readonly [Id, ReadonlyArray<Site>]> => {
+  const found = new Map<string, [Id, Site[]]>()
+  c.fn.eqns.forEach((eqn, index) => {
+    const site = { eqn, index }
+    if (!isDot(site, false, true) || decodedWeight(c, eqn.args[1]!) === undefined) return
+    const key = `${eqn.args[0]} ${eqn.place.scope} ${eqn.place.stage}`
+    const known = found.get(key)
+    if (known === undefined) found.set(key, [eqn.args[0]!, [site]])
+    else known[1].push(site)
+  })
+  return [...found.values()]
+}
+
+export const linear: Rule = {
+  name: 'linear',
+  doc: 'x·dequantize(W₁)ᵀ, x·dequantize(W₂)ᵀ, … + (s·drop(x)·Aᵀ)·Bᵀ + residual → one product of [x | s·x·Aᵀ] and [W | B]',
+  propose: (c) =>
+    groups(c).flatMap(([x, sites]) => {
+      const members = sites.flatMap((s) => memberOf(c, s, sites.length === 1) ?? [])
+      const beside = members.some((m) => m.adapter !== null)
+      // What lies beside x needs a place that a step of ours has made.
+      return members.length === 0 || (beside && c.maker(x) === undefined)
+        ? []
+        : [groupOf(c, x, members)]
+    }),
+}

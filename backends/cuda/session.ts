@@ -1,0 +1,163 @@
+/** A program on a device: one arena, every function a graph that is captured once and replayed. */
+import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import { bytes, show, size, type TensorType } from '../../ir/type.ts'
+import {
+  backendError,
+  type BackendError,
+  type Feeds,
+  type Session,
+  type Values,
+} from '../backend.ts'
+import { decode, misfit } from '../bytes.ts'
+import { bindAll, tune, type Device } from './bind.ts'
+import { each, ending, inOrder, type Cuda, type CudaError } from './driver/error.ts'
+import type { Gpu } from './driver/gpu.ts'
+import type { Graph } from './driver/graph.ts'
+import type { Lowered, LoweredFn, Port } from './lower/lower.ts'
+
+/** cuBLASLt's own scratch; more was never faster. */
+export const WORKSPACE = 64 * 2 ** 20
+
+export const asBackendError = (e: CudaError): BackendError =>
+  backendError('cuda', `${e.call}: ${e.name}: ${e.message}`, e.hint)
+
+const fail = (message: string): BackendError => backendError('cuda', message)
+
+/** A value as the caller gets it: i32 as it is, everything else as f32. */
+const valuesOf = (t: TensorType, stored: Uint8Array): Values =>
+  t.dtype === 'i32'
+    ? new Int32Array(stored.buffer, stored.byteOffset, size(t))
+    : t.dtype === 'f32'
+      ? new Float32Array(stored.buffer, stored.byteOffset, size(t))
+      : Float32Array.from(decode(t, stored))
+
+const bytesOfValues = (x: Values): Uint8Array =>
+  new Uint8Array(x.buffer, x.byteOffset, x.byteLength)
+
+const feedOf = (f: LoweredFn, port: Port, inputs: Feeds): E.Either<BackendError, Uint8Array> => {
+  const given = inputs[port.name]
+  if (given === undefined || given.length !== size(port.type))
+    return E.left(
+      fail(
+        `@${f.name}: %${port.name} is ${show(port.type)}, got ${given === undefined ? 'nothing' : `${given.length} values`}`,
+      ),
+    )
+  const typed = port.type.dtype === 'i32' ? Int32Array.from(given) : Float32Array.from(given)
+  return E.right(bytesOfValues(typed))
+}
+
+interface Ready {
+  readonly fn: LoweredFn
+  readonly graph: Graph
+}
+
+/** Binds and captures every function; the arena is clear afterwards. */
+const ready = (d: Device, l: Lowered): Cuda<ReadonlyMap<string, Ready>> =>
+  pipe(
+    inOrder(l.fns.map((f) => () => tune(d, f.launches))),
+    E.chain(() =>
+      each(l.fns, (fn) =>
+        pipe(
+          bindAll(d, fn.launches),
+          E.chain((puts) => d.gpu.capture(() => inOrder(puts))),
+          E.map((graph) => [fn.name, { fn, graph }] as const),
+        ),
+      ),
+    ),
+    E.chainFirst(() => d.gpu.clear(d.base, l.arenaBytes)),
+    E.chainFirst(() => d.gpu.synchronize()),
+    E.map((list) => new Map(list)),
+  )
+
+export interface CudaSession extends Session {
+  readonly device: Device
+  readonly lowered: Lowered
+}
+
+const sessionOf = (
+  d: Device,
+  l: Lowered,
+  fns: ReadonlyMap<string, Ready>,
+  close: () => Cuda<void>,
+): CudaSession => {
+  const { gpu, base } = d
+  const at = (p: Port): bigint => base + BigInt(p.offset)
+  const lifted =
+    <T>(body: () => Cuda<T>) =>
+    async (): Promise<E.Either<BackendError, T>> =>
+      E.mapLeft(asBackendError)(body())
+  const outOf = (p: Port): Cuda<readonly [string, Values]> => {
+    const stored = new Uint8Array(bytes(p.type))
+    return pipe(
+      gpu.copyOut(stored, at(p)),
+      E.map(() => [p.name, valuesOf(p.type, stored)] as const),
+    )
+  }
+  const named = (name: string): E.Either<BackendError, Port> => {
+    const s = l.state.get(name)
+    return s === undefined ? E.left(fail(`no state ${name}`)) : E.right(s)
+  }
+  return {
+    device: d,
+    lowered: l,
+    run: (name, inputs) => async () => {
+      const f = fns.get(name)
+      if (f === undefined) return E.left(fail(`no function ${name}`))
+      return pipe(
+        f.fn.inputs,
+        E.traverseArray((p) =>
+          pipe(
+            feedOf(f.fn, p, inputs),
+            E.map((b) => [p, b] as const),
+          ),
+        ),
+        E.chain((fed) =>
+          pipe(
+            each(fed, ([p, b]) => gpu.copyIn(at(p), b)),
+            E.chain(() => gpu.replay(f.graph)),
+            E.chain(() => gpu.synchronize()),
+            E.chain(() => each(f.fn.outs, outOf)),
+            E.bimap(asBackendError, (list): Feeds => Object.fromEntries(list)),
+          ),
+        ),
+      )
+    },
+    read: (name) => async () =>
+      pipe(
+        named(name),
+        E.chain((p) => {
+          const stored = new Uint8Array(bytes(p.type))
+          return pipe(
+            gpu.copyOut(stored, at(p)),
+            E.bimap(asBackendError, () => stored),
+          )
+        }),
+      ),
+    write: (name, given) => async () =>
+      pipe(
+        named(name),
+        E.chain((p) => {
+          const why = misfit(p.type, given)
+          return why === null
+            ? E.mapLeft(asBackendError)(gpu.copyIn(at(p), given))
+            : E.left(fail(`${name}: ${why}`))
+        }),
+      ),
+    close: () => lifted(close),
+  }
+}
+
+/** Takes the arena from the device and makes every function ready to run. Left: what failed, with all given back. */
+export const openSession = (gpu: Gpu, l: Lowered): Cuda<CudaSession> => {
+  const opened = pipe(
+    E.Do,
+    E.bind('workspace', () => gpu.allocate(WORKSPACE)),
+    E.bind('base', () => gpu.allocate(l.arenaBytes)),
+    E.bind('products', ({ workspace }) => gpu.products({ address: workspace, bytes: WORKSPACE })),
+    E.bind('device', ({ products, base }) => E.right<CudaError, Device>({ gpu, products, base })),
+    E.bind('fns', ({ device }) => ready(device, l)),
+    E.map(({ device, fns }) => sessionOf(device, l, fns, gpu.close)),
+  )
+  return E.isLeft(opened) ? ending(opened, gpu.close) : opened
+}

@@ -1,0 +1,161 @@
+/**
+ * A QLoRA step of Llama-2-7B's shape with random NF4 weights on the GPU:  npx tsx bench/llama2-7b.ts [1x2048 4x2048 …] [--rank 8] [--targets qkv|all] [--recompute none|layers] [--profile]
+ */
+import { parseArgs } from 'node:util'
+import * as E from 'fp-ts/lib/Either.js'
+import { prepareCuda } from '../backends/cuda/index.ts'
+import { profile, groupTimes } from '../backends/cuda/profile.ts'
+import type { CudaSession } from '../backends/cuda/session.ts'
+import { bytes, isEncoded, parts, size } from '../ir/type.ts'
+import type { State } from '../ir/graph.ts'
+import { encode } from '../backends/bytes.ts'
+import { compile } from '../passes/pass.ts'
+import { knownModels } from '../src/models/known.ts'
+import { model } from '../src/models/llama.ts'
+import { readSpec } from '../src/models/spec.ts'
+import { pipeline } from '../src/pipeline.ts'
+import { h100 } from '../backends/cuda/lower/text.ts'
+import { right } from './right.ts'
+
+const { values: o, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    rank: { type: 'string', default: '8' },
+    targets: { type: 'string', default: 'qkv' },
+    recompute: { type: 'string', default: 'none' },
+    model: { type: 'string', default: 'meta-llama/Llama-2-7b-hf' },
+    steps: { type: 'string', default: '20' },
+    profile: { type: 'boolean', default: false },
+  },
+})
+
+const targets =
+  o.targets === 'all'
+    ? ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']
+    : ['q_proj', 'k_proj', 'v_proj']
+
+const programOf = (rows: number, length: number) => {
+  const spec = right(readSpec(knownModels[o.model]))
+  const forward = right(model('llama', spec, { rows, length, generate: null }))
+  const r = Number(o.rank)
+  return right(
+    compile(
+      pipeline({
+        lora: { r, alpha: 2 * r, dropout: 0, targets },
+        quantize: { block: 64, nested: 256 },
+        compute: 'bf16',
+        optimizer: { beta1: 0.9, beta2: 0.999, eps: 1e-8, decay: 0, decoupled: true, clip: 1 },
+        recompute: o.recompute === 'layers' ? { _tag: 'layers' } : { _tag: 'none' },
+      }),
+    )(forward),
+  ).program
+}
+
+/** A linear congruence: the same numbers in every run. */
+const random = (n: number, seed: number): Uint32Array => {
+  const r = new Uint32Array(n)
+  let x = seed >>> 0
+  for (let i = 0; i < n; i++) r[i] = x = (Math.imul(x, 1664525) + 1013904223) >>> 0
+  return r
+}
+const noise = random(2 ** 22, 7)
+const gauss = Float32Array.from({ length: 2 ** 20 }, (_, i) => {
+  const [a, b] = [(noise[2 * i]! + 1) / 2 ** 32, noise[2 * i + 1]! / 2 ** 32]
+  return Math.sqrt(-2 * Math.log(a)) * Math.cos(2 * Math.PI * b)
+})
+
+/** Codes of normally distributed weights of deviation 0.02: random bytes, scales near 0.06. */
+const contents = (s: State): Uint8Array => {
+  const n = size(s.type)
+  if (isEncoded(s.type.dtype)) {
+    const out = new Uint8Array(bytes(s.type))
+    const bytesOfNoise = new Uint8Array(noise.buffer)
+    for (const p of parts(s.type)) {
+      if (p.dtype === 'u8')
+        for (let i = 0; i < p.count; i += bytesOfNoise.length)
+          out.set(bytesOfNoise.subarray(0, Math.min(bytesOfNoise.length, p.count - i)), p.at + i)
+      else new Float32Array(out.buffer, p.at, p.count).fill(p.name === 'offset' ? 0.05 : 0.005)
+    }
+    return out
+  }
+  const deviation = /norm/.test(s.name) ? 0.1 : /lora/.test(s.name) ? 0.01 : 0.02
+  const mean = /norm/.test(s.name) ? 1 : 0
+  return encode(
+    s.type,
+    Float32Array.from({ length: n }, (_, i) => gauss[i % gauss.length]! * deviation + mean),
+  )
+}
+
+const fill = async (s: CudaSession): Promise<void> => {
+  for (const x of s.lowered.program.state) {
+    if (x.role === 'frozen' || x.role === 'train') right(await s.write(x.name, contents(x))())
+  }
+}
+
+const batch = (rows: number, length: number) => {
+  const n = rows * length
+  const ids = Int32Array.from(random(n, 11), (x) => x % 32000)
+  return {
+    tokens: ids,
+    positions: Int32Array.from({ length: n }, (_, i) => i % length),
+    segments: new Int32Array(n).fill(1),
+    targets: ids.map((_, i) => (i % length === length - 1 ? -100 : ids[i + 1]!)),
+    inverse_count: Float32Array.of(1 / (n - rows)),
+  }
+}
+
+const median = (list: ReadonlyArray<number>): number =>
+  [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)]!
+
+for (const shape of positionals.length === 0 ? ['1x2048'] : positionals) {
+  const [rows, length] = shape.split('x').map(Number) as [number, number]
+  const begun = Date.now()
+  const p = programOf(rows, length)
+  const compiled = Date.now()
+  const opened = prepareCuda(p)
+  if (E.isLeft(opened)) {
+    console.log(`${shape}: ${opened.left.call} ${opened.left.name}: ${opened.left.message}`)
+    continue
+  }
+  const s = opened.right
+  const ready = Date.now()
+  await fill(s)
+  const { gpu } = s.device
+  const room = right(gpu.memory())
+  const feeds = batch(rows, length)
+  let loss = 0
+  const ms: number[] = []
+  for (let step = 1; step <= Number(o.steps); step++) {
+    const t = process.hrtime.bigint()
+    loss = right(await s.run('micro', feeds)())['loss']![0]!
+    right(await s.run('update', { lr: Float32Array.of(1e-4), step: Float32Array.of(step) })())
+    ms.push(Number(process.hrtime.bigint() - t) / 1e6)
+  }
+  const t = median(ms.slice(3))
+  const used = (room.total - room.free) / 2 ** 30
+  console.log(
+    `${shape} ${o.targets} r=${o.rank} recompute ${o.recompute} on ${gpu.info.name}: ${t.toFixed(2)} ms a step, ${(((rows * length) / t) * 1e3).toFixed(0)} tokens/s, arena ${(s.lowered.arenaBytes / 2 ** 30).toFixed(2)} GiB, device memory in use ${used.toFixed(2)} GiB, loss ${loss.toFixed(4)}; compile ${compiled - begun} ms, prepare ${ready - compiled} ms`,
+  )
+  if (o.profile) {
+    const made = right(profile(s, 'micro', h100))
+    const table = (list: ReturnType<typeof groupTimes>) => {
+      const total = list.reduce((n, g) => n + g.ms, 0)
+      for (const g of list)
+        console.log(
+          `  ${g.group.padEnd(44)} ${String(g.launches).padStart(5)} ${g.ms.toFixed(3).padStart(9)} ms ${((100 * g.ms) / total).toFixed(1).padStart(5)} %  floor ${g.floorMs.toFixed(3).padStart(8)}  ×${(g.ms / g.floorMs).toFixed(2)}`,
+        )
+      console.log(`  sum ${total.toFixed(2)} ms`)
+    }
+    table(made.groups)
+    table(
+      groupTimes(made.launches, h100, (l) =>
+        l._tag === 'kernel'
+          ? `${l.rule}: ${l.kernel.name}`
+          : l._tag === 'product'
+            ? `${l.rule}: ${l.d.rows}x${l.d.columns}x${l.ta ? l.a.rows : l.a.columns}${l.d.dtype === 'f32' ? ' f32' : ''}`
+            : `${l.rule}: ${l._tag}`,
+      ).slice(0, 45),
+    )
+  }
+  right(await s.close()())
+}
