@@ -35,7 +35,7 @@ export const run: Run = async (file, o, t) => {
   const lines = dataLines(plan).map(nearby)
   const marked = lines.map((l) => (l.startsWith('!') ? t.style.yellow(l) : l))
   t.out(...renderPlan(plan, t.style), ...(lines.length === 0 ? [] : ['', ...marked]))
-  const budget = plan.config.compiler.memory_budget
+  const { budget } = plan
   const problem = budget === null ? null : fitIssue(fitOf(plan, budget))
   if (problem !== null) return refuse([problem], t)
   const lacks = missing(plan)

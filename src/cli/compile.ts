@@ -144,7 +144,7 @@ export const run: Run = async (file, o, t) => {
   if (failed !== null) return refuse([failed], t)
   if (stop !== undefined && showStage(plan.trace, stop, t) !== 0) return 1
   if (diff !== undefined && showDiff(plan.trace, diff, t) !== 0) return 1
-  const budget = plan.config.compiler.memory_budget
+  const { budget } = plan
   const problem = budget === null ? null : fitIssue(fitOf(plan, budget))
   return problem === null ? 0 : refuse([problem], t)
 }

@@ -79,8 +79,7 @@ const planAndLadder = (file: string, o: Options, t: Terminal) =>
   )
 
 /** The budget asked for, else the config's own. */
-const budgetOf = (o: Options, plan: Plan): number | null =>
-  numberOf(o, 'budget') ?? plan.config.compiler.memory_budget
+const budgetOf = (o: Options, plan: Plan): number | null => numberOf(o, 'budget') ?? plan.budget
 
 export const run: Run = async (file, o, t) => {
   const made = planAndLadder(file, o, t)

@@ -108,7 +108,7 @@ const showPlan = (plan: Plan, o: Options, t: Terminal): void => {
 
 /** Over budget is known before anything is loaded. */
 const overBudget = (plan: Plan): ReturnType<typeof fitIssue> => {
-  const budget = plan.config.compiler.memory_budget
+  const { budget } = plan
   return budget === null ? null : fitIssue(fitOf(plan, budget))
 }
 
