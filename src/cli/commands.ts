@@ -1,5 +1,6 @@
 /** Every subcommand with its options and an example. */
 import { parseBytes } from '../config/bytes.ts'
+import { isWithin, rowLength, rows, within, type Bound } from '../config/bounds.ts'
 import type { Command, Option } from './command.ts'
 
 const EXAMPLE = 'examples/code-instructions/qlora.yaml'
@@ -11,6 +12,11 @@ const positive = (text: string): number | undefined => {
 }
 
 const whole = { read: positive, expected: 'a whole number of at least 1' }
+
+const upTo = (bound: Bound) => ({
+  read: (text: string) => (isWithin(bound, Number(text)) ? Number(text) : undefined),
+  expected: within(bound),
+})
 
 const config: readonly [string, string] = ['config', 'a YAML file']
 const lenient: Option = {
@@ -100,6 +106,11 @@ const compile: Command = {
     { flags: '-o, --output <file>', doc: 'write the plan, for train' },
     { flags: '--dump-ir <folder>', doc: 'write the program after every pass' },
     { flags: '--emit <folder>', doc: 'write the ONNX model of every function' },
+    {
+      flags: '--dump-kernels <folder>',
+      doc: 'write the launch list of every function and the CUDA sources of its kernels',
+    },
+    { flags: '--arch <name>', doc: 'what --dump-kernels compiles for: sm_75 … sm_120' },
     { flags: '--diff <pass>', doc: 'show what a pass changed' },
     { flags: '--stop-after <pass>', doc: 'print the program as it is after a pass' },
     dataset,
@@ -109,6 +120,7 @@ const compile: Command = {
     `compile ${EXAMPLE} -o plan.json`,
     `compile ${EXAMPLE} --dump-ir ir`,
     `compile ${EXAMPLE} --emit models`,
+    `compile ${LARGE} --dump-kernels kernels --arch sm_90`,
     `compile ${LARGE} --diff lora`,
     `compile ${EXAMPLE} --stop-after forward`,
   ],
@@ -126,8 +138,8 @@ const memory: Command = {
       read: parseBytes,
       expected: 'an amount of memory such as 16GB or 11.5GiB',
     },
-    { flags: '--sequence-length <tokens>', doc: 'tokens of a row', ...whole },
-    { flags: '--batch <rows>', doc: 'rows of a micro-batch', ...whole },
+    { flags: '--sequence-length <tokens>', doc: 'tokens of a row', ...upTo(rowLength) },
+    { flags: '--batch <rows>', doc: 'rows of a micro-batch', ...upTo(rows) },
     { flags: '--json', doc: 'print exact bytes as JSON' },
     { flags: '--svg <file>', doc: 'draw the ladder' },
     dataset,
