@@ -33,3 +33,6 @@ export const coloured: Style = {
   yellow: sgr(33, 39),
   blue: sgr(34, 39),
 }
+
+/** What `coloured` writes around text, and nothing else. */
+export const emphasis = /\u001b\[(?:1|2|22|31|32|33|34|39)m/g
