@@ -41,7 +41,9 @@ static char* stacks[MOST];
 static bool finished[MOST];
 static unsigned current, alive, aliveInWarp[MOST / 32];
 static Barrier block, warps[MOST / 32];
-static uint64_t exchange[MOST];
+// Two buffers in turn: a lane comes to the second exchange only when all have left the first.
+static uint64_t exchange[2][MOST];
+static unsigned turns[MOST];
 static void (*body)(void**);
 static void** arguments;
 
@@ -66,10 +68,10 @@ template <class T> static T from(T v, unsigned lane) {
   static_assert(sizeof(T) <= 8, "");
   uint64_t bits = 0;
   memcpy(&bits, &v, sizeof(T));
-  exchange[current] = bits;
+  unsigned turn = turns[current]++ & 1;
+  exchange[turn][current] = bits;
   meetWarp();
-  bits = exchange[warp() * 32 + lane];
-  meetWarp();
+  bits = exchange[turn][warp() * 32 + lane];
   memcpy(&v, &bits, sizeof(T));
   return v;
 }
@@ -95,6 +97,7 @@ static void runBlock(unsigned n) {
     fibers[i].uc_link = nullptr;
     makecontext(&fibers[i], start, 0);
     finished[i] = false;
+    turns[i] = 0;
   }
   while (alive)
     for (unsigned i = 0; i < n; i++)
@@ -141,3 +144,52 @@ static inline unsigned pack_f16(float lo, float hi) { return as<uint16_t>((_Floa
 static inline float low_f16(unsigned v) { return (float)as<_Float16>((uint16_t)v); }
 static inline float high_f16(unsigned v) { return low_f16(v >> 16); }
 static inline unsigned stream(const unsigned* p) { return *p; }
+
+// Shared memory by 32-bit address: the distance from the dynamic block, which is in reach of every static one.
+static inline unsigned shared_address(const void* p) { return (unsigned)(int)((const char*)p - device::dynamic); }
+static inline char* shared_pointer(unsigned a) { return device::dynamic + (int)a; }
+static inline void copy16(unsigned to, const void* from, bool there) {
+  if (there) memcpy(shared_pointer(to), from, 16);
+  else memset(shared_pointer(to), 0, 16);
+}
+static inline void copies_commit() {}
+template <int N> static inline void copies_wait() {}
+static inline void load_matrices_of(unsigned* r, unsigned address, bool transposed) {
+  static unsigned addresses[2][1024];
+  auto rows = addresses[device::turns[device::current]++ & 1] + (device::current & ~31u);
+  unsigned lane = device::current & 31;
+  rows[lane] = address;
+  device::meetWarp();
+  for (int m = 0; m < 4; m++) {
+    unsigned short two[2];
+    for (int c = 0; c < 2; c++) {
+      // Lane l holds row l / 4, columns 2·(l % 4) and the next; transposed: the other way round.
+      unsigned row = lane / 4, column = lane % 4 * 2 + c;
+      if (transposed) { unsigned t = row; row = column; column = t; }
+      memcpy(&two[c], shared_pointer(rows[8 * m + row]) + 2 * column, 2);
+    }
+    r[m] = two[0] | ((unsigned)two[1] << 16);
+  }
+}
+static inline void load_matrices(unsigned* r, unsigned a) { load_matrices_of(r, a, false); }
+static inline void load_matrices_transposed(unsigned* r, unsigned a) { load_matrices_of(r, a, true); }
+static inline float power_of_two(float x) { return exp2f(x); }
+
+struct bf16;
+struct f16;
+static inline float half_of(unsigned v, int which, const bf16*) { return __uint_as_float(which ? v & 0xffff0000u : v << 16); }
+static inline float half_of(unsigned v, int which, const f16*) { return low_f16(which ? v >> 16 : v); }
+// Lane l of a 16×8 result has rows l / 4 and l / 4 + 8, columns 2·(l % 4) and the next.
+template <class T> static inline void mma(float* c, const unsigned* a, const unsigned* b, const T* type) {
+  static unsigned buffers[2][1024][6];
+  auto operands = buffers[device::turns[device::current]++ & 1];
+  unsigned base = device::current & ~31u, lane = device::current & 31, row = lane / 4, column = lane % 4 * 2;
+  for (int i = 0; i < 6; i++) operands[device::current][i] = i < 4 ? a[i] : b[i - 4];
+  device::meetWarp();
+  for (int e = 0; e < 4; e++)
+    for (int k = 0; k < 16; k++) {
+      unsigned n = column + (e & 1);
+      float x = half_of(operands[base + row * 4 + k % 8 / 2][(k / 8) * 2 + e / 2], k & 1, type);
+      c[e] += x * half_of(operands[base + n * 4 + k % 8 / 2][4 + k / 8], k & 1, type);
+    }
+}
