@@ -20,10 +20,12 @@ export const plain: Style = {
   blue: same,
 }
 
+const ESCAPE = '\u001b'
+
 const sgr =
   (on: number, off: number) =>
   (text: string): string =>
-    text === '' ? '' : `\u001b[${on}m${text}\u001b[${off}m`
+    text === '' ? '' : `${ESCAPE}[${on}m${text}${ESCAPE}[${off}m`
 
 export const coloured: Style = {
   bold: sgr(1, 22),
@@ -35,4 +37,4 @@ export const coloured: Style = {
 }
 
 /** What `coloured` writes around text, and nothing else. */
-export const emphasis = /\u001b\[(?:1|2|22|31|32|33|34|39)m/g
+export const emphasis = new RegExp(`${ESCAPE}\\[(?:1|2|22|31|32|33|34|39)m`, 'g')

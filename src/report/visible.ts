@@ -1,8 +1,7 @@
 /** Text from files, models and names, made fit for a terminal: what would move its cursor or turn text around is shown as a code. */
 
-/** C0 but tab and line feed, DEL and C1; marks that reorder or split lines; halves of surrogate pairs. */
-const hidden =
-  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\p{Surrogate}]/gu
+/** Controls but tab and line feed; marks that reorder or split lines; halves of surrogate pairs. */
+const hidden = /(?![\t\n])[\p{Cc}\p{Bidi_Control}\p{Zl}\p{Zp}\p{Cs}]/gu
 
 /** As JSON and most languages write it, so that JSON stays JSON. */
 const code = (char: string): string => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`
