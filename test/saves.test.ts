@@ -122,18 +122,16 @@ const exporting = yaml('  steps_per_checkpoint: 2', '').replace(
 for (const halfway of [false, true])
   test(`a death at any change of the final export: resumed, all is there (${halfway ? 'halfway' : 'before'})`, () =>
     withBase(async (folder) => {
+      const plan = planFor(folder, exporting)
       const go = (resume?: string) =>
-        train(
-          planFor(folder, exporting),
-          reference,
-          quiet(folder, resume === undefined ? {} : { resume }).options,
-        )()
+        train(plan, reference, quiet(folder, resume === undefined ? {} : { resume }).options)()
       const done = right(await quickly(() => go()))
       const results = done.resultsFolder
       const [adapter, merged] = [done.adapterFolder!, done.mergedFolder!]
       const model = (at: string) => fs.readFile(path.join(at, 'model.safetensors'))
       const expected = [await weightsOf(adapter), await model(merged)]
       const whole = `${results}.whole`
+      await fs.rm(path.join(results, 'ir'), { recursive: true })
       await fs.cp(results, whole, { recursive: true })
       let deaths = 0
       for (let changes = 0, ended = false; !ended; changes++) {
