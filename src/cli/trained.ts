@@ -7,9 +7,11 @@ import * as TE from 'fp-ts/lib/TaskEither.js'
 import * as t from 'io-ts'
 import type { Backend, Session } from '../../backends/backend.ts'
 import type { Program } from '../../ir/graph.ts'
+import { arenaBytes } from '../../passes/schedule.ts'
 import { importAdapter } from '../adapter/peft.ts'
 import { parseConfig, type Config } from '../config/index.ts'
 import { issue, one, type Issues } from '../issue.ts'
+import { affordable } from '../machine.ts'
 import {
   changed,
   fingerprintCodec,
@@ -183,7 +185,11 @@ export const withSession = <A>(
   use: (session: Session) => TE.TaskEither<Issues, A>,
 ): TE.TaskEither<Issues, A> =>
   TE.bracket(
-    pipe(call(backend.prepare(program)), TE.mapLeft(one)),
+    pipe(
+      TE.fromEither(affordable(backend.name, arenaBytes(program))),
+      TE.chain(() => call(backend.prepare(program))),
+      TE.mapLeft(one),
+    ),
     (session) =>
       pipe(
         filled(session, plan, program, trained),

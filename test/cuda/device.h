@@ -41,7 +41,9 @@ static char* stacks[MOST];
 static bool finished[MOST];
 static unsigned current, alive, aliveInWarp[MOST / 32];
 static Barrier block, warps[MOST / 32];
-static uint64_t exchange[MOST];
+// Two buffers in turn: a lane comes to the second exchange only when all have left the first.
+static uint64_t exchange[2][MOST];
+static unsigned turns[MOST];
 static void (*body)(void**);
 static void** arguments;
 
@@ -66,10 +68,10 @@ template <class T> static T from(T v, unsigned lane) {
   static_assert(sizeof(T) <= 8, "");
   uint64_t bits = 0;
   memcpy(&bits, &v, sizeof(T));
-  exchange[current] = bits;
+  unsigned turn = turns[current]++ & 1;
+  exchange[turn][current] = bits;
   meetWarp();
-  bits = exchange[warp() * 32 + lane];
-  meetWarp();
+  bits = exchange[turn][warp() * 32 + lane];
   memcpy(&v, &bits, sizeof(T));
   return v;
 }
@@ -95,6 +97,7 @@ static void runBlock(unsigned n) {
     fibers[i].uc_link = nullptr;
     makecontext(&fibers[i], start, 0);
     finished[i] = false;
+    turns[i] = 0;
   }
   while (alive)
     for (unsigned i = 0; i < n; i++)
@@ -141,3 +144,144 @@ static inline unsigned pack_f16(float lo, float hi) { return as<uint16_t>((_Floa
 static inline float low_f16(unsigned v) { return (float)as<_Float16>((uint16_t)v); }
 static inline float high_f16(unsigned v) { return low_f16(v >> 16); }
 static inline unsigned stream(const unsigned* p) { return *p; }
+
+// Shared memory by 32-bit address: the distance from the dynamic block, which is in reach of every static one.
+static inline unsigned shared_address(const void* p) { return (unsigned)(int)((const char*)p - device::dynamic); }
+static inline char* shared_pointer(unsigned a) { return device::dynamic + (int)a; }
+static inline void copy16(unsigned to, const void* from, bool there) {
+  if (there) memcpy(shared_pointer(to), from, 16);
+  else memset(shared_pointer(to), 0, 16);
+}
+static inline void copies_commit() {}
+template <int N> static inline void copies_wait() {}
+static inline void load_matrices_of(unsigned* r, unsigned address, bool transposed) {
+  static unsigned addresses[2][1024];
+  auto rows = addresses[device::turns[device::current]++ & 1] + (device::current & ~31u);
+  unsigned lane = device::current & 31;
+  rows[lane] = address;
+  device::meetWarp();
+  for (int m = 0; m < 4; m++) {
+    unsigned short two[2];
+    for (int c = 0; c < 2; c++) {
+      // Lane l holds row l / 4, columns 2·(l % 4) and the next; transposed: the other way round.
+      unsigned row = lane / 4, column = lane % 4 * 2 + c;
+      if (transposed) { unsigned t = row; row = column; column = t; }
+      memcpy(&two[c], shared_pointer(rows[8 * m + row]) + 2 * column, 2);
+    }
+    r[m] = two[0] | ((unsigned)two[1] << 16);
+  }
+}
+static inline void load_matrices(unsigned* r, unsigned a) { load_matrices_of(r, a, false); }
+static inline void load_matrices_transposed(unsigned* r, unsigned a) { load_matrices_of(r, a, true); }
+static inline float power_of_two(float x) { return exp2f(x); }
+
+struct bf16;
+struct f16;
+static inline float half_of(unsigned v, int which, const bf16*) { return __uint_as_float(which ? v & 0xffff0000u : v << 16); }
+static inline float half_of(unsigned v, int which, const f16*) { return low_f16(which ? v >> 16 : v); }
+// Lane l of a 16×8 result has rows l / 4 and l / 4 + 8, columns 2·(l % 4) and the next.
+template <class T> static inline void mma(float* c, const unsigned* a, const unsigned* b, const T* type) {
+  static unsigned buffers[2][1024][6];
+  auto operands = buffers[device::turns[device::current]++ & 1];
+  unsigned base = device::current & ~31u, lane = device::current & 31, row = lane / 4, column = lane % 4 * 2;
+  for (int i = 0; i < 6; i++) operands[device::current][i] = i < 4 ? a[i] : b[i - 4];
+  device::meetWarp();
+  for (int e = 0; e < 4; e++)
+    for (int k = 0; k < 16; k++) {
+      unsigned n = column + (e & 1);
+      float x = half_of(operands[base + row * 4 + k % 8 / 2][(k / 8) * 2 + e / 2], k & 1, type);
+      c[e] += x * half_of(operands[base + n * 4 + k % 8 / 2][4 + k / 8], k & 1, type);
+    }
+}
+
+// Hopper: barriers in shared memory, tile copies by TMA, products of warpgroups. Copies and products happen at once where they are issued.
+static inline int atomicAdd(int* p, int v) { int old = *p; *p += v; return old; }
+struct Arrivals { short pending, expected; int bytes : 31; unsigned phase : 1; };
+static_assert(sizeof(Arrivals) == 8, "");
+static inline Arrivals& arrivals(unsigned b) { return *(Arrivals*)shared_pointer(b); }
+static inline void barrier_settle(Arrivals& a) {
+  if (a.pending || a.bytes) return;
+  a.phase ^= 1;
+  a.pending = a.expected;
+}
+static inline void barrier_init(unsigned b, int n) { arrivals(b) = Arrivals{(short)n, (short)n, 0, 0}; }
+static inline void barriers_ready() {}
+static inline void barrier_arrive(unsigned b) {
+  if (arrivals(b).pending-- <= 0) abort();
+  barrier_settle(arrivals(b));
+}
+static inline void barrier_expect(unsigned b, int bytes) {
+  arrivals(b).bytes += bytes;
+  barrier_arrive(b);
+}
+static inline void barrier_bytes(unsigned b, int bytes) {
+  arrivals(b).bytes -= bytes;
+  barrier_settle(arrivals(b));
+}
+static inline void barrier_wait(unsigned b, int parity) {
+  while ((int)arrivals(b).phase == (parity & 1)) device::yield();
+}
+// What the tests give for a tensor map.
+struct TensorMap { uint64_t base, rows, columns, ld, boxRows, rest[11]; };
+#define MAP const TensorMap
+static inline unsigned swizzled(unsigned a) { return a ^ ((a >> 3) & 0x70); }
+static inline void tma_load(unsigned to, const TensorMap* m, int column, int row, unsigned barrier) {
+  if (to % 1024) abort();
+  for (unsigned r = 0; r < m->boxRows; r++)
+    for (unsigned c = 0; c < 64; c++) {
+      unsigned short v = 0;
+      if (row + r < m->rows && column + c < m->columns) memcpy(&v, (char*)m->base + ((row + r) * m->ld + column + c) * 2, 2);
+      memcpy(shared_pointer(swizzled(to + r * 128 + c * 2)), &v, 2);
+    }
+  barrier_bytes(barrier, m->boxRows * 128);
+}
+static inline void bulk_load(unsigned to, const void* from, int bytes, unsigned barrier) {
+  if ((uintptr_t)from % 16 || to % 16 || bytes % 16) abort();
+  memcpy(shared_pointer(to), from, bytes);
+  barrier_bytes(barrier, bytes);
+}
+static inline void products_fence() {}
+static inline void products_commit() {}
+template <int N> static inline void products_wait() {}
+template <int N> static inline void more_registers() {}
+template <int N> static inline void fewer_registers() {}
+template <int R> static inline void pin(float (&)[R]) {}
+// Element of an operand by descriptor: [row][k] with k in 128-byte rows, or TRANSPOSED [k][row] in chunks of 64.
+static inline unsigned short operand(uint64_t d, unsigned row, unsigned k, bool transposed) {
+  unsigned start = (unsigned)(d & 0x3fff) << 4, lead = (unsigned)((d >> 16) & 0x3fff) << 4, groups = (unsigned)((d >> 32) & 0x3fff) << 4, a;
+  if (d >> 62 != 1) abort();
+  if (transposed) a = start + row / 64 * lead + k / 8 * groups + k % 8 * 128 + row % 64 * 2;
+  else a = start + row / 8 * groups + row % 8 * 128 + k * 2;
+  unsigned short v;
+  memcpy(&v, shared_pointer(swizzled(a)), 2);
+  return v;
+}
+#ifdef E_F16
+static inline float value_of(unsigned short v) { return low_f16(v); }
+#else
+static inline float value_of(unsigned short v) { return __uint_as_float((unsigned)v << 16); }
+#endif
+// Lane l of warp w has rows 16w + l / 4 and 8 more, columns 8i + 2·(l % 4) and the next.
+template <int TRANSPOSED, int R> static inline void product(float (&d)[R], uint64_t a, uint64_t b, int add) {
+  unsigned lane = device::current & 31, row = device::current / 32 % 4 * 16 + lane / 4, column = lane % 4 * 2;
+  float x[2][16];
+  for (unsigned e = 0; e < 2; e++)
+    for (unsigned k = 0; k < 16; k++) x[e][k] = value_of(operand(a, row + 8 * e, k, false));
+  for (unsigned i = 0; i < R; i++) {
+    float s = add ? d[i] : 0.f;
+    for (unsigned k = 0; k < 16; k++) s += x[i / 2 % 2][k] * value_of(operand(b, i / 4 * 8 + column + i % 2, k, TRANSPOSED));
+    d[i] = s;
+  }
+}
+template <int TRANSPOSED, int R> static inline void product(float (&d)[R], const unsigned* a, uint64_t b) {
+  static unsigned buffers[2][1024][4];
+  auto lanes = buffers[device::turns[device::current]++ & 1];
+  unsigned base = device::current & ~31u, lane = device::current & 31, column = lane % 4 * 2;
+  for (int i = 0; i < 4; i++) lanes[device::current][i] = a[i];
+  device::meetWarp();
+  for (unsigned i = 0; i < R; i++)
+    for (unsigned k = 0; k < 16; k++) {
+      unsigned word = lanes[base + lane / 4 * 4 + k % 8 / 2][k / 8 * 2 + i / 2 % 2];
+      d[i] += value_of((unsigned short)(k % 2 ? word >> 16 : word)) * value_of(operand(b, i / 4 * 8 + column + i % 2, k, TRANSPOSED));
+    }
+}
