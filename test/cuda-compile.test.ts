@@ -75,6 +75,17 @@ test('attention on Turing', { skip }, () => {
     }
 })
 
+/** All types where Hopper's own kernels are; elsewhere those whose conversions differ by architecture. */
+const some = (arch: string, defines: Unit['defines']): Unit['defines'] =>
+  arch === 'sm_90a' ? defines : defines.slice(arch === 'sm_75' ? -2 : -1)
+
+for (const arch of ['sm_75', 'compute_75']) {
+      const defines = { ...macros('f16'), D, WARPS: 4, STAGES: 1 }
+      const unit = { source: sourceOf('attention_mma.cu'), defines, arch, options: [] }
+      assert.equal(right(nvrtc().compile(unit)).log, '')
+    }
+})
+
 /** Where instructions differ most, every type; between them, each source once. */
 const some = (arch: string, defines: Unit['defines']): Unit['defines'] =>
   arch === 'sm_75' || arch === 'sm_90a' ? defines : defines.slice(-1)
