@@ -24,7 +24,7 @@ export interface Settings {
   readonly arch?: Arch
 }
 
-const settings = (): Settings => ({
+export const settings = (): Settings => ({
   index: 0,
   cacheDir: process.env['TUNEC_CACHE'] ?? path.join(os.homedir(), '.cache', 'tunec'),
   ...(process.env['TUNEC_CUDA_ARCH'] === undefined ? {} : { arch: process.env['TUNEC_CUDA_ARCH'] }),

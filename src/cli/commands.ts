@@ -30,7 +30,7 @@ const dataset: Option = {
 const backend: Option = {
   flags: '--backend <name>',
   doc: "instead of the config's compiler.backend",
-  choices: ['auto', 'onnx', 'reference'],
+  choices: ['auto', 'cuda', 'onnx', 'reference'],
 }
 
 const train: Command = {

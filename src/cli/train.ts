@@ -150,7 +150,7 @@ const trainOn = async (plan: Plan, backend: Backend, o: Options, t: Terminal): P
 }
 
 export const run: Run = async (file, o, t) => {
-  const opened = openPlan(file, o, t, ready)
+  const opened = await openPlan(file, o, t, ready)
   if (E.isLeft(opened)) return refuse(opened.left, t)
   const plan = opened.right
   const problem = overBudget(plan) ?? unaskedIn(plan, o)

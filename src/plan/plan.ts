@@ -45,7 +45,7 @@ export interface Setting {
   readonly folder: string
   /** Milliseconds, for the trace. */
   readonly clock: () => number
-  /** The GPU that works here, for a config whose backend may run on it. */
+  /** What it is planned for; absent: what the config's backend means where no GPU is at hand. */
   readonly device?: Device | null
 }
 
@@ -101,7 +101,7 @@ const datasetOf = (c: Config, base: Base, folder: string): E.Either<Issues, Data
 /** Compiles a config. Left: every problem of model, data and passes. Whether it fits a budget is `fits`' question. */
 export const planOf = (
   c: Config,
-  { folder, clock, device: here = null }: Setting,
+  { folder, clock, device: asked }: Setting,
 ): E.Either<Issues, Plan> =>
   pipe(
     E.Do,
@@ -113,7 +113,7 @@ export const planOf = (
       ),
     ),
     E.bind('data', ({ base }) => datasetOf(c, base, folder)),
-    E.let('device', () => deviceFor(c, here)),
+    E.let('device', () => (asked === undefined ? deviceFor(c, null) : asked)),
     E.bind('budget', ({ device }) => budgetOf(c, device)),
     E.bind('made', ({ base, data, device, budget }) =>
       chosenFor({ config: c, base, data, budget, machine: machineOf(device), clock }),
