@@ -3,6 +3,7 @@ import fs from 'node:fs'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import { issue, type Issue } from './issue.ts'
+import { parseJson } from './tensors/json.ts'
 
 const text = (bytes: Uint8Array): E.Either<null, string> =>
   E.tryCatch(
@@ -58,31 +59,10 @@ export const readText = (file: string): E.Either<Issue, string | undefined> =>
 
 /** No file of a model or of a run nests deeper than a few levels. */
 const MOST = 64
-const [QUOTE, ESCAPE, OPEN_LIST, OPEN_MAP, END_LIST, END_MAP] = [0x22, 0x5c, 0x5b, 0x7b, 0x5d, 0x7d]
 
-/** Whether JSON opens more than 64 lists and objects inside one another. */
-const isDeep = (json: string): boolean => {
-  let [depth, quoted] = [0, false]
-  for (let i = 0; i < json.length; i++) {
-    const c = json.charCodeAt(i)
-    if (quoted && c === ESCAPE) i++
-    else if (c === QUOTE) quoted = !quoted
-    else if (quoted) continue
-    else if (c === OPEN_LIST || c === OPEN_MAP) {
-      if (++depth > MOST) return true
-    } else if (c === END_LIST || c === END_MAP) depth--
-  }
-  return false
-}
-
-/** The value of JSON text. Left: it is none, or nested so deep that walking through it would overflow the stack. */
+/** The value of JSON text. Left: it is none, has a key twice, or is nested so deep that walking through it would overflow the stack. */
 export const parseJsonText = (json: string): E.Either<Issue, unknown> =>
-  isDeep(json)
-    ? E.left(issue(`the JSON is nested more than ${MOST} levels deep`))
-    : E.tryCatch(
-        () => JSON.parse(json) as unknown,
-        () => issue('the file is not valid JSON'),
-      )
+  parseJson(json, { maxDepth: MOST, onlyCounts: false })
 
 /** The value of a JSON file; undefined where there is no such file. */
 export const readJsonFile = (file: string): E.Either<Issue, unknown> =>

@@ -96,6 +96,23 @@ test('memory: the ladder, and a budget that holds, that does not, and that nothi
   })
 })
 
+test('without data a row is as long as the context: memory, check and compile say why and what shortens it', async () =>
+  inFolder(async (folder) => {
+    const text = await fs.readFile(llama, 'utf8')
+    const file = path.join(folder, 'long.yaml')
+    const model = 'base_model: meta-llama/Llama-3.1-8B'
+    await fs.writeFile(file, text.replace(/^base_model: .*$/m, model))
+    const why =
+      /rows +131,072 tokens are the whole context of the model, because no data is read; preprocessing\.global_max_sequence_length shortens them/
+    for (const command of ['memory', 'check', 'compile'])
+      assert.match((await here(command, file)).out, why, command)
+    await fs.appendFile(file, '\npreprocessing: {global_max_sequence_length: 64}\n')
+    for (const command of ['memory', 'check', 'compile'])
+      assert.doesNotMatch((await here(command, file)).out, /whole context/, command)
+    const short = await here('memory', llama, '--sequence-length', '64')
+    assert.doesNotMatch(short.out, /whole context/)
+  }))
+
 test('memory: shapes from the command line, and a drawing', async () =>
   inFolder(async (folder) => {
     const file = await smallJob(folder)
@@ -154,6 +171,7 @@ test('check reads config and data and runs nothing; doctor tells what works', as
     assert.match(bare.out, /only the architecture of meta-llama\/Llama-2-7b-hf is known/)
     const doctor = await here('doctor')
     assert.match(doctor.out, /^ {2}reference +works/m)
+    assert.match(doctor.out, /^gpu\n {2}driver +\S/m)
     assert.match(doctor.out, /^ {2}onnx +(works|does not work\n +\S)/m)
   }))
 
@@ -202,4 +220,37 @@ test('a problem found after reading still points at the line to blame', async ()
       column.err,
       /the data has no column "answer"[^]*expected: one of "instruction", "output"/,
     )
+  }))
+
+test('a hub id is not downloaded: the command that does so puts it where it is found', async () =>
+  inFolder(async (folder) => {
+    const file = await smallJob(folder)
+    const text = await fs.readFile(file, 'utf8')
+    await fs.writeFile(file, text.replace('base_model: base', 'base_model: someone/a-model'))
+    const gone = await here('check', file)
+    assert.equal(gone.code, 1)
+    const [, id, where] = /tunec downloads nothing[^]*`hf download (\S+) --local-dir (\S+)`/.exec(
+      gone.err,
+    )!
+    assert.equal(id, 'someone/a-model')
+    await fs.cp(path.join(folder, 'base'), path.join(folder, where!), { recursive: true })
+    assert.equal((await here('check', file)).code, 0)
+    const known = await here('check', llama)
+    assert.match(known.out, /tunec downloads nothing[^]*hf download meta-llama\/Llama-2-7b-hf /)
+  }))
+
+test('a config that trains nothing is led to the command that asks the base', async () =>
+  inFolder(async (folder) => {
+    const file = await smallJob(folder)
+    const text = await fs.readFile(file, 'utf8')
+    const asked = ['generate', file, '--prompt', 'Add 1 to 2'] as const
+    await fs.writeFile(file, text.replace(/trainer: .*/, 'trainer: {type: none}'))
+    const none = await here(...asked)
+    assert.match(
+      none.err,
+      /hint: write `type: finetune`; `tunec generate` and `tunec evaluate` ask/,
+    )
+    await fs.writeFile(file, text.replace(/trainer: .*/, 'trainer: {type: finetune}'))
+    // The weights, which this base lacks, are all that is missing now.
+    assert.match((await here(...asked)).err, /^error: .*safetensors|holds no weights/m)
   }))

@@ -78,7 +78,7 @@ const preprocessing: fc.Arbitrary<Config['preprocessing']> = fc
 const adapter: fc.Arbitrary<NonNullable<Config['adapter']>> = fc.record({
   type: fc.constant('lora'),
   r: positive,
-  alpha: positive,
+  alpha: fc.oneof(positive, share),
   dropout: fraction,
   bias_type: fc.constant('none'),
   target_modules: fc.oneof(

@@ -250,11 +250,11 @@ test('ids that configurations and templates name are ids', async () => {
 test('files that are nested without end, or that are no UTF-8', async () => {
   const deep = `{"type":"Sequence","pretokenizers":[`.repeat(9000)
   const got = await variant({ 'config.json': `{"a":${'['.repeat(1e5)}` })
-  assert.ok(E.isLeft(got) && /nested more than 64 levels deep/.test(got.left.message))
+  assert.ok(E.isLeft(got) && /nested deeper than 64 levels/.test(got.left.message))
   const nested = await variant({
     'tokenizer_config.json': `{"x":${deep}${']}'.repeat(9000)}}`,
   })
-  assert.ok(E.isLeft(nested) && /nested more than/.test(nested.left.message))
+  assert.ok(E.isLeft(nested) && /nested deeper than/.test(nested.left.message))
   const latin = await variant({ 'config.json': Buffer.from('{\n"a": "é"}', 'latin1') })
   assert.ok(E.isLeft(latin) && latin.left.message === 'the file is not UTF-8')
   assert.equal(latin.left.line, 2)
@@ -266,7 +266,13 @@ test('a folder without tokenizer, and files that are no JSON', async () => {
   const none = loadTokenizer(path.join(os.tmpdir(), 'no such folder'))
   assert.ok(E.isLeft(none) && /no tokenizer\.json/.test(none.left.message))
   const broken = await variant({ 'tokenizer_config.json': '{' })
-  assert.ok(E.isLeft(broken) && /not valid JSON/.test(broken.left.message))
+  assert.ok(E.isLeft(broken) && /not JSON/.test(broken.left.message))
+  for (const name of ['tokenizer_config.json', 'config.json']) {
+    const twice = await variant({ [name]: '{"a": {"eos_token": 1, "eos\\u005ftoken": 2}}' })
+    assert.ok(E.isLeft(twice))
+    assert.match(twice.left.message, /the key `eos_token` is written twice/)
+    assert.equal(path.basename(twice.left.file ?? ''), name)
+  }
   const list = await variant({ 'config.json': '[]' })
   assert.ok(E.isLeft(list) && /JSON object/.test(list.left.message))
 })

@@ -1,6 +1,7 @@
 /** `tunec check`: everything that can be said about a job without running it. */
 import * as E from 'fp-ts/lib/Either.js'
 import { renderReport } from '../data/report-text.ts'
+import { fetching } from '../models/base.ts'
 import { dataReportOf } from '../plan/data-report.ts'
 import { fitIssue, fitOf } from '../plan/fit.ts'
 import type { Plan } from '../plan/plan.ts'
@@ -16,7 +17,7 @@ const dataLines = (plan: Plan): ReadonlyArray<string> => {
 /** What a run would need besides, or null. */
 const missing = ({ base, data }: Plan): string | null =>
   base.folder === null
-    ? `only the architecture of ${base.name} is known here; to train, name a folder with its files as base_model`
+    ? `only the architecture of ${base.name} is known here; ${fetching(base.name)}to train, name a folder with its files as base_model`
     : data === null
       ? 'to train, name a file as compiler.dataset, or with --dataset'
       : null

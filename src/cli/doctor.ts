@@ -3,6 +3,7 @@ import os from 'node:os'
 import { backendNames, choose, healthOf } from '../backends.ts'
 import { size } from '../report/units.ts'
 import type { Run } from './command.ts'
+import { surveyed } from './gpu-report.ts'
 
 const OLDEST = [20, 11] as const
 
@@ -28,6 +29,7 @@ export const run: Run = async (_, __, t) => {
     )
     if (why !== null) t.out(`             ${why}`)
   }
+  t.out('', bold('gpu'), ...(await surveyed(t.style)))
   const chosen = await choose('auto')
   t.out(
     '',

@@ -9,6 +9,7 @@ import { ladderOf, type Ladder } from '../plan/ladder.ts'
 import type { Plan } from '../plan/plan.ts'
 import { ladderSvg } from '../report/ladder-svg.ts'
 import { ladderJson, renderLadder } from '../report/ladder.ts'
+import { longRows } from '../report/plan.ts'
 import { size } from '../report/units.ts'
 import { flagOf, numberOf, textOf, type Options, type Run } from './command.ts'
 import { openConfig, planFrom, refuse, showNotices } from './open.ts'
@@ -54,12 +55,14 @@ const fitJson = (f: Fit): object => ({
   changes: [...f.single, ...(f.together === null ? [] : [f.together])],
 })
 
-const show = (l: Ladder, fit: Fit | null, o: Options, t: Terminal): void => {
+const show = (plan: Plan, l: Ladder, fit: Fit | null, o: Options, t: Terminal): void => {
   if (flagOf(o, 'json')) {
     const whole = { ...ladderJson(l), ...(fit === null ? {} : { fit: fitJson(fit) }) }
     return t.out(JSON.stringify(whole, null, 2))
   }
   t.out(...renderLadder(l, t.style))
+  const rows = longRows(plan)
+  if (rows !== null) t.out('', `${t.style.bold('rows')} ${rows} (here also --sequence-length)`)
   if (fit?.fits === true)
     t.out('', t.style.green(`fits: ${size(fit.total)} of ${size(fit.budget)}`))
 }
@@ -85,7 +88,7 @@ export const run: Run = async (file, o, t) => {
   const { plan, ladder } = made.right
   const budget = budgetOf(o, plan)
   const fit = budget === null ? null : fitOf(plan, budget)
-  show(ladder, fit, o, t)
+  show(plan, ladder, fit, o, t)
   const svg = textOf(o, 'svg')
   const drawn = svg === undefined ? E.right(undefined) : writeSvg(svg, ladder)
   if (E.isLeft(drawn)) return refuse(drawn.left, t)

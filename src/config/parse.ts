@@ -6,6 +6,7 @@ import type { Issue, Issues } from '../issue.ts'
 import { pathOf, type Given } from './checks/check.ts'
 import { findProblems } from './checks/index.ts'
 import { decodeConfig } from './decode.ts'
+import { gathered } from './foreign.ts'
 import { remarks } from './notices.ts'
 import { capped, notice, toIssue, type Notice, type Problem } from './problem.ts'
 import type { Config } from './schema/config.ts'
@@ -67,7 +68,9 @@ const parseRoot =
     const [first, ...rest] = [
       ...issues,
       ...expanded.problems.map(toIssue(original, file)),
-      ...problems.map(toIssue(expanded.root, file)),
+      ...(problems.length === 0 ? [] : gathered(expanded.root, problems)).map(
+        toIssue(expanded.root, file),
+      ),
     ].sort(byPlace)
     if (first !== undefined) return E.left(capped([first, ...rest]))
     if (config === undefined) throw new Error('a config without problems did not decode')

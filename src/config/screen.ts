@@ -1,6 +1,6 @@
 /** Sorts the keys of the file: supported, known to Ludwig only, unknown. */
 import { isDeepStrictEqual } from 'node:util'
-import type * as t from 'io-ts'
+import * as t from 'io-ts'
 
 import { lookUp, type Known, type Refusal } from './ludwig/known.ts'
 import { ludwigKeys } from './ludwig/keys.ts'
@@ -38,20 +38,27 @@ interface Level {
   readonly path: Path
   /** The section's own `type`, which decides which keys Ludwig has in it. */
   readonly type: unknown
+  readonly section: MapNode
 }
 
-const refuse = (path: Path, row: Refusal | undefined): Problem => ({
+const instead = (row: Refusal, section: MapNode): string => {
+  if (typeof row.instead === 'string') return row.instead
+  const values = toValue(section)
+  return row.instead(t.UnknownRecord.is(values) ? values : {})
+}
+
+const refuse = (path: Path, hint: string | undefined): Problem => ({
   message: `Ludwig knows \`${showPath(path)}\`; tunec does not yet`,
   path,
   of: 'key',
-  ...(row === undefined ? {} : { hint: row.instead }),
+  ...(hint === undefined ? {} : { hint }),
 })
 
 const hintFor = ({ path, type }: Level, key: string, row: Refusal | undefined): string => {
   if (row?.types === undefined)
     return suggestKey(showPath(path), key) ?? 'remove it: it has no meaning here'
-  const other = type === undefined ? '' : `, not with \`type: ${String(type)}\``
-  return `Ludwig has it with \`type: ${row.types[0]}\`${other}`
+  const other = type === undefined ? '' : ` and not with \`type: ${String(type)}\``
+  return `leave it out: Ludwig has it with \`type: ${row.types[0]}\`${other}`
 }
 
 const unknownKey = (level: Level, key: string, row: Refusal | undefined): Problem => ({
@@ -61,7 +68,12 @@ const unknownKey = (level: Level, key: string, row: Refusal | undefined): Proble
   hint: hintFor(level, key, row),
 })
 
-const screenNode = (sink: Sink, node: Node, level: Omit<Level, 'type'>, isList: boolean): Node => {
+const screenNode = (
+  sink: Sink,
+  node: Node,
+  level: Omit<Level, 'type' | 'section'>,
+  isList: boolean,
+): Node => {
   if (node.kind === 'map') return screenMap(sink, node, level)
   if (node.kind === 'scalar' || !isList) return node
   const items = node.items.map((item, i) =>
@@ -70,10 +82,10 @@ const screenNode = (sink: Sink, node: Node, level: Omit<Level, 'type'>, isList: 
   return { ...node, items }
 }
 
-const screenMap = (sink: Sink, map: MapNode, level: Omit<Level, 'type'>): MapNode => {
+const screenMap = (sink: Sink, map: MapNode, level: Omit<Level, 'type' | 'section'>): MapNode => {
   const typeNode = map.entries.find((e) => e.key === 'type')?.value
   const type = typeNode?.kind === 'scalar' ? typeNode.value : undefined
-  const entries = map.entries.flatMap((e) => screenEntry(sink, e, { ...level, type }))
+  const entries = map.entries.flatMap((e) => screenEntry(sink, e, { ...level, type, section: map }))
   return { ...map, entries }
 }
 
@@ -108,7 +120,7 @@ const screenRefused = (sink: Sink, entry: Entry, row: Refusal | undefined, level
   if (row === undefined || (row.types !== undefined && !row.types.includes(String(level.type))))
     sink.unknown.push(unknownKey(level, entry.key, row))
   else if (row.types === undefined && !isInert(row, toValue(entry.value)))
-    sink.refused.push(refuse([...level.path, entry.key], row))
+    sink.refused.push(refuse([...level.path, entry.key], instead(row, level.section)))
 }
 
 const isInert = (row: Refusal, value: unknown): boolean =>

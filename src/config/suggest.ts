@@ -9,6 +9,8 @@ import { showPath, type Path } from './yaml/node.ts'
 interface Place {
   readonly section: string
   readonly key: string
+  /** Of a key that tunec lacks: what to do instead. */
+  readonly instead?: string
 }
 
 const placesIn = (codec: object, path: Path): ReadonlyArray<Place> =>
@@ -21,20 +23,25 @@ const ludwigPlaces = (known: Known, path: Path): ReadonlyArray<Place> =>
   Object.entries(known).flatMap(([key, row]) =>
     'section' in row
       ? ludwigPlaces(row.section, key.endsWith('_features') ? [...path, key, '0'] : [...path, key])
-      : [{ section: showPath(path), key }],
+      : [
+          {
+            section: showPath(path),
+            key,
+            ...(typeof row.instead === 'string' ? { instead: row.instead } : {}),
+          },
+        ],
   )
 
 const supported = placesIn(configCodec, [])
 const unsupported = ludwigPlaces(ludwigKeys, [])
 
 /** Other tools' names for the same thing. */
-const synonyms: ReadonlyMap<string, string> = new Map([
+export const synonyms: ReadonlyMap<string, string> = new Map([
   ['rank', 'adapter.r'],
   ['lora_r', 'adapter.r'],
   ['lora_alpha', 'adapter.alpha'],
   ['lora_dropout', 'adapter.dropout'],
   ['lora_target_modules', 'adapter.target_modules'],
-  ['lora', 'adapter'],
   ['lr', 'trainer.learning_rate'],
   ['num_epochs', 'trainer.epochs'],
   ['num_train_epochs', 'trainer.epochs'],
@@ -49,11 +56,28 @@ const synonyms: ReadonlyMap<string, string> = new Map([
   ['max_tokens', 'generation.max_new_tokens'],
   ['max_seq_length', 'preprocessing.global_max_sequence_length'],
   ['global_max_seq_length', 'preprocessing.global_max_sequence_length'],
-  ['load_in_4bit', 'quantization.bits'],
   ['quantization_type', 'quantization.bnb_4bit_quant_type'],
+  ['quantization.quant_type', 'quantization.bnb_4bit_quant_type'],
+  ['quantization.compute_dtype', 'quantization.bnb_4bit_compute_dtype'],
+  ['quantization.use_double_quant', 'quantization.bnb_4bit_use_double_quant'],
+  ['quantization.double_quant', 'quantization.bnb_4bit_use_double_quant'],
   ['seed', 'random_seed'],
   ['model', 'base_model'],
   ['dataset_path', 'compiler.dataset'],
+])
+
+/** Keys that another tool or another task has, and what to write for them here; with their section where it matters. */
+export const sayings: ReadonlyMap<string, string> = new Map([
+  ['lora', 'write it as `adapter`, and set `adapter.type: lora`'],
+  ['load_in_4bit', 'leave it out, and set `quantization.bits: 4`'],
+  ['load_in_8bit', 'leave it out, and set `quantization.bits: 4`'],
+  ['bf16', 'leave it out, and set `compiler.compute_dtype: bfloat16`'],
+  ['fp16', 'leave it out, and set `compiler.compute_dtype: float16`'],
+  ['trainer.optimizer.params', 'write its keys one level up, in `trainer.optimizer`'],
+  [
+    'trainer.beta',
+    'leave it out: Ludwig has `dpo_beta` and the like for preference training, which tunec does not do',
+  ],
 ])
 
 const under = ({ section, key }: Place): string =>
@@ -67,7 +91,8 @@ const elsewhere = (places: ReadonlyArray<Place>): string | undefined => {
 }
 
 const synonym = (section: string, key: string): string | undefined => {
-  const meant = synonyms.get(key.toLowerCase())
+  const word = key.toLowerCase()
+  const meant = synonyms.get(`${section}.${word}`) ?? synonyms.get(word)
   if (meant === undefined) return undefined
   const here = section === '' ? meant : meant.slice(section.length + 1)
   const isHere = !here.includes('.') && (section === '' || meant.startsWith(`${section}.`))
@@ -86,10 +111,12 @@ export const suggestKey = (section: string, key: string): string | undefined => 
     word === undefined ? undefined : elsewhere(supported.filter((p) => p.key === word))
   const known = unsupported.find((p) => p.key === key)
   return (
+    sayings.get(`${section}.${key}`) ??
+    sayings.get(key.toLowerCase()) ??
     synonym(section, key) ??
     lookAt(key) ??
     (near === undefined ? undefined : `did you mean \`${near}\`?`) ??
-    (known && `${under(known)} in Ludwig; tunec does not know it yet`) ??
+    (known && `${known.instead ?? 'leave it out'} (Ludwig has it under \`${known.section}\`)`) ??
     (far === undefined ? undefined : prefixed(far, lookAt(far)))
   )
 }

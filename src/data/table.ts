@@ -4,6 +4,7 @@ import { extname } from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import { issue, one, type Issues } from '../issue.ts'
+import { decodeText } from '../text-file.ts'
 import type { Table, Uses } from './cell.ts'
 import { parseDelimited, type DelimitedOptions } from './csv.ts'
 import { parseJson } from './json.ts'
@@ -56,37 +57,16 @@ const formatOf = (file: string): E.Either<Issues, Format> => {
       )
 }
 
-const isUtf8 = (bytes: Uint8Array): boolean =>
-  E.isRight(
-    E.tryCatch(
-      () => new TextDecoder('utf-8', { fatal: true }).decode(bytes),
-      () => undefined,
+/** The bytes without a byte order mark. Left: they are no UTF-8. */
+const utf8 = (bytes: Uint8Array, file: string): E.Either<Issues, Uint8Array> =>
+  pipe(
+    decodeText(bytes),
+    E.bimap(
+      (i) => one({ ...i, file }),
+      () =>
+        bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes,
     ),
   )
-
-/** The 1-based line of the first byte that is not UTF-8; no UTF-8 character holds a line feed byte. */
-const firstBadLine = (bytes: Uint8Array): number => {
-  let line = 1
-  let start = 0
-  for (let end = bytes.indexOf(10); end >= 0; end = bytes.indexOf(10, start)) {
-    if (!isUtf8(bytes.subarray(start, end))) return line
-    start = end + 1
-    line++
-  }
-  return line
-}
-
-/** The bytes without a byte order mark. Left: they are no UTF-8. */
-const utf8 = (bytes: Uint8Array, file: string): E.Either<Issues, Uint8Array> => {
-  if (isUtf8(bytes))
-    return E.right(
-      bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes,
-    )
-  const line = firstBadLine(bytes)
-  return E.left(
-    one(issue(`line ${line} is not UTF-8 text`, { file, line, hint: 'save the file as UTF-8' })),
-  )
-}
 
 const read = (file: string): E.Either<Issues, Uint8Array> =>
   E.tryCatch(

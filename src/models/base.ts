@@ -46,6 +46,12 @@ const fromFolder = (name: string, folder: string): E.Either<Issue, Base> =>
 const folders = (name: string, beside: string): ReadonlyArray<string> =>
   path.isAbsolute(name) ? [name] : [path.resolve(beside, name), path.resolve(name)]
 
+/** What to do about a name that is a hub id by its form: `owner/model`. */
+export const fetching = (name: string): string =>
+  /^[\w.-]+\/[\w.-]+$/.test(name)
+    ? `tunec downloads nothing: if this is a model of the Hugging Face hub, \`hf download ${name} --local-dir ${name}\` puts it where it is looked for; `
+    : ''
+
 /** `name` as written in the config that lies in the folder `beside`. */
 export const findBase = (name: string, beside: string): E.Either<Issue, Base> => {
   const tried = folders(name, beside)
@@ -64,7 +70,7 @@ export const findBase = (name: string, beside: string): E.Either<Issue, Base> =>
           path: 'base_model',
           expected:
             'a folder with config.json, tokenizer.json and safetensors files, relative to the config or the working directory',
-          hint: `looked in ${[...new Set(tried)].join(' and ')}; to plan without weights, a folder with just its config.json is enough`,
+          hint: `${fetching(name)}looked in ${[...new Set(tried)].join(' and ')}; to plan without weights, a folder with just its config.json is enough`,
         })
       : issue(`the model folder has no config.json`, { file: bare, path: 'base_model' }),
   )

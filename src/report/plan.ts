@@ -36,6 +36,19 @@ const batchLine = (plan: Plan): string => {
   return `${plural(effective, 'sample')} a step (batch_size ${batch} × ${accumulation}), ${micro}`
 }
 
+/** Why rows are so long, where neither data nor a key says it; null where one does. */
+export const longRows = ({ config: c, base, data, shapes }: Plan): string | null => {
+  const { dataset, row_length: length } = c.compiler
+  const cap = c.preprocessing.global_max_sequence_length
+  if (data !== null || length !== 'auto' || (cap !== null && cap <= base.spec.context)) return null
+  const why =
+    dataset === null ? 'no data is read' : 'without a tokenizer the data cannot be measured'
+  return (
+    `${plural(shapes.length, 'token')} are the whole context of the model, because ${why}; ` +
+    'preprocessing.global_max_sequence_length shortens them'
+  )
+}
+
 const pairs = (rows: ReadonlyArray<readonly [string, string]>, s: Style): ReadonlyArray<string> => {
   const width = Math.max(...rows.map(([name]) => name.length))
   return rows.map(([name, text]) => `${s.bold(name.padEnd(width))}  ${text}`)
@@ -45,6 +58,7 @@ const pairs = (rows: ReadonlyArray<readonly [string, string]>, s: Style): Readon
 export const renderPlan = (plan: Plan, s: Style): ReadonlyArray<string> => {
   const { trainable } = sizesOf(plan.program)
   const { base } = plan
+  const rows = longRows(plan)
   return pairs(
     [
       ['model', base.name + (base.folder === null ? ' (architecture only)' : '')],
@@ -52,6 +66,7 @@ export const renderPlan = (plan: Plan, s: Style): ReadonlyArray<string> => {
       ['weights', quantizeLine(plan)],
       ['compute', dtypeNames[plan.techniques.compute]],
       ['batch', batchLine(plan)],
+      ...(rows === null ? [] : [['rows', rows] as const]),
       ['memory', `${size(plan.arenaBytes)} in one arena; ${recomputeLine(plan)}`],
     ],
     s,

@@ -2,6 +2,7 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
+import { fetching } from '../models/base.ts'
 import { longRow, type Dataset } from '../plan/dataset.ts'
 import type { Plan } from '../plan/plan.ts'
 import { rateAt, rateOf } from './rate.ts'
@@ -62,7 +63,7 @@ export const ready = (plan: Plan): E.Either<Issues, Dataset> => {
         issue(`only the architecture of ${base.name} is known here, and training needs weights`, {
           path: 'base_model',
           expected: 'a folder with config.json, tokenizer.json and safetensors files',
-          hint: 'tunec downloads nothing: download the model and name its folder',
+          hint: `${fetching(base.name)}name its folder as base_model`,
         }),
       ),
     )

@@ -9,7 +9,7 @@ import { scalesOf } from '../../ir/nf4.ts'
 import { isEncoded, type DType } from '../../ir/type.ts'
 import { editDistance } from '../config/nearest.ts'
 import { issue, type Issue } from '../issue.ts'
-import type { Base } from '../models/base.ts'
+import { fetching, type Base } from '../models/base.ts'
 import { HEAD } from '../models/head.ts'
 import type { Plan } from '../plan/plan.ts'
 import { toF32 } from '../tensors/convert.ts'
@@ -115,7 +115,7 @@ export const openBase = (base: Base, program: Program): TE.TaskEither<Issue, Che
           {
             path: 'base_model',
             expected: 'a folder with config.json, tokenizer.json and safetensors files',
-            hint: 'download the model and name its folder',
+            hint: `${fetching(base.name)}name its folder as base_model`,
           },
         ),
       )

@@ -71,11 +71,15 @@ const FATAL: ReadonlySet<number> = new Set([
 export const isFatal = (e: CudaError): boolean =>
   e.name.startsWith('CUDA_ERROR_') && FATAL.has(e.code)
 
-const reboot = 'nvidia-smi shows the state of the card; a restart of the machine clears it'
+const bug =
+  'a kernel went wrong; this is an error of the compiler: report the config with the output of compile --dump-kernels'
+/** Of an error without a hint of its own. */
+export const reboot = 'nvidia-smi shows the state of the card; a restart of the machine clears it'
 
 const hints: Readonly<Record<string, string>> = {
   CUDA_ERROR_STUB_LIBRARY:
     "this libcuda is the toolkit's stub: install the NVIDIA driver, or remove the stubs folder from the library path",
+  CUDA_ERROR_OUT_OF_MEMORY: 'nvidia-smi lists the processes that hold memory of the GPU',
   CUDA_ERROR_NO_DEVICE:
     'no NVIDIA GPU is visible: see nvidia-smi, CUDA_VISIBLE_DEVICES, and --gpus of a container',
   CUDA_ERROR_INVALID_DEVICE: 'nvidia-smi -L lists the GPUs of this machine',
@@ -94,10 +98,13 @@ const hints: Readonly<Record<string, string>> = {
   CUDA_ERROR_UNKNOWN: `the driver failed without a reason, often after a suspend or without /dev/nvidia-uvm; ${reboot}`,
   CUDA_ERROR_ECC_UNCORRECTABLE: `the GPU's memory has an uncorrectable error; ${reboot}`,
   CUDA_ERROR_NVLINK_UNCORRECTABLE: reboot,
-  CUDA_ERROR_ILLEGAL_ADDRESS:
-    'a kernel read or wrote outside its memory; this is an error of the compiler: report the config with the output of compile --dump-kernels',
-  CUDA_ERROR_MISALIGNED_ADDRESS:
-    'a kernel used an address that is not aligned; this is an error of the compiler: report the config',
+  CUDA_ERROR_ILLEGAL_ADDRESS: bug,
+  CUDA_ERROR_MISALIGNED_ADDRESS: bug,
+  CUDA_ERROR_ILLEGAL_INSTRUCTION: bug,
+  CUDA_ERROR_INVALID_ADDRESS_SPACE: bug,
+  CUDA_ERROR_INVALID_PC: bug,
+  CUDA_ERROR_ASSERT: bug,
+  CUDA_ERROR_LAUNCH_FAILED: bug,
   CUDA_ERROR_LAUNCH_TIMEOUT:
     'a kernel ran longer than the display driver allows; use a GPU without a display, or smaller batches',
   CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES:

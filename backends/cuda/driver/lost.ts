@@ -1,7 +1,7 @@
 /** A lost device stays lost: after an error that the driver never forgets, every later call answers with it. */
 import * as E from 'fp-ts/lib/Either.js'
 import type { Driver } from './driver.ts'
-import { type Cuda, type CudaError, cudaError, hintFor, isFatal } from './error.ts'
+import { type Cuda, type CudaError, cudaError, isFatal, reboot } from './error.ts'
 
 export interface Guard {
   readonly driver: Driver
@@ -23,7 +23,7 @@ export const guarded = (driver: Driver): Guard => {
   let lost: CudaError | null = null
   const watch = <T>(r: Cuda<T>): Cuda<T> => {
     if (E.isRight(r) || !isFatal(r.left)) return r
-    lost ??= { ...r.left, hint: r.left.hint ?? hintFor('CUDA_ERROR_UNKNOWN')! }
+    lost ??= { ...r.left, hint: r.left.hint ?? reboot }
     return E.left(lost)
   }
   return {

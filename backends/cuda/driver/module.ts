@@ -4,6 +4,7 @@ import { pipe } from 'fp-ts/lib/function.js'
 import { type Driver, handle } from './driver.ts'
 import type { Cuda } from './error.ts'
 import type { KernelFunction } from './launch.ts'
+import { aligned } from './stable.ts'
 
 /** Size of each parameter: the driver says CUDA_ERROR_INVALID_VALUE past the last one. */
 const sizesOf = (d: Driver, f: bigint): ReadonlyArray<number> | null => {
@@ -22,8 +23,12 @@ export const functionOf = (d: Driver, module: bigint, name: string): Cuda<Kernel
     E.map((address) => ({ name, address, sizes: sizesOf(d, address), shared: 0 })),
   )
 
-export const loadModule = (d: Driver, image: Buffer): Cuda<bigint> =>
-  handle((out) => d.call('cuModuleLoadData', out, image))
+/** The image is copied to an aligned place: out of the cache it lies anywhere. */
+export const loadModule = (d: Driver, image: Buffer): Cuda<bigint> => {
+  const whole = aligned(image.length, 64)
+  image.copy(whole)
+  return handle((out) => d.call('cuModuleLoadData', out, whole))
+}
 
 export const unloadModule = (d: Driver, module: bigint): Cuda<void> =>
   d.call('cuModuleUnload', module)

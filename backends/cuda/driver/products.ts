@@ -4,7 +4,8 @@ import { pipe } from 'fp-ts/lib/function.js'
 import type { BlasLt, Workspace } from './blaslt.ts'
 import type { Choice, ChoiceStore } from './choices.ts'
 import type { Driver } from './driver.ts'
-import { type Cuda, type CudaError, done, inOrder, isFatal } from './error.ts'
+import { type Cuda, type CudaError, done, each, ending, inOrder, isFatal } from './error.ts'
+import { capture, destroyGraph, type Graph, replay } from './graph.ts'
 import { accepts, type Algorithm, destroyPlan, makePlan, multiply, type Plan } from './plan.ts'
 import { flopsOf, keyOf, type Product } from './product.ts'
 import { times } from './timing.ts'
@@ -19,14 +20,14 @@ export interface Products {
   readonly close: () => Cuda<void>
 }
 
-/** cuBLASLt's later proposals were never the best of 24. */
-const TIMED = 8
+const WARM = 1
 const ROUNDS = 3
 /** A rate to reckon with, for how often to repeat a product within a measurement. */
 const FLOPS_A_MS = 5e11
 
-const repeats = (p: Product, ms: number, least: number): number =>
-  Math.min(100, Math.max(least, Math.ceil((ms * FLOPS_A_MS) / flopsOf(p))))
+/** So many products that they last about a millisecond. */
+const repeats = (p: Product): number =>
+  Math.min(100, Math.max(4, Math.ceil(FLOPS_A_MS / flopsOf(p))))
 
 export const openProducts = (
   d: Driver,
@@ -55,32 +56,65 @@ export const openProducts = (
     )
   }
 
-  const repeated = (f: () => Cuda<void>, n: number) => () =>
-    inOrder(Array.from({ length: n }, () => f))
-
-  /** Milliseconds of one product; null where this algorithm cannot run. */
-  const measured = (plan: Plan, p: Product, a: Algorithm, n: number): Cuda<number | null> =>
+  /** One product after the other in a graph, so that the device and not the calls are timed; null where the algorithm cannot run. */
+  const captured = (plan: Plan, p: Product, a: Algorithm): Cuda<Graph | null> =>
     pipe(
-      times(d, stream, [repeated(run(plan, p, a), n)]),
-      E.map(([ms]): number | null => ms! / n),
-      E.orElse((e: CudaError): Cuda<number | null> => (isFatal(e) ? E.left(e) : E.right(null))),
+      // Once outside: what the library loads at a first run must not be loaded in a capture.
+      inOrder([run(plan, p, a), () => d.call('cuStreamSynchronize', stream)]),
+      E.chain(() =>
+        capture(d, stream, () =>
+          inOrder(Array.from({ length: repeats(p) }, () => run(plan, p, a))),
+        ),
+      ),
+      E.orElse((e: CudaError): Cuda<Graph | null> => (isFatal(e) ? E.left(e) : E.right(null))),
     )
 
   /** Rounds over all candidates, so that a clock that is still rising favours none; the best time of each counts. */
+  const race = (
+    p: Product,
+    entries: ReadonlyArray<readonly [Algorithm, Graph]>,
+  ): Cuda<Choice | null> => {
+    const laps = Array.from({ length: WARM + ROUNDS }, () =>
+      entries.map(
+        ([, g]) =>
+          () =>
+            replay(d, stream, g),
+      ),
+    ).flat()
+    return pipe(
+      times(d, stream, laps),
+      E.map((ms) => {
+        const counted = ms.slice(WARM * entries.length)
+        const best = entries.map((_, i) =>
+          Math.min(...counted.filter((__, x) => x % entries.length === i)),
+        )
+        const least = Math.min(...best)
+        const winner = entries[best.indexOf(least)]
+        return winner === undefined
+          ? null
+          : { algorithm: winner[0], us: (least * 1000) / repeats(p) }
+      }),
+    )
+  }
+
   const fastest = (plan: Plan, p: Product): Cuda<Choice | null> => {
-    const candidates = plan.candidates.slice(0, TIMED)
-    const best = candidates.map(() => Infinity)
-    const warm = measured(plan, p, candidates[0]!, repeats(p, 5, 4))
-    if (E.isLeft(warm)) return warm
-    for (let round = 0; round < ROUNDS; round++)
-      for (const [i, a] of candidates.entries()) {
-        const ms = measured(plan, p, a, repeats(p, 1, 8))
-        if (E.isLeft(ms)) return ms
-        best[i] = Math.min(best[i]!, ms.right ?? Infinity)
-      }
-    const ms = Math.min(...best)
-    return E.right(
-      ms === Infinity ? null : { algorithm: candidates[best.indexOf(ms)]!, us: ms * 1000 },
+    const graphs: Array<readonly [Algorithm, Graph]> = []
+    return ending(
+      pipe(
+        inOrder(
+          plan.candidates.map(
+            (a) => () =>
+              pipe(
+                captured(plan, p, a),
+                E.map((g) => {
+                  if (g !== null) graphs.push([a, g])
+                }),
+              ),
+          ),
+        ),
+        E.chain(() => race(p, graphs)),
+      ),
+      () => each(graphs, ([, g]) => destroyGraph(d, g)),
     )
   }
 

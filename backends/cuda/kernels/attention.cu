@@ -24,7 +24,7 @@ DEV float product(const float* a, const elem* b, u32 d) {
 }
 
 // out [T, heads·d], lse f32 [T, heads]. grid (ceil(T·heads / WARPS)); shared WARPS·(2d + 32) floats.
-KERNEL attention_forward(const elem* q, u32 ldq, const elem* k, u32 ldk, const elem* v, u32 ldv, const int* seg, elem* out, u32 ldo, float* lse,
+KERNEL __launch_bounds__(WARPS * 32) attention_forward(const elem* q, u32 ldq, const elem* k, u32 ldk, const elem* v, u32 ldv, const int* seg, elem* out, u32 ldo, float* lse,
                          u32 tokens, u32 len, u32 heads, u32 group, u32 d, float scale) {
   DYNAMIC_SHARED(float, shared);
   u32 lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
@@ -59,7 +59,7 @@ KERNEL attention_forward(const elem* q, u32 ldq, const elem* k, u32 ldk, const e
 }
 
 // dq, and delta f32 [T, heads] = sum of out·ct, which the other kernel reads. Shared WARPS·(3d + 32) floats.
-KERNEL attention_grad_queries(const elem* q, u32 ldq, const elem* k, u32 ldk, const elem* v, u32 ldv, const int* seg, const elem* out, u32 ldo,
+KERNEL __launch_bounds__(WARPS * 32) attention_grad_queries(const elem* q, u32 ldq, const elem* k, u32 ldk, const elem* v, u32 ldv, const int* seg, const elem* out, u32 ldo,
                               const float* lse, const elem* ct, u32 ldc, float* delta, elem* dq, u32 lddq,
                               u32 tokens, u32 len, u32 heads, u32 group, u32 d, float scale) {
   DYNAMIC_SHARED(float, shared);
@@ -98,7 +98,7 @@ KERNEL attention_grad_queries(const elem* q, u32 ldq, const elem* k, u32 ldk, co
 }
 
 // dk and dv: one warp a key and kv head; the queries of every head of its group in order. Shared WARPS·(4d + 64) floats.
-KERNEL attention_grad_keys(const elem* q, u32 ldq, const elem* k, u32 ldk, const elem* v, u32 ldv, const int* seg, const float* lse, const float* delta,
+KERNEL __launch_bounds__(WARPS * 32) attention_grad_keys(const elem* q, u32 ldq, const elem* k, u32 ldk, const elem* v, u32 ldv, const int* seg, const float* lse, const float* delta,
                            const elem* ct, u32 ldc, elem* dk, u32 lddk, elem* dv, u32 lddv,
                            u32 tokens, u32 len, u32 heads, u32 group, u32 d, float scale) {
   DYNAMIC_SHARED(float, shared);
@@ -144,7 +144,7 @@ KERNEL attention_grad_keys(const elem* q, u32 ldq, const elem* k, u32 ldk, const
 
 // A token at position p sees entries 0…p of its row's cache [B, capacity, kvHeads·d]. One block of WARPS warps a token and head: each
 // warp takes every WARPS-th tile of 32 entries, then the warps' sums are joined in order. grid (T, heads); shared (WARPS·(d + 34) + d) floats.
-KERNEL cached_attention(const elem* q, u32 ldq, const elem* k, const elem* v, const int* positions, elem* out, u32 ldo,
+KERNEL __launch_bounds__(WARPS * 32) cached_attention(const elem* q, u32 ldq, const elem* k, const elem* v, const int* positions, elem* out, u32 ldo,
                         u32 perRow, u32 capacity, u32 heads, u32 group, u32 d, float scale) {
   DYNAMIC_SHARED(float, shared);
   u32 lane = threadIdx.x & 31, warp = threadIdx.x >> 5, i = blockIdx.x, h = blockIdx.y, kv = h / group, width = heads / group * d;
@@ -197,7 +197,7 @@ KERNEL cached_attention(const elem* q, u32 ldq, const elem* k, const elem* v, co
 
 // Rows of x [B·perRow, width] into the cache at their positions; outside: dropped; of two tokens of a row at one position the later stays.
 // grid (B·perRow), block 128.
-KERNEL cache_write(elem* cache, const elem* x, u32 ldx, const int* positions, u32 perRow, u32 capacity, u32 width) {
+KERNEL __launch_bounds__(128) cache_write(elem* cache, const elem* x, u32 ldx, const int* positions, u32 perRow, u32 capacity, u32 width) {
   u32 i = blockIdx.x, row = i / perRow;
   int at = positions[i];
   if (at < 0 || (u32)at >= capacity) return;

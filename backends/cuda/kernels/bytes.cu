@@ -9,7 +9,7 @@ DEV Piece piece(u32 rows, u32 width) {
   p.count = p.row < rows ? min(16u, width - p.column) : 0;
   return p;
 }
-KERNEL select_bytes(const u8* condition, const u8* a, u32 lda, const u8* b, u32 ldb, u8* out, u32 ldo, u32 rows, u32 width) {
+KERNEL __launch_bounds__(256) select_bytes(const u8* condition, const u8* a, u32 lda, const u8* b, u32 ldb, u8* out, u32 ldo, u32 rows, u32 width) {
   Piece p = piece(rows, width);
   if (p.count == 0) return;
   const u8* from = *condition ? a + p.row * lda + p.column : b + p.row * ldb + p.column;
@@ -19,7 +19,7 @@ KERNEL select_bytes(const u8* condition, const u8* a, u32 lda, const u8* b, u32 
   else for (u32 k = 0; k < p.count; k++) to[k] = from[k];
 }
 // `pattern` is one element repeated into 4 bytes.
-KERNEL fill_bytes(u8* out, u32 ldo, u32 pattern, u32 rows, u32 width) {
+KERNEL __launch_bounds__(256) fill_bytes(u8* out, u32 ldo, u32 pattern, u32 rows, u32 width) {
   Piece p = piece(rows, width);
   if (p.count == 0) return;
   u8* to = out + p.row * ldo + p.column;

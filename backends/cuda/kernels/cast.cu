@@ -1,5 +1,5 @@
 // Between float widths, rounded to nearest even.
-KERNEL cast_rows(const elem* a, u32 lda, other* out, u32 ldo, u32 rows, u32 width) {
+KERNEL __launch_bounds__(256) cast_rows(const elem* a, u32 lda, other* out, u32 ldo, u32 rows, u32 width) {
   Octet o = octet(rows, width);
   if (o.count == 0) return;
   float x[8];

@@ -37,7 +37,7 @@ KERNEL __launch_bounds__(256) dot_tiles(const elem* a, u32 lda, u32 ta, const el
 }
 // U[t, j] = alpha·Σ X[t, ·]·A[j, ·] for few columns (LoRA's first product). A is `other`, rounded to X's type first as the program's cast does.
 // A warp a row of X, 8 columns at a time; block 128, grid (ceil(rows / 4)).
-KERNEL skinny_rows(const elem* x, u32 ldx, const other* a, u32 lda, elem* u, u32 ldu, u32 rows, u32 k, u32 n, float alpha) {
+KERNEL __launch_bounds__(128) skinny_rows(const elem* x, u32 ldx, const other* a, u32 lda, elem* u, u32 ldu, u32 rows, u32 k, u32 n, float alpha) {
   u32 lane = threadIdx.x & 31, row = blockIdx.x * 4 + (threadIdx.x >> 5);
   if (row >= rows) return;
   for (u32 j0 = 0; j0 < n; j0 += 8) {

@@ -22,33 +22,33 @@ template <class F> DEV void binary(const elem* a, u32 lda, const elem* b, u32 ld
 #define UNARY_ARGS const elem *a, u32 lda, elem *out, u32 ldo, u32 rows, u32 width
 #define BINARY_ARGS const elem *a, u32 lda, const elem *b, u32 ldb, elem *out, u32 ldo, u32 rows, u32 width
 
-KERNEL add_rows(BINARY_ARGS) {
+KERNEL __launch_bounds__(256) add_rows(BINARY_ARGS) {
   binary(a, lda, b, ldb, out, ldo, rows, width, [](float x, float y) { return x + y; });
 }
-KERNEL sub_rows(BINARY_ARGS) {
+KERNEL __launch_bounds__(256) sub_rows(BINARY_ARGS) {
   binary(a, lda, b, ldb, out, ldo, rows, width, [](float x, float y) { return x - y; });
 }
-KERNEL mul_rows(BINARY_ARGS) {
+KERNEL __launch_bounds__(256) mul_rows(BINARY_ARGS) {
   binary(a, lda, b, ldb, out, ldo, rows, width, [](float x, float y) { return x * y; });
 }
 // A vector added to every row: its row stride is 0.
-KERNEL add_row(const elem* a, u32 lda, const elem* b, elem* out, u32 ldo, u32 rows, u32 width) {
+KERNEL __launch_bounds__(256) add_row(const elem* a, u32 lda, const elem* b, elem* out, u32 ldo, u32 rows, u32 width) {
   binary(a, lda, b, 0, out, ldo, rows, width, [](float x, float y) { return x + y; });
 }
-KERNEL scale_rows(UNARY_ARGS, float by) {
+KERNEL __launch_bounds__(256) scale_rows(UNARY_ARGS, float by) {
   unary(a, lda, out, ldo, rows, width, [=](float x) { return by * x; });
 }
-KERNEL scale_by_rows(UNARY_ARGS, const float* by) {
+KERNEL __launch_bounds__(256) scale_by_rows(UNARY_ARGS, const float* by) {
   float s = *by;
   unary(a, lda, out, ldo, rows, width, [=](float x) { return s * x; });
 }
-KERNEL reciprocal_rows(UNARY_ARGS) {
+KERNEL __launch_bounds__(256) reciprocal_rows(UNARY_ARGS) {
   unary(a, lda, out, ldo, rows, width, [](float x) { return 1.f / x; });
 }
-KERNEL sqrt_rows(UNARY_ARGS) {
+KERNEL __launch_bounds__(256) sqrt_rows(UNARY_ARGS) {
   unary(a, lda, out, ldo, rows, width, [](float x) { return sqrtf(x); });
 }
-KERNEL spread_rows(const elem* value, elem* out, u32 ldo, u32 rows, u32 width) {
+KERNEL __launch_bounds__(256) spread_rows(const elem* value, elem* out, u32 ldo, u32 rows, u32 width) {
   Octet o = octet(rows, width);
   float v = load(value);
   float x[8] = {v, v, v, v, v, v, v, v};
@@ -56,7 +56,7 @@ KERNEL spread_rows(const elem* value, elem* out, u32 ldo, u32 rows, u32 width) {
 }
 
 // Rows of a table by index: embedding and takeRows.
-KERNEL gather_rows(const elem* table, u32 ldt, const int* index, elem* out, u32 ldo, u32 rows, u32 width) {
+KERNEL __launch_bounds__(256) gather_rows(const elem* table, u32 ldt, const int* index, elem* out, u32 ldo, u32 rows, u32 width) {
   Octet o = octet(rows, width);
   if (o.count == 0) return;
   float x[8];
@@ -71,10 +71,10 @@ DEV float sigmoid(float x) {
   return __fdividef(1.f, 1.f + __expf(-x));
 #endif
 }
-KERNEL swiglu_rows(const elem* gate, u32 ldg, const elem* up, u32 ldu, elem* out, u32 ldo, u32 rows, u32 width) {
+KERNEL __launch_bounds__(256) swiglu_rows(const elem* gate, u32 ldg, const elem* up, u32 ldu, elem* out, u32 ldo, u32 rows, u32 width) {
   binary(gate, ldg, up, ldu, out, ldo, rows, width, [](float g, float u) { return g * sigmoid(g) * u; });
 }
-KERNEL swiglu_grad_rows(const elem* gate, u32 ldg, const elem* up, u32 ldu, const elem* ct, u32 ldc, elem* dgate, u32 lddg, elem* dup, u32 lddu, u32 rows, u32 width) {
+KERNEL __launch_bounds__(256) swiglu_grad_rows(const elem* gate, u32 ldg, const elem* up, u32 ldu, const elem* ct, u32 ldc, elem* dgate, u32 lddg, elem* dup, u32 lddu, u32 rows, u32 width) {
   Octet o = octet(rows, width);
   if (o.count == 0) return;
   float g[8], u[8], d[8];
@@ -92,7 +92,7 @@ KERNEL swiglu_grad_rows(const elem* gate, u32 ldg, const elem* up, u32 ldu, cons
 }
 
 // The mask hashes the column and the key of the row, so it depends neither on packing nor on strides. keep = 1 - rate.
-KERNEL dropout_rows(UNARY_ARGS, const int* seed, const int* keys, u32 salt, u32 threshold, float keep) {
+KERNEL __launch_bounds__(256) dropout_rows(UNARY_ARGS, const int* seed, const int* keys, u32 salt, u32 threshold, float keep) {
   Octet o = octet(rows, width);
   if (o.count == 0) return;
   float x[8];

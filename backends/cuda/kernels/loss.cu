@@ -27,7 +27,7 @@ DEV void slopes(float (&x)[8], u32 column, u32 target, float lse, float ct) {
 }
 // nll and lse of each row and, where `grad` is given, the gradient of the logits (may lie over them when the types agree).
 // ct: one f32 a row (ctStep 1) or one for all (ctStep 0).
-KERNEL cross_entropy(const elem* logits, u32 ldl, const int* targets, float* nll, float* lse, const float* ct, u32 ctStep, other* grad, u32 ldg, u32 width) {
+KERNEL __launch_bounds__(1024) cross_entropy(const elem* logits, u32 ldl, const int* targets, float* nll, float* lse, const float* ct, u32 ctStep, other* grad, u32 ldg, u32 width) {
   u64 row = blockIdx.x;
   const elem* x = logits + row * ldl;
   other* g = grad + row * ldg;
@@ -87,7 +87,7 @@ KERNEL cross_entropy(const elem* logits, u32 ldl, const int* targets, float* nll
 #endif
 }
 // The gradient alone, from a log-sum-exp known before.
-KERNEL cross_entropy_grad(const elem* logits, u32 ldl, const int* targets, const float* lse, const float* ct, u32 ctStep, other* grad, u32 ldg, u32 width) {
+KERNEL __launch_bounds__(1024) cross_entropy_grad(const elem* logits, u32 ldl, const int* targets, const float* lse, const float* ct, u32 ctStep, other* grad, u32 ldg, u32 width) {
   u64 row = blockIdx.x;
   int target = targets[row];
   float l = lse[row], by = target == IGNORED ? 0.f : ct[row * ctStep];
@@ -103,7 +103,7 @@ KERNEL cross_entropy_grad(const elem* logits, u32 ldl, const int* targets, const
   }
 }
 // The index of the largest logit of each row, the lower one on a tie.
-KERNEL argmax_rows(const elem* logits, u32 ldl, int* out, u32 width) {
+KERNEL __launch_bounds__(1024) argmax_rows(const elem* logits, u32 ldl, int* out, u32 width) {
   __shared__ float tops[32];
   __shared__ u32 places[32];
   u64 row = blockIdx.x;

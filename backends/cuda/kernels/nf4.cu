@@ -41,7 +41,7 @@ DEV float dynamic_value(u32 code) { return __uint_as_float(DYNAMIC_MAP[code]); }
 DEV float nested_scale(u32 code, float second, float offset) { return __fadd_rn(__fmul_rn(dynamic_value(code), second), offset); }
 
 // Decoding, any block size and width: 8 codes a thread. `other` is the result's type. nestedSize 0: scales are f32.
-KERNEL nf4_decode(const u8* codes, const u8* scales, const float* nested, const float* offset, other* out, u32 ld, u32 lo, u32 hi, u32 width, u32 block, u32 nestedSize) {
+KERNEL __launch_bounds__(256) nf4_decode(const u8* codes, const u8* scales, const float* nested, const float* offset, other* out, u32 ld, u32 lo, u32 hi, u32 width, u32 block, u32 nestedSize) {
   u64 n = joined(lo, hi), first = ((u64)blockIdx.x * blockDim.x + threadIdx.x) * 8;
   if (first >= n) return;
   float mean = nestedSize ? *offset : 0.f;
@@ -93,7 +93,7 @@ KERNEL __launch_bounds__(256) nf4_decode_groups(JOB(0), JOB(1), JOB(2), JOB(3)) 
 }
 
 // Encoding, step 1: the largest absolute value of each block. One warp a block of values; 8 warps a thread block.
-KERNEL nf4_maxima(const elem* x, float* maxima, u32 lo, u32 hi, u32 block) {
+KERNEL __launch_bounds__(256) nf4_maxima(const elem* x, float* maxima, u32 lo, u32 hi, u32 block) {
   u64 n = joined(lo, hi), b = (u64)blockIdx.x * 8 + (threadIdx.x >> 5);
   if (b * block >= n) return;
   float m = 0.f;
@@ -113,7 +113,7 @@ DEV u32 nf4_code(float x, const float* midpoints) {
 // Reciprocal of a block's maximum. A block of zeros has none: 1e38 is 1 / 1e-38.
 DEV float inverse(float m) { return (double)m > 1e-38 ? __frcp_rn(m) : 1e38f; }
 // Step 2: codes, 8 a thread (4 bytes). An odd last code has an empty low nibble.
-KERNEL nf4_codes(const elem* x, const float* maxima, u8* codes, u32 lo, u32 hi, u32 block) {
+KERNEL __launch_bounds__(256) nf4_codes(const elem* x, const float* maxima, u8* codes, u32 lo, u32 hi, u32 block) {
   __shared__ float midpoints[16];
   if (threadIdx.x < 15) midpoints[threadIdx.x] = __fmul_rn(__fadd_rn(CODEBOOK[threadIdx.x + 1], CODEBOOK[threadIdx.x]), 0.5f);
   __syncthreads();
@@ -174,7 +174,7 @@ DEV u32 dynamic_code(float x, const float* map) {
   return (double)x - (double)map[lo] > (double)map[hi] - (double)x ? hi : lo;
 }
 // Step 4: the scales of each nested group, one block of 256 threads a group.
-KERNEL nf4_nested(const float* maxima, const float* offset, u8* codes, float* nested, u32 n, u32 nestedSize) {
+KERNEL __launch_bounds__(256) nf4_nested(const float* maxima, const float* offset, u8* codes, float* nested, u32 n, u32 nestedSize) {
   __shared__ float map[256];
   u32 t = threadIdx.x;
   map[t] = dynamic_value(t);

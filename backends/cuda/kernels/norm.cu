@@ -3,7 +3,7 @@
 DEV float row_scale(float squares, u32 width, float eps) { return 1.f / sqrtf(squares / (float)width + eps); }
 
 // x = a + b rounded (and written to `sum`) where b is given, else x = a; y = x * scale * w.
-KERNEL rms_norm(const elem* a, u32 lda, const elem* b, u32 ldb, elem* sum, u32 lds, const elem* w, elem* y, u32 ldy, u32 width, float eps) {
+KERNEL __launch_bounds__(1024) rms_norm(const elem* a, u32 lda, const elem* b, u32 ldb, elem* sum, u32 lds, const elem* w, elem* y, u32 ldy, u32 width, float eps) {
   u64 row = blockIdx.x;
   u32 step = blockDim.x * 8, mine = threadIdx.x * 8;
   const elem* x = b ? sum + row * lds : a + row * lda;
@@ -41,7 +41,7 @@ KERNEL rms_norm(const elem* a, u32 lda, const elem* b, u32 ldb, elem* sum, u32 l
 }
 
 // dx = (residual +) s * (ct*w - x * s^2 * mean(ct*w*x)): both sums of a row come from one pass.
-KERNEL rms_norm_grad(const elem* x, u32 ldx, const elem* w, const elem* ct, u32 ldc, const elem* residual, u32 ldr, elem* dx, u32 ldd, u32 width, float eps) {
+KERNEL __launch_bounds__(1024) rms_norm_grad(const elem* x, u32 ldx, const elem* w, const elem* ct, u32 ldc, const elem* residual, u32 ldr, elem* dx, u32 ldd, u32 width, float eps) {
   u64 row = blockIdx.x;
   u32 step = blockDim.x * 8, mine = threadIdx.x * 8;
   float xs[8], gs[8], squares = 0.f, dot = 0.f;
@@ -86,7 +86,7 @@ KERNEL rms_norm_grad(const elem* x, u32 ldx, const elem* w, const elem* ct, u32 
 }
 
 // The scale of every row, for the gradient by the weight (reduce.cu).
-KERNEL rms_scales(const elem* x, u32 ldx, float* scale, u32 width, float eps) {
+KERNEL __launch_bounds__(1024) rms_scales(const elem* x, u32 ldx, float* scale, u32 width, float eps) {
   u64 row = blockIdx.x;
   float squares = 0.f;
   for (u32 c = threadIdx.x * 8; c < width; c += blockDim.x * 8) {

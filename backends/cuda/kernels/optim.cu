@@ -3,7 +3,7 @@
 
 // 1 − β^step as −expm1(step·ln β): exact where f32 powers near one would cancel. `decoupled` 0: decay is part of the gradient.
 // `copy` (may be null): the parameters again in the type that products read.
-KERNEL adamw(const float* p, const float* g, const float* m, const float* v, float* nextP, float* nextM, float* nextV, other* copy, const float* multiplier,
+KERNEL __launch_bounds__(256) adamw(const float* p, const float* g, const float* m, const float* v, float* nextP, float* nextM, float* nextV, other* copy, const float* multiplier,
              const float* rate, const float* step, float beta1, float rest1, float log1, float beta2, float rest2, float log2, float eps, float decay,
              u32 decoupled, u32 n) {
   Octet o = octet(1, n);
@@ -29,8 +29,8 @@ KERNEL adamw(const float* p, const float* g, const float* m, const float* v, flo
   if (copy) put(copy + o.column, P, o.count);
 }
 // min(1, max / (norm + 1e-6))
-KERNEL clip_coefficient(const float* squares, float* out, float max) { *out = fminf(1.f, max / (sqrtf(*squares) + 1e-6f)); }
-KERNEL loss_scale(const float* scale, const float* streak, const u8* finite, float* nextScale, float* nextStreak) {
+KERNEL __launch_bounds__(256) clip_coefficient(const float* squares, float* out, float max) { *out = fminf(1.f, max / (sqrtf(*squares) + 1e-6f)); }
+KERNEL __launch_bounds__(256) loss_scale(const float* scale, const float* streak, const u8* finite, float* nextScale, float* nextStreak) {
   float s = *scale, n = *streak + 1.f;
   bool grow = n == 2000.f;
   *nextScale = !*finite ? s / 2.f : grow ? s * 2.f : s;

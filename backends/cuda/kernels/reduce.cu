@@ -11,16 +11,16 @@ template <class F> DEV float partial(const elem* a, u32 lda, u32 rows, u32 width
   }
   return block_sum(((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7])));
 }
-KERNEL sum_partial(const elem* a, u32 lda, float* part, u32 rows, u32 width) {
+KERNEL __launch_bounds__(256) sum_partial(const elem* a, u32 lda, float* part, u32 rows, u32 width) {
   float s = partial(a, lda, rows, width, [](float x) { return x; });
   if (threadIdx.x == 0) part[blockIdx.x] = s;
 }
-KERNEL squares_partial(const elem* a, u32 lda, float* part, u32 rows, u32 width) {
+KERNEL __launch_bounds__(256) squares_partial(const elem* a, u32 lda, float* part, u32 rows, u32 width) {
   float s = partial(a, lda, rows, width, [](float x) { return x * x; });
   if (threadIdx.x == 0) part[blockIdx.x] = s;
 }
 // Partials count the values that are not finite; a count may saturate in f32, it never comes back to 0.
-KERNEL finite_partial(const elem* a, u32 lda, float* part, u32 rows, u32 width) {
+KERNEL __launch_bounds__(256) finite_partial(const elem* a, u32 lda, float* part, u32 rows, u32 width) {
   float s = partial(a, lda, rows, width, [](float x) { return (__float_as_uint(x) & 0x7f800000u) == 0x7f800000u ? 1.f : 0.f; });
   if (threadIdx.x == 0) part[blockIdx.x] = s;
 }
@@ -29,11 +29,11 @@ DEV float total(const float* part, u32 n) {
   for (u32 i = threadIdx.x; i < n; i += blockDim.x) s += part[i];
   return block_sum(s);
 }
-KERNEL sum_total(const float* part, u32 n, float* out) {
+KERNEL __launch_bounds__(1024) sum_total(const float* part, u32 n, float* out) {
   float s = total(part, n);
   if (threadIdx.x == 0) *out = s;
 }
-KERNEL finite_total(const float* part, u32 n, u8* out) {
+KERNEL __launch_bounds__(1024) finite_total(const float* part, u32 n, u8* out) {
   float s = total(part, n);
   if (threadIdx.x == 0) *out = s == 0.f;
 }
@@ -52,15 +52,15 @@ template <class F> DEV void columns(other* out, u32 rows, u32 width, F f) {
   for (int k = 1; k < 8; k++) s += part[k][lane];
   if (c < width) store(out + c, s);
 }
-KERNEL sum_rows(const elem* a, u32 lda, other* out, u32 rows, u32 width) {
+KERNEL __launch_bounds__(256) sum_rows(const elem* a, u32 lda, other* out, u32 rows, u32 width) {
   columns(out, rows, width, [=](u32 r, u32 c) { return load(a + (u64)r * lda + c); });
 }
 // The gradient of an RMSNorm weight: ct times x times its row's scale.
-KERNEL scaled_product_rows(const elem* x, u32 ldx, const elem* ct, u32 ldc, const float* scale, other* out, u32 rows, u32 width) {
+KERNEL __launch_bounds__(256) scaled_product_rows(const elem* x, u32 ldx, const elem* ct, u32 ldc, const float* scale, other* out, u32 rows, u32 width) {
   columns(out, rows, width, [=](u32 r, u32 c) { return load(ct + (u64)r * ldc + c) * load(x + (u64)r * ldx + c) * scale[r]; });
 }
 // The gradient of an embedding: the rows of ct summed by token id. One block a word and 2,048 columns; tokens in order.
-KERNEL embed_grad(const int* ids, const elem* ct, u32 ldc, other* out, u32 ldo, u32 tokens, u32 width) {
+KERNEL __launch_bounds__(256) embed_grad(const int* ids, const elem* ct, u32 ldc, other* out, u32 ldo, u32 tokens, u32 width) {
   __shared__ u32 hits[8];
   u32 t = threadIdx.x, first = blockIdx.y * 2048 + t;
   int word = (int)blockIdx.x;

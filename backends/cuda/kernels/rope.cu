@@ -11,7 +11,7 @@ DEV double frequency(u32 i, u32 half, double theta, double factor, double lowFre
   double keep = fmin(1.0, fmax(0.0, smooth));
   return (1.0 - keep) * (f / factor) + keep * f;
 }
-KERNEL rope_table(const int* positions, float* cosines, float* sines, u32 rows, u32 half, F64(theta), F64(factor), F64(low), F64(high), F64(context)) {
+KERNEL __launch_bounds__(64) rope_table(const int* positions, float* cosines, float* sines, u32 rows, u32 half, F64(theta), F64(factor), F64(low), F64(high), F64(context)) {
   u32 i = blockIdx.x * 64 + threadIdx.x;
   if (i >= half) return;
   double f = frequency(i, half, JOIN(theta), JOIN(factor), JOIN(low), JOIN(high), JOIN(context));
@@ -42,7 +42,7 @@ DEV void turn(u32 i, const elem* x, u32 ldx, elem* out, u32 ldo, const float* co
 }
 // `heads` heads of x and, where given, `more` heads of y (queries and keys in one launch); results may lie over the operands.
 // sign −1 turns back. Block 128, grid (ceil(pieces / 128), rows) with the rows beyond 65,535 in z.
-KERNEL rope_rows(const elem* x, u32 ldx, elem* out, u32 ldo, u32 heads, const elem* y, u32 ldy, elem* outy, u32 ldoy, u32 more,
+KERNEL __launch_bounds__(128) rope_rows(const elem* x, u32 ldx, elem* out, u32 ldo, u32 heads, const elem* y, u32 ldy, elem* outy, u32 ldoy, u32 more,
                  const float* cosines, const float* sines, u32 rows, u32 half, float sign) {
   u32 per = (half + 7) >> 3, i = blockIdx.x * 128 + threadIdx.x, row = blockIdx.z * 65535u + blockIdx.y;
   if (row >= rows || i >= per * (heads + more)) return;

@@ -24,7 +24,11 @@ const shares: Check = {
         problem(path, `the split probabilities add up to ${Number(sum.toPrecision(6))}, not to 1`),
       ),
       ...when(split.probabilities[0] === 0, () =>
-        problem(path, 'the training split is empty', 'the first probability is that of training'),
+        problem(
+          path,
+          'the training split is empty',
+          'write `probabilities: [0.7, 0.1, 0.2]`, of which the first is that of training',
+        ),
       ),
     ]
   },
@@ -37,7 +41,7 @@ const splitKeys: Check = {
       problem(
         'preprocessing.split.column',
         'a split column is used only with `type: fixed`',
-        'write `type: fixed`, or leave the column out',
+        'leave it out: a random split looks at no column',
       ),
     ),
     ...when(split.type === 'fixed' && given('preprocessing.split.probabilities'), () =>

@@ -17,7 +17,7 @@ const arithmetic: Check = {
         problem(
           'trainer.effective_batch_size',
           `effective_batch_size ${all} is not a multiple of ${key} ${part}`,
-          `set ${key} to a divisor of ${all}, or leave effective_batch_size out`,
+          `leave it out, or set ${key} to a divisor of ${all}`,
         ),
       )
     })
@@ -25,7 +25,7 @@ const arithmetic: Check = {
       problem(
         'trainer.max_batch_size',
         `max_batch_size ${trainer.max_batch_size} is less than effective_batch_size ${all}`,
-        'raise max_batch_size or leave it out',
+        'leave it out, or raise it',
       ),
     )
     return [...parts, ...tooSmall]
@@ -52,7 +52,7 @@ const floor: Check = {
       problem(
         'trainer.learning_rate_scheduler.eta_min',
         `eta_min ${least} is more than the learning rate ${trainer.learning_rate}`,
-        'the learning rate falls to eta_min: make it smaller',
+        'write `eta_min: 0`, or what the learning rate may fall to',
       ),
     )
   },

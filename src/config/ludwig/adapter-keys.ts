@@ -4,12 +4,20 @@ import { keysOfType, no, type Known } from './known.ts'
 const plainLora = 'leave it out: the adapter is plain LoRA with the scale alpha / r'
 const uniform = 'leave it out: r and alpha are the same for every module'
 
+/** Rank-stabilised LoRA scales by alpha / √r. */
+const sameScale = (adapter: Readonly<Record<string, unknown>>): string => {
+  const positive = (x: unknown): x is number => typeof x === 'number' && x > 0
+  const r = positive(adapter['r']) ? adapter['r'] : 8
+  const alpha = positive(adapter['alpha']) ? adapter['alpha'] : 2 * r
+  return `leave it out, and set \`alpha: ${Number((alpha * Math.sqrt(r)).toPrecision(9))}\`, which gives the same scale`
+}
+
 const lora: Known = {
   pretrained_adapter_weights: no(
-    'merge that adapter into the base first and train on the result',
+    'leave it out: merge that adapter into the base first and train on the result',
     null,
   ),
-  use_rslora: no('set `alpha` to alpha·√r, which gives the same scale', false),
+  use_rslora: no(sameScale, false),
   use_dora: no(plainLora, false),
   loraplus_lr_ratio: no('leave it out: both matrices learn at `trainer.learning_rate`', null),
   init_lora_weights: no('leave it out: A starts random, B zero', 'default'),
@@ -58,5 +66,5 @@ export const quantizationKeys: Known = {
 
 export const modelParameterKeys: Known = {
   neftune_noise_alpha: no('leave it out: embeddings get no noise', 0),
-  rope_scaling: { section: { type: no('write `rope_type`') } },
+  rope_scaling: { section: { type: no('write it as `rope_type`') } },
 }

@@ -14,19 +14,22 @@ const preprocessing = (missing: string): Known => ({
   ngram_size: no(modelTokenizer, 2),
   compute_idf: no(modelTokenizer, false),
   padding: no('leave it out: rows are packed, not padded', 'left'),
-  sequence_length: no('use `max_sequence_length`', null),
-  lowercase: no('lower the case in the dataset', false),
-  missing_value_strategy: no('complete or remove such rows in the dataset', missing),
-  fill_value: no('complete such rows in the dataset', '<UNK>'),
-  computed_fill_value: no('complete such rows in the dataset', '<UNK>'),
+  sequence_length: no('write it as `max_sequence_length`', null),
+  lowercase: no('leave it out, and lower the case in the dataset', false),
+  missing_value_strategy: no(
+    'leave it out, and complete or remove such rows in the dataset',
+    missing,
+  ),
+  fill_value: no('leave it out, and complete such rows in the dataset', '<UNK>'),
+  computed_fill_value: no('leave it out, and complete such rows in the dataset', '<UNK>'),
   cache_encoder_embeddings: no(onlyEcd, false),
-  prompt: no('use the top-level `prompt`', null),
+  prompt: no('write it as the top-level `prompt`', null),
   fallback_label: no('leave it out: it belongs to category outputs', ''),
   vocab: no('leave it out: it belongs to category outputs', []),
 })
 
 const encoder: Known = {
-  type: no('leave out the encoder: with `model_type: llm` the base model is all', 'passthrough'),
+  type: no('leave it out: with `model_type: llm` the base model is all', 'passthrough'),
   ...defaults(
     {
       skip: false,
@@ -46,7 +49,7 @@ const encoder: Known = {
 }
 
 const common: Known = {
-  active: no('leave the feature out', true),
+  active: no('leave it out: the one input and the one output are always used', true),
   proc_column: no("leave it out: it is a name for Ludwig's cache", null),
   level: no('leave it out: text is always tokens of the base model'),
 }
@@ -71,7 +74,7 @@ export const outputFeature: Known = {
       pretrained_model_name_or_path: no(modelTokenizer, null),
       vocab_file: no(modelTokenizer, null),
       str2idx: no('leave it out: it belongs to category outputs', null),
-      max_new_tokens: no('use `generation.max_new_tokens`', null),
+      max_new_tokens: no('write it as `generation.max_new_tokens`', null),
       match: no('leave it out: it belongs to category outputs', null),
       fallback_label: no('leave it out: it belongs to category outputs', null),
       constrain_to_vocabulary: no('leave it out: it belongs to category outputs', false),
@@ -80,7 +83,7 @@ export const outputFeature: Known = {
   loss: {
     section: {
       type: no('leave it out', 'next_token_softmax_cross_entropy'),
-      weight: no('scale `trainer.learning_rate` instead', 1),
+      weight: no('leave it out, and scale `trainer.learning_rate` instead', 1),
       class_weights: no('leave it out: it has no effect on text outputs', null),
       ...defaults({
         robust_lambda: 0,
@@ -91,7 +94,10 @@ export const outputFeature: Known = {
       }),
     },
   },
-  default_validation_metric: no('use `trainer.validation_metric`', 'loss'),
+  default_validation_metric: no(
+    'leave it out: `trainer.validation_metric` chooses the best weights',
+    'loss',
+  ),
   preprocessing: { section: preprocessing('drop_row') },
   ...defaults({
     reduce_input: 'sum',

@@ -53,21 +53,29 @@ const generation: Known = Object.fromEntries(
 const noRetrieval = 'leave it out: write the examples into `prompt.template`'
 
 const preprocessing: Known = {
-  oversample_minority: no('balance the rows in the dataset', null),
-  undersample_majority: no('balance the rows in the dataset', null),
+  oversample_minority: no('leave it out, and balance the rows in the dataset', null),
+  undersample_majority: no('leave it out, and balance the rows in the dataset', null),
   cache_encoder_embeddings: no('leave it out: it belongs to `model_type: ecd`', false),
-  force_split: no('write `split: {type: random, probabilities: […]}`', false),
-  stratify: no('write a `split` column and `split: {type: fixed}`', null),
+  force_split: no('leave it out: the split is random unless `split.type` is fixed', false),
+  stratify: no(
+    'leave it out, write a `split` column of 0, 1 and 2, and set `split: {type: fixed}`',
+    null,
+  ),
 }
 
 export const ludwigKeys: Known = {
-  adapters: no('keep one adapter, under `adapter`', null),
+  adapters: no('write one of them as `adapter`', null),
   trust_remote_code: no('leave it out: no code of a model repository is ever run', false),
   is_multimodal: no('leave it out: only text is supported', false),
-  defaults: no('write the setting under the feature itself', null, {}, { text: {} }),
-  hyperopt: no('run one config for each setting', null),
+  defaults: no(
+    'leave it out, and write the setting under the feature itself',
+    null,
+    {},
+    { text: {} },
+  ),
+  hyperopt: no('leave it out, and run one config for each setting', null),
   combiner: no('leave it out: it belongs to `model_type: ecd`', null),
-  training: no('rename it to `trainer`'),
+  training: no('write it as `trainer`'),
   input_features: { section: inputFeature },
   output_features: { section: outputFeature },
   prompt: {

@@ -4,8 +4,8 @@
 export interface Refusal {
   /** Values that mean "not used": accepted, because leaving the key out says the same. */
   readonly inert: ReadonlyArray<unknown>
-  /** What to do instead, an imperative without a full stop. */
-  readonly instead: string
+  /** What to do instead, an imperative without a full stop; it may look at the section the key stands in. */
+  readonly instead: string | ((section: Readonly<Record<string, unknown>>) => string)
   /** The section's types that have this key; with any other type Ludwig does not know it either. */
   readonly types?: ReadonlyArray<string>
 }
@@ -20,7 +20,7 @@ export interface Known {
 }
 
 /** A refused key and its inert values. */
-export const no = (instead: string, ...inert: ReadonlyArray<unknown>): Refusal => ({
+export const no = (instead: Refusal['instead'], ...inert: ReadonlyArray<unknown>): Refusal => ({
   inert,
   instead,
 })

@@ -3,7 +3,6 @@ import { defaults, keysOfType, no, type Known } from './known.ts'
 
 const lossOnly = "leave it out: only training on the output's text is supported"
 const packs = 'leave it out: rows are always packed, which changes no result'
-const toScheduler = (key: string) => no(`write it as \`learning_rate_scheduler.${key}\``)
 
 const optimizer: Known = {
   amsgrad: no('leave it out', false),
@@ -29,6 +28,8 @@ const optimizer: Known = {
   ),
 }
 
+const noSuchDecay = 'leave it out: the decay is linear, cosine, constant or null'
+
 const scheduler: Known = defaults(
   {
     decay_rate: 0.96,
@@ -50,20 +51,25 @@ const scheduler: Known = defaults(
     wsd_stable_fraction: 0.8,
     wsd_decay_fraction: 0.1,
   },
-  'leave it out: `decay` is linear, cosine, constant or null',
+  noSuchDecay,
 )
 
 const formerly: Known = {
-  decay: toScheduler('decay'),
-  decay_rate: toScheduler('decay_rate'),
-  decay_steps: toScheduler('decay_steps'),
-  staircase: toScheduler('staircase'),
-  learning_rate_warmup_epochs: toScheduler('warmup_evaluations'),
-  reduce_learning_rate_on_plateau: toScheduler('reduce_on_plateau'),
-  reduce_learning_rate_on_plateau_patience: toScheduler('reduce_on_plateau_patience'),
-  reduce_learning_rate_on_plateau_rate: toScheduler('reduce_on_plateau_rate'),
-  reduce_learning_rate_eval_metric: toScheduler('reduce_eval_metric'),
-  reduce_learning_rate_eval_split: toScheduler('reduce_eval_split'),
+  decay: no('leave it out, and set `learning_rate_scheduler.decay: linear`', false),
+  learning_rate_warmup_epochs: no('write it as `learning_rate_scheduler.warmup_evaluations`'),
+  ...defaults(
+    {
+      decay_rate: 0.96,
+      decay_steps: 10000,
+      staircase: false,
+      reduce_learning_rate_on_plateau: 0,
+      reduce_learning_rate_on_plateau_patience: 10,
+      reduce_learning_rate_on_plateau_rate: 0.1,
+      reduce_learning_rate_eval_metric: 'loss',
+      reduce_learning_rate_eval_split: 'training',
+    },
+    noSuchDecay,
+  ),
 }
 
 const preference: Known = {
@@ -91,14 +97,23 @@ export const trainerKeys: Known = {
   ...formerly,
   ...batches,
   learning_rate_scaling: no('leave it out: there is one worker', 'linear', 'sqrt', 'constant'),
-  regularization_type: no('use `optimizer.weight_decay`', 'l2', 'l1', 'l1_l2', null),
-  regularization_lambda: no('use `optimizer.weight_decay`', 0),
-  use_mixed_precision: no('use `compiler.compute_dtype: float16`', false),
+  regularization_type: no(
+    'leave it out: `optimizer.weight_decay` is all there is',
+    'l2',
+    'l1',
+    'l1_l2',
+    null,
+  ),
+  regularization_lambda: no('write it as `optimizer.weight_decay`', 0),
+  use_mixed_precision: no('leave it out, and set `compiler.compute_dtype: float16`', false),
   compile: no('leave it out: tunec always compiles', false),
-  layers_to_freeze_regex: no('choose what is trained with `adapter.target_modules`', null),
+  layers_to_freeze_regex: no(
+    'leave it out: `adapter.target_modules` chooses what is trained',
+    null,
+  ),
   enable_profiling: no('leave it out', false),
   profiler: no('leave it out', null, { wait: 1, warmup: 1, active: 3, repeat: 5, skip_first: 0 }),
-  base_learning_rate: no('use `learning_rate`', 0),
+  base_learning_rate: no('write it as `learning_rate`', 0),
   packing: no(packs, false),
   packing_max_sequences_per_pack: no(packs, 8),
   loss_balancing: no(lossOnly, 'none'),
@@ -111,8 +126,8 @@ export const trainerKeys: Known = {
   learning_rate_scheduler: { section: scheduler },
   gradient_clipping: {
     section: {
-      clipnorm: no('use `clipglobalnorm`', null),
-      clipvalue: no('use `clipglobalnorm`', null),
+      clipnorm: no('leave it out: `clipglobalnorm` clips all gradients together', null),
+      clipvalue: no('leave it out: `clipglobalnorm` clips all gradients together', null),
     },
   },
 }

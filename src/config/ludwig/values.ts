@@ -6,11 +6,15 @@ const all = (instead: string, names: string): ReadonlyArray<readonly [string, st
   names.split(' ').map((name) => [name, instead])
 
 const featureTypes: Values = new Map([
-  ...all('write the label as text: `type: text`', 'category binary number'),
-  ...all('use text columns only', 'image audio date sequence set bag vector timeseries h3'),
+  ...all('write `type: text`: the model learns to write the label', 'category binary number'),
+  ...all(
+    'write `type: text`: only text columns can be used',
+    'image audio date sequence set bag vector timeseries h3',
+  ),
 ])
 
-const rows: ReadonlyArray<readonly [string, Values]> = [
+/** By key, each value with what to do instead. */
+export const ludwigValues: ReadonlyArray<readonly [string, Values]> = [
   [
     'model_type',
     new Map([
@@ -24,7 +28,7 @@ const rows: ReadonlyArray<readonly [string, Values]> = [
     'adapter.type',
     new Map(
       all(
-        'use `type: lora`',
+        'write `type: lora`',
         'adalora ia3 vera loha lokr fourierft boft tinylora c3a oft hra waveft ln_tuning vblora ' +
           'adaption_prompt',
       ),
@@ -32,60 +36,66 @@ const rows: ReadonlyArray<readonly [string, Values]> = [
   ],
   [
     'adapter.bias_type',
-    new Map(all('leave biases frozen with `bias_type: none`', 'all lora_only')),
+    new Map(all('write `bias_type: none`: biases stay as they are', 'all lora_only')),
   ],
-  ['quantization.bits', new Map(all('use `bits: 4`', '8'))],
-  ['quantization.bnb_4bit_quant_type', new Map(all('use nf4', 'fp4'))],
-  ['model_parameters.rope_scaling.rope_type', new Map(all('use linear', 'dynamic'))],
+  ['quantization.bits', new Map(all('write `bits: 4`', '8'))],
+  ['quantization.bnb_4bit_quant_type', new Map(all('write `nf4`', 'fp4'))],
+  ['model_parameters.rope_scaling.rope_type', new Map(all('write `linear`', 'dynamic'))],
   [
     'preprocessing.split.type',
     new Map(
-      all('write a `split` column of 0, 1 and 2 and use `type: fixed`', 'stratify datetime hash'),
+      all(
+        'write a `split` column of 0, 1 and 2, and `split: {type: fixed}` with nothing else in it',
+        'stratify datetime hash',
+      ),
     ),
   ],
   [
     'trainer.type',
     new Map([
       ...all(
-        'write `type: finetune`; to answer prompts without training, use `tunec generate`',
+        'write `type: finetune`; `tunec generate` and `tunec evaluate` ask the base as it is and train nothing',
         'none',
       ),
-      ...all('write `type: finetune`', 'dpo kto orpo grpo'),
+      ...all('write `type: finetune`, which learns from the answers alone', 'dpo kto orpo grpo'),
     ]),
   ],
-  ['trainer.learning_rate', new Map(all('write a number; Ludwig takes 0.0001 for an LLM', 'auto'))],
+  ['trainer.learning_rate', new Map(all('write `0.0001`, which Ludwig takes for an LLM', 'auto'))],
   [
     'trainer.optimizer.type',
     new Map([
       ...all(
-        'use adam or adamw',
+        'write `adam` or `adamw`',
         'sgd adadelta adagrad adamax nadam rmsprop lbfgs radam adafactor schedule_free_adamw muon ' +
           'soap sgd_8bit adagrad_8bit rmsprop_8bit lamb lamb_8bit lars lars_8bit lion lion_8bit ' +
           'paged_lion paged_lion_8bit',
       ),
-      ...all('use adam: the same step with 32-bit states', 'adam_8bit paged_adam paged_adam_8bit'),
       ...all(
-        'use adamw: the same step with 32-bit states',
+        'write `adam`: the same step with 32-bit states',
+        'adam_8bit paged_adam paged_adam_8bit',
+      ),
+      ...all(
+        'write `adamw`: the same step with 32-bit states',
         'adamw_8bit paged_adamw paged_adamw_8bit',
       ),
     ]),
   ],
   [
     'trainer.learning_rate_scheduler.decay',
-    new Map(all('use linear or cosine', 'exponential one_cycle inverse_sqrt polynomial wsd')),
+    new Map(all('write `linear` or `cosine`', 'exponential one_cycle inverse_sqrt polynomial wsd')),
   ],
   [
     'trainer.validation_metric',
     new Map(
       all(
-        'use loss',
+        'write `loss`',
         'bleu rouge word_error_rate char_error_rate accuracy accuracy_micro roc_auc hits_at_k',
       ),
     ),
   ],
 ]
 
-const table = new Map(rows)
+const table = new Map(ludwigValues)
 
 /** What to do instead of a value Ludwig would take for this key; undefined if it would not. */
 export const ludwigValue = (path: string, value: unknown): string | undefined =>

@@ -26,8 +26,8 @@ const open = section({
   type: oneOf('lora'),
   /** Rank. */
   r: withDefault(positive, 8),
-  /** The update is scaled by alpha / r; 2·r unless given. */
-  alpha: withDefault(nullable(positive), null),
+  /** The update is scaled by alpha / r; 2·r unless given. PEFT divides any number. */
+  alpha: withDefault(nullable(numberThat('a number greater than 0', (n) => n > 0)), null),
   /** On the adapter's input. */
   dropout: withDefault(fraction, 0.05),
   bias_type: withDefault(oneOf('none'), 'none'),

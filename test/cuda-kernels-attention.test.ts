@@ -1,0 +1,111 @@
+/** The CUDA kernels of attention and caches, run on a CPU by fibers, against the definitions. */
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import * as attend from '../backends/cuda/kernels/attention.ts'
+import { round } from '../ir/number.ts'
+import type { Tensor } from '../ir/op.ts'
+import { tensor, type Float } from '../ir/type.ts'
+import { close, makeArena } from './cuda/arena.ts'
+import { noCompiler } from './cuda/emulate.ts'
+import { generator } from './cuda/values.ts'
+import { apply, t } from './op-cases.ts'
+
+const floats: ReadonlyArray<Float> = ['f32', 'bf16', 'f16']
+const { ints, normal, uniform } = generator(23)
+
+/** Samples packed into rows: ids that grow along a row; some rows end in padding of its own id. */
+const segmentsOf = (rows: number, length: number): Tensor => {
+  let id = 0
+  return t(
+    tensor('i32', rows, length),
+    Array.from({ length: rows * length }, (_, i) => {
+      if (i % length === 0 || uniform() < 0.06) id++
+      return id
+    }),
+  )
+}
+/** What the definition leaves when its results are stored. */
+const stored = (x: Tensor): Tensor => t(x.type, x.data.map(round[x.type.dtype as Float]))
+
+describe('attention kernels on fibers', { skip: noCompiler }, () => {
+  const attentions = [
+    { rows: 2, length: 70, heads: 4, kvHeads: 2, dim: 16 },
+    { rows: 1, length: 33, heads: 2, kvHeads: 2, dim: 10 },
+    { rows: 3, length: 5, heads: 3, kvHeads: 1, dim: 40 },
+    { rows: 1, length: 2, heads: 1, kvHeads: 1, dim: 1000 },
+  ]
+  for (const dtype of floats)
+    for (const d of attentions)
+      test(`attention ${dtype} ${d.rows}×${d.length}, heads of ${d.dim}`, () => {
+        const arena = makeArena()
+        const [heads, kvHeads, n] = [d.heads, d.kvHeads, d.rows * d.length]
+        const [wide, narrow] = [heads * d.dim, kvHeads * d.dim]
+        const q = normal(tensor(dtype, n, wide))
+        const [k, v] = [normal(tensor(dtype, n, narrow)), normal(tensor(dtype, n, narrow))]
+        const [seg, ct] = [segmentsOf(d.rows, d.length), normal(tensor(dtype, n, wide))]
+        const [out, lse] = apply('attention', { heads, kvHeads }, q, k, v, seg).map(stored)
+        const grads = apply('attentionGrad', { heads, kvHeads }, q, k, v, seg, out!, lse!, ct)
+        const o = {
+          ...d,
+          dtype,
+          q: arena.put(q, 8),
+          k: arena.put(k, 3),
+          v: arena.put(v),
+          segments: arena.put(seg).offset,
+          out: arena.out(q.type, 1),
+        }
+        const l = arena.out(tensor('f32', n, heads))
+        arena.run(attend.attention({ ...o, lse: l.offset }))
+        close('out', arena.get(o.out), out!.data, dtype, 1e-5)
+        close('lse', arena.get(l), lse!.data, 'f32', 1e-6)
+        const [dq, dk, dv] = [arena.out(q.type, 2), arena.out(k.type), arena.out(v.type, 8)]
+        const workspace = arena.scratch(attend.attentionGradWorkspaceBytes(o))
+        // The gradient reads the stored output, so it gets the definition's.
+        const given = { out: arena.put(out!), lse: arena.put(lse!).offset, ct: arena.put(ct, 5) }
+        arena.run(attend.attentionGrad({ ...o, ...given, dq, dk, dv, workspace }))
+        close('dq', arena.get(dq), grads[0]!.data, dtype, 2e-5)
+        close('dk', arena.get(dk), grads[1]!.data, dtype, 2e-5)
+        close('dv', arena.get(dv), grads[2]!.data, dtype, 2e-5)
+      })
+
+  test('caches', () => {
+    for (const dtype of floats)
+      for (const [batch, length, capacity, heads, kvHeads, dim] of [
+        [2, 3, 150, 4, 2, 16],
+        [1, 1, 7, 3, 1, 10],
+        [3, 2, 300, 2, 2, 70],
+      ] as const) {
+        const arena = makeArena()
+        const [tokens, width] = [batch * length, kvHeads * dim]
+        const cache = normal(tensor(dtype, batch, capacity, width))
+        const other = normal(cache.type)
+        const x = normal(tensor(dtype, tokens, width))
+        const at = ints(tensor('i32', batch, length), -1, capacity + 2)
+        // Two tokens of a row at one position: the later one stays.
+        if (length > 1) at.data[1] = at.data[0]!
+        const k = arena.mayWrite(arena.put(cache))
+        const positions = arena.put(at).offset
+        const dims = { batch, length, capacity, dtype, positions }
+        arena.run(attend.cacheWrite({ ...dims, cache: k.offset, x: arena.put(x, 4), width }))
+        const [written] = apply('cacheWrite', {}, cache, x, at)
+        assert.deepEqual(arena.get(k), written!.data)
+        const q = normal(tensor(dtype, tokens, heads * dim))
+        const out = arena.out(q.type, 1)
+        const v = arena.put(other).offset
+        arena.run(
+          attend.cachedAttention({
+            ...dims,
+            q: arena.put(q, 3),
+            k: k.offset,
+            v,
+            out,
+            heads,
+            kvHeads,
+            dim,
+          }),
+        )
+        const [want] = apply('cachedAttention', { heads, kvHeads }, q, written!, other, at)
+        close('cachedAttention', arena.get(out), want!.data, dtype, 1e-5)
+      }
+  })
+})

@@ -1,0 +1,143 @@
+// A GPU of fibers: every thread of a block runs as one, so that kernels with barriers, shared memory and warp exchanges run on a CPU as they are.
+// Blocks run one after the other. Only what the kernels use is here.
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ucontext.h>
+#include <utility>
+#define EMULATED 1
+#define __device__
+#define __host__
+#define __global__
+#define __forceinline__ inline
+#define __restrict__
+#define __launch_bounds__(...)
+#define __shared__ static
+#define __align__(n) __attribute__((aligned(n)))
+#define DEV static inline
+#define KERNEL extern "C" void
+#define TABLE static const
+#define DYNAMIC_SHARED(type, name) type* name = (type*)device::dynamic
+#define INF __builtin_inff()
+
+struct uint4 { unsigned x, y, z, w; };
+struct float4 { float x, y, z, w; };
+struct float2 { float x, y; };
+struct int2 { int x, y; };
+static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return uint4{x, y, z, w}; }
+static inline float4 make_float4(float x, float y, float z, float w) { return float4{x, y, z, w}; }
+static inline int2 make_int2(int x, int y) { return int2{x, y}; }
+struct dim3 { unsigned x, y, z; };
+static dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace device {
+alignas(1024) static char dynamic[232448];
+const unsigned MOST = 1024, STACK = 256 << 10;
+struct Barrier { unsigned arrived = 0, generation = 0; int any = 0, last = 0; };
+static ucontext_t scheduler, fibers[MOST];
+static char* stacks[MOST];
+static bool finished[MOST];
+static unsigned current, alive, aliveInWarp[MOST / 32];
+static Barrier block, warps[MOST / 32];
+static uint64_t exchange[MOST];
+static void (*body)(void**);
+static void** arguments;
+
+static void yield() { swapcontext(&fibers[current], &scheduler); }
+// Threads that have ended do not take part. Ends when all others have come; returns whether any brought a value.
+static int meet(Barrier& b, const unsigned& expected, int value) {
+  unsigned generation = b.generation;
+  b.any |= value;
+  b.arrived++;
+  while (b.generation == generation && b.arrived < expected) yield();
+  if (b.generation == generation) {
+    b.generation++;
+    b.arrived = 0;
+    b.last = b.any;
+    b.any = 0;
+  }
+  return b.last;
+}
+static unsigned warp() { return current / 32; }
+static void meetWarp() { meet(warps[warp()], aliveInWarp[warp()], 0); }
+template <class T> static T from(T v, unsigned lane) {
+  static_assert(sizeof(T) <= 8, "");
+  uint64_t bits = 0;
+  memcpy(&bits, &v, sizeof(T));
+  exchange[current] = bits;
+  meetWarp();
+  bits = exchange[warp() * 32 + lane];
+  meetWarp();
+  memcpy(&v, &bits, sizeof(T));
+  return v;
+}
+static void start() {
+  body(arguments);
+  finished[current] = true;
+  alive--;
+  aliveInWarp[warp()]--;
+  yield();
+}
+static void runBlock(unsigned n) {
+  alive = n;
+  block = Barrier();
+  for (unsigned w = 0; w * 32 < n; w++) {
+    warps[w] = Barrier();
+    aliveInWarp[w] = n - w * 32 < 32 ? n - w * 32 : 32;
+  }
+  for (unsigned i = 0; i < n; i++) {
+    if (!stacks[i]) stacks[i] = (char*)malloc(STACK);
+    getcontext(&fibers[i]);
+    fibers[i].uc_stack.ss_sp = stacks[i];
+    fibers[i].uc_stack.ss_size = STACK;
+    fibers[i].uc_link = nullptr;
+    makecontext(&fibers[i], start, 0);
+    finished[i] = false;
+  }
+  while (alive)
+    for (unsigned i = 0; i < n; i++)
+      if (!finished[i]) {
+        current = i;
+        threadIdx = dim3{i, 0, 0};
+        swapcontext(&scheduler, &fibers[i]);
+      }
+}
+template <class... A, size_t... I> static void apply(void (*f)(A...), void** a, std::index_sequence<I...>) { f(*(A*)a[I]...); }
+template <class... A> static void call(void (*f)(A...), void** a) { apply(f, a, std::index_sequence_for<A...>()); }
+template <class... A> static constexpr unsigned arity(void (*)(A...)) { return sizeof...(A); }
+}  // namespace device
+
+static inline void __syncthreads() { device::meet(device::block, device::alive, 0); }
+static inline int __syncthreads_or(int v) { return device::meet(device::block, device::alive, v != 0); }
+static inline void __syncwarp() { device::meetWarp(); }
+template <class T> static inline T __shfl_xor_sync(unsigned, T v, int o) { return device::from(v, (device::current & 31) ^ o); }
+template <class T> static inline T __shfl_sync(unsigned, T v, int lane) { return device::from(v, lane); }
+static inline unsigned __ballot_sync(unsigned, int p) {
+  unsigned r = 0;
+  for (unsigned i = 0; i < 32; i++) r |= device::from((unsigned)(p != 0), i) << i;
+  return r;
+}
+static inline int __ffs(int v) { return __builtin_ffs(v); }
+template <class T> static inline T __ldg(const T* p) { return *p; }
+template <class A, class B> static inline auto min(A a, B b) { return a < b ? a : b; }
+template <class A, class B> static inline auto max(A a, B b) { return a > b ? a : b; }
+template <class T, class F> static inline T as(F f) { T t; memcpy(&t, &f, sizeof(T)); return t; }
+static inline float __uint_as_float(unsigned v) { return as<float>(v); }
+static inline float __int_as_float(int v) { return as<float>(v); }
+static inline unsigned __float_as_uint(float v) { return as<unsigned>(v); }
+static inline double __hiloint2double(int hi, int lo) { return as<double>(((uint64_t)(unsigned)hi << 32) | (unsigned)lo); }
+static inline float __fmul_rn(float a, float b) { return a * b; }
+static inline float __fadd_rn(float a, float b) { return a + b; }
+static inline float __fsub_rn(float a, float b) { return a - b; }
+static inline float __frcp_rn(float a) { return 1.f / a; }
+static inline float __fdividef(float a, float b) { return a / b; }
+#define __expf(x) expf(x)
+#define __logf(x) logf(x)
+
+// The conversions that common.cuh writes in PTX, by the compiler's own _Float16.
+static inline unsigned pack_f16(float lo, float hi) { return as<uint16_t>((_Float16)lo) | ((unsigned)as<uint16_t>((_Float16)hi) << 16); }
+static inline float low_f16(unsigned v) { return (float)as<_Float16>((uint16_t)v); }
+static inline float high_f16(unsigned v) { return low_f16(v >> 16); }
+static inline unsigned stream(const unsigned* p) { return *p; }
