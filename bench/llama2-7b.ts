@@ -142,7 +142,7 @@ for (const shape of positionals.length === 0 ? ['1x2048'] : positionals) {
     `${shape} ${o.targets} r=${o.rank} recompute ${o.recompute} on ${gpu.info.name}: ${t.toFixed(2)} ms a step, ${(((rows * length) / t) * 1e3).toFixed(0)} tokens/s, arena ${(s.lowered.arenaBytes / 2 ** 30).toFixed(2)} GiB, device memory in use ${used.toFixed(2)} GiB, loss ${loss.toFixed(4)}; compile ${compiled - begun} ms, prepare ${ready - compiled} ms`,
   )
   if (o.profile) {
-    const made = right(profile(s, 'micro', h100))
+    const made = right(profile(s, 'micro', feeds, h100))
     const table = (list: ReturnType<typeof groupTimes>) => {
       const total = list.reduce((n, g) => n + g.ms, 0)
       for (const g of list)
