@@ -71,4 +71,13 @@ test('findings are shown before a run, written into its results, and shown when 
     )
     const plain = await here('evaluate', results, '--generate')
     assert.match(plain.out, /! 3 answers ended at a limit/)
+    const asked = path.join(folder, 'asked.csv')
+    await fs.writeFile(asked, 'instruction\nSay 1.\nNone\n')
+    const answered = await here('generate', results, '--dataset', asked)
+    assert.match(
+      answered.err,
+      /! 1 row whose "instruction" says "None" and counts as missing.*: line 3/,
+    )
+    assert.match(answered.err, /! 1 row without a prompt, asked with <UNK>/)
+    assert.match(answered.out, /prompt {2}<UNK>/)
   }))

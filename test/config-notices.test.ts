@@ -90,6 +90,11 @@ const noted: ReadonlyArray<readonly [from: string, to: string, said: string]> = 
     '22 adapter.postprocessor.merge_adapter_into_base_model: the adapter is merged into the 16-bit base, not into the 4-bit weights (Ludwig refuses this)',
   ],
   [
+    '  memory_budget: 16GB',
+    '  memory_budget: 16GB\n  dataset: a.jsonl\n  na_as_text: true',
+    '31 compiler.na_as_text: `compiler.na_as_text` has no effect: JSON has a null of its own, and "NA" is text there',
+  ],
+  [
     '    type: random\n    probabilities: [0.8, 0.1, 0.1]',
     '    {}\n  split_probabilities: [0.8, 0.1, 0.1]',
     '18 preprocessing.split_probabilities: `split_probabilities` is read as `split.probabilities`',

@@ -22,7 +22,10 @@ const issues = (spec: PromptSpec): Issues => {
 }
 
 test('an unknown column names the columns there are and the nearest', () => {
-  const [first, second, ...rest] = issues({ template: '{instuction} {foo}', inputColumn: 'input' })
+  const [first, second, ...rest] = issues({
+    template: '{instuction} {foo} {instuction}',
+    inputColumn: 'input',
+  })
   assert.equal(first.message, 'the data has no column "instuction"')
   assert.equal(first.expected, 'one of "instruction", "input", "price"')
   assert.equal(first.hint, 'did you mean "instruction"?')

@@ -1,13 +1,18 @@
 /** `tunec compile`: a config becomes a plan, and every step of the way can be looked at. */
 import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import { assumed, type Card } from '../../backends/cuda/lower/targets.ts'
 import { shortName, type Stage } from '../../passes/pass.ts'
 import { nearest } from '../config/nearest.ts'
 import { issue, type Issue } from '../issue.ts'
 import { diffStages, stageFile, stageText, stageTitle, writeTrace } from '../plan/dump.ts'
 import { writePlan } from '../plan/file.ts'
 import { fitIssue, fitOf } from '../plan/fit.ts'
+import { cardNamed, writeKernels } from '../plan/kernels.ts'
 import type { Plan } from '../plan/plan.ts'
 import { renderFunctions, renderPlan, renderTrace } from '../report/plan.ts'
+import { plural } from '../report/units.ts'
+import { cardHere } from './card.ts'
 import { textOf, type Exit, type Options, type Run } from './command.ts'
 import { openPlan, refuse } from './open.ts'
 import type { Terminal } from './terminal.ts'
@@ -60,6 +65,43 @@ const kept = (trace: ReadonlyArray<Stage>, stop: string | undefined): ReadonlyAr
   return E.isLeft(at) ? trace : trace.slice(0, at.right + 1)
 }
 
+/** Without a name: the GPU's own card where one works here, else the one that plans are made for. */
+const cardFor = async (
+  arch: string | undefined,
+): Promise<E.Either<Issue, { readonly card: Card; readonly why: string }>> => {
+  const named = (card: Card, why: string) => ({ card, why: `${card.name}, ${why}` })
+  if (arch !== undefined)
+    return pipe(
+      cardNamed(arch),
+      E.map((card) => named(card, 'as --arch asks')),
+    )
+  const here = await cardHere()
+  return E.right(
+    E.isRight(here)
+      ? named(here.right, 'the GPU here')
+      : named(assumed, 'because no GPU works here; --arch names another'),
+  )
+}
+
+const dumpKernels = async (
+  plan: Plan,
+  folder: string,
+  arch: string | undefined,
+  t: Terminal,
+): Promise<Issue | null> => {
+  const chosen = await cardFor(arch)
+  if (E.isLeft(chosen)) return chosen.left
+  const { card, why } = chosen.right
+  const done = await writeKernels(plan.program, card, folder)()
+  if (E.isLeft(done)) return done.left
+  const [lists, sources] = [/\.launches$/, /\.cu$/].map((e) => done.right.filter((n) => e.test(n)))
+  t.out(
+    '',
+    `launches for sm_${card.target.arch} (${why}) lie in ${folder}: ${lists!.join(', ')}, of program.ir; and ${plural(sources!.length, 'CUDA source')}`,
+  )
+  return null
+}
+
 /** Writes what was asked for, and says where. */
 const write = async (plan: Plan, o: Options, t: Terminal): Promise<Issue | null> => {
   const [folder, output] = [textOf(o, 'dumpIr'), textOf(o, 'output')]
@@ -77,6 +119,11 @@ const write = async (plan: Plan, o: Options, t: Terminal): Promise<Issue | null>
     if (E.isLeft(done)) return done.left
     t.out('', `the ONNX models lie in ${models}: ${done.right.join(', ')}`)
   }
+  const kernels = textOf(o, 'dumpKernels')
+  if (kernels !== undefined) {
+    const failed = await dumpKernels(plan, kernels, textOf(o, 'arch'), t)
+    if (failed !== null) return failed
+  }
   if (output !== undefined) {
     const done = await writePlan(plan, output)()
     if (E.isLeft(done)) return done.left
@@ -86,6 +133,8 @@ const write = async (plan: Plan, o: Options, t: Terminal): Promise<Issue | null>
 }
 
 export const run: Run = async (file, o, t) => {
+  if (textOf(o, 'arch') !== undefined && textOf(o, 'dumpKernels') === undefined)
+    return refuse([issue('--arch says what --dump-kernels compiles for, and stands alone here')], t)
   const opened = openPlan(file, o, t)
   if (E.isLeft(opened)) return refuse(opened.left, t)
   const plan = opened.right

@@ -1,12 +1,8 @@
 /** `tunec generate`: answers to one prompt, or to the prompts that the rows of a file make. */
 import fs from 'node:fs'
-import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
-import type { Config } from '../config/index.ts'
-import { promptColumns, renderPrompts } from '../data/prompt.ts'
-import { readTable } from '../data/table.ts'
 import {
   generateTexts,
   gridFor,
@@ -22,31 +18,12 @@ import { limitLines } from './ask.ts'
 import { numberOf, textOf, type Options, type Run } from './command.ts'
 import { engineFor } from './engine.ts'
 import { refuse } from './open.ts'
+import { wantedPrompts } from './prompts.ts'
 import type { Terminal } from './terminal.ts'
 import { askingProgram } from '../plan/asking.ts'
-import { promptSpec } from '../plan/dataset.ts'
 import { openTrained, planTrained, withSession, type Trained } from './trained.ts'
 
 type Texts = ReadonlyArray<Answer & { readonly prompt: string }>
-
-/** The prompts that a file's rows make; a row without one is asked with `<UNK>`, as in training. */
-const promptsOf = (c: Config, file: string): E.Either<Issues, ReadonlyArray<string>> => {
-  const spec = promptSpec(c)
-  const uses = new Set(promptColumns(spec))
-  return pipe(
-    readTable(path.resolve(file), { uses, naAsText: c.compiler.na_as_text }),
-    E.chain((table) => renderPrompts(spec, table)),
-    E.map((prompts) => prompts.map((p) => p ?? '<UNK>')),
-  )
-}
-
-const wantedPrompts = (c: Config, o: Options): E.Either<Issues, ReadonlyArray<string>> => {
-  const [prompt, file] = [textOf(o, 'prompt'), textOf(o, 'dataset')]
-  if (file !== undefined && prompt === undefined) return promptsOf(c, file)
-  return prompt !== undefined && file === undefined
-    ? E.right([prompt])
-    : E.left(one(issue('give either --prompt or --dataset')))
-}
 
 /** The run's own data is not needed to answer. */
 const withoutData = (x: Trained, o: Options): Trained => {
@@ -111,7 +88,8 @@ export const run: Run = async (name, o, t) => {
   const trained = found.right
   const opened = pipe(
     E.Do,
-    E.bind('prompts', () => wantedPrompts(trained.config, o)),
+    E.bind('asked', () => wantedPrompts(trained.config, o)),
+    E.let('prompts', ({ asked }) => asked.prompts),
     E.bind('plan', () => planTrained(withoutData(trained, o), t)),
     E.bind('tokenizer', ({ plan }) => tokenizerOf(plan)),
     E.chainFirst(({ plan, prompts, tokenizer }) => {
@@ -136,7 +114,8 @@ export const run: Run = async (name, o, t) => {
     ),
   )
   if (E.isLeft(opened)) return refuse(opened.left, t)
-  const { prompts, plan, tokenizer, grid, program } = opened.right
+  const { asked, prompts, plan, tokenizer, grid, program } = opened.right
+  if (asked.notes.length > 0) t.note(...asked.notes.map(t.noteStyle.yellow))
   const backend = await engineFor(plan.config, o)
   if (E.isLeft(backend)) return refuse(backend.left, t)
   const options = optionsOf(plan.config, plan.base.spec, tokenizer)

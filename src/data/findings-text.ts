@@ -42,15 +42,27 @@ const conflictLine = ({ prompt, answers, rows }: Conflict, most: number): string
 
 type When = (rows: RowList, text: string) => ReadonlyArray<string>
 
-/** How the file was read. */
-const readingLines = (report: Findings, when: When): ReadonlyArray<string> => [
-  ...report.missingWords.flatMap(({ column, words, rows }) =>
-    when(
+const whenIn =
+  (most: number): When =>
+  (rows, text) =>
+    rows.count > 0 ? [`! ${plural(rows.count, 'row')} ${text}: ${names(rows, most)}`] : []
+
+/** Words that were read as missing cells. */
+export const missingWordLines = (
+  all: Findings['missingWords'],
+  most: number,
+): ReadonlyArray<string> =>
+  all.flatMap(({ column, words, rows }) =>
+    whenIn(most)(
       rows,
       `whose "${column}" says ${words.map((word) => `"${word}"`).join(', ')} and counts as missing, ` +
         'as in Ludwig (compiler.na_as_text: true keeps it as text)',
-    ),
-  ),
+    ).map(visible),
+  )
+
+/** How the file was read. */
+const readingLines = (report: Findings, when: When, most: number): ReadonlyArray<string> => [
+  ...missingWordLines(report.missingWords, most),
   ...report.repeatedKeys.flatMap(({ column, rows }) =>
     when(rows, `with a key twice in one object of "${column}", both of them kept`),
   ),
@@ -83,11 +95,10 @@ const contentLines = (report: Findings, when: When, most: number): ReadonlyArray
 
 /** What deserves a look, in lines that start with `!` or belong to the one before; `most` rows are named in each. */
 export const findingLines = (report: Findings, most = shown): ReadonlyArray<string> => {
-  const when: When = (rows, text) =>
-    rows.count > 0 ? [`! ${plural(rows.count, 'row')} ${text}: ${names(rows, most)}`] : []
+  const when = whenIn(most)
   return [
     ...report.notes.map((note) => noteLine(note, most)),
-    ...readingLines(report, when),
+    ...readingLines(report, when, most),
     ...contentLines(report, when, most),
   ].map(visible)
 }

@@ -34,6 +34,8 @@ interface Open {
   readonly keys: Set<string>
 }
 
+const colon = /[ \t\r\n]*:/y
+
 /** What may come next in a nested value. */
 type Next = 'value' | 'value or close' | 'key' | 'key or close' | 'comma or close' | 'end'
 
@@ -74,7 +76,6 @@ const compact = (
       parts.push(plain)
       at = end
       if (isKey) {
-        const colon = /[ \t\r\n]*:/y
         colon.lastIndex = end
         if (!colon.test(text)) return undefined
         const { keys } = open.at(-1)!

@@ -107,6 +107,8 @@ export const pieces = (
       ? columnPiece(part.field, part.spec, lastFormats.get(part.field) ?? '')
       : E.left({ ...unknownColumn(part.field, data), ...templatePath })
   })
-  const [first, ...rest] = RA.lefts(read)
+  // A column that stands in several places is missing once.
+  const problems = new Map(RA.lefts(read).map((i) => [JSON.stringify(i), i]))
+  const [first, ...rest] = problems.values()
   return first ? E.left([first, ...rest]) : E.right(RA.rights(read))
 }

@@ -77,9 +77,8 @@ export const fnText = (f: LoweredFn, at: Ceilings): string => {
   ].join('\n')
 }
 
+export const headText = (l: Lowered): string =>
+  `${l.program.name} for sm_${l.target.arch} with ${l.target.sms} multiprocessors: arena of ${l.arenaBytes} bytes`
+
 export const loweredText = (l: Lowered, at: Ceilings = h100): string =>
-  [
-    `${l.program.name} for sm_${l.target.arch}: arena of ${l.arenaBytes} bytes`,
-    ...l.fns.map((f) => fnText(f, at)),
-    '',
-  ].join('\n\n')
+  [headText(l), ...l.fns.map((f) => fnText(f, at)), ''].join('\n\n')

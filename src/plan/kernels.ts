@@ -1,0 +1,59 @@
+/** What the CUDA backend makes of a program, as files: the launch list of every function, and the sources of its kernels. */
+import { mkdir } from 'node:fs/promises'
+import path from 'node:path'
+import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import * as TE from 'fp-ts/lib/TaskEither.js'
+import { lower } from '../../backends/cuda/lower/lower.ts'
+import { cardOf, cards, type Card } from '../../backends/cuda/lower/targets.ts'
+import { fnText, h100, headText } from '../../backends/cuda/lower/text.ts'
+import { unitName, unitsOf, unitText } from '../../backends/cuda/lower/units.ts'
+import type { Program } from '../../ir/graph.ts'
+import { print } from '../../ir/print.ts'
+import { issue, type Issue } from '../issue.ts'
+import { atomicWrite } from '../tensors/atomic.ts'
+import { attempt } from '../tensors/os.ts'
+
+/** The card that an architecture's name stands for. */
+export const cardNamed = (arch: string): E.Either<Issue, Card> =>
+  pipe(
+    cardOf(arch),
+    E.fromNullable(
+      issue(`there is no architecture "${arch}" to compile for`, {
+        expected: `one of ${cards.map((c) => `sm_${c.target.arch}`).join(', ')}`,
+      }),
+    ),
+  )
+
+/** Names and texts: `program.ir`, `micro.launches`, …, `norm-E_BF16.cu`, …; the same for the same program and card. */
+export const kernelFiles = (p: Program, card: Card): ReadonlyArray<readonly [string, string]> => {
+  const lowered = lower(p, card.target)
+  return [
+    ['program.ir', print(p)],
+    ...lowered.fns.map(
+      (f) => [`${f.name}.launches`, `${headText(lowered)}\n\n${fnText(f, h100)}\n`] as const,
+    ),
+    ...unitsOf(lowered).map((u) => [`${unitName(u)}.cu`, unitText(u)] as const),
+  ]
+}
+
+/** Writes them into a folder, made if need be; gives their names. */
+export const writeKernels = (
+  p: Program,
+  card: Card,
+  folder: string,
+): TE.TaskEither<Issue, ReadonlyArray<string>> =>
+  pipe(
+    attempt('create', folder, () => mkdir(folder, { recursive: true })),
+    TE.chain(() =>
+      pipe(
+        kernelFiles(p, card),
+        TE.traverseSeqArray(([name, text]) =>
+          pipe(
+            atomicWrite(path.join(folder, name), Buffer.from(text)),
+            TE.map(() => name),
+          ),
+        ),
+      ),
+    ),
+  )
