@@ -141,3 +141,52 @@ static inline unsigned pack_f16(float lo, float hi) { return as<uint16_t>((_Floa
 static inline float low_f16(unsigned v) { return (float)as<_Float16>((uint16_t)v); }
 static inline float high_f16(unsigned v) { return low_f16(v >> 16); }
 static inline unsigned stream(const unsigned* p) { return *p; }
+
+// Tensor-core products, matrix loads and asynchronous copies of sm_80, as the PTX manual lays their fragments out.
+static inline unsigned shared_address(const void* p) { return (unsigned)((const char*)p - device::dynamic); }
+static inline void fetch16(unsigned to, const void* from, bool ok) {
+  if (ok) memcpy(device::dynamic + to, from, 16);
+  else memset(device::dynamic + to, 0, 16);
+}
+static inline void fetch_commit() {}
+template <int N> static inline void fetch_wait() {}
+// Lane l gets rows 2(l%4) and 2(l%4)+1 of column l/4. Every lane takes part in every exchange.
+template <int N> static inline void transposed(unsigned (&r)[N], unsigned address) {
+  unsigned l = device::current & 31;
+  for (unsigned i = 0; i < N; i++) {
+    uint16_t pair[2] = {0, 0};
+    for (unsigned row = 0; row < 8; row++) {
+      unsigned at = device::from(address, 8 * i + row);
+      uint16_t v = *(uint16_t*)(device::dynamic + at + 2 * (l / 4));
+      if (row == 2 * (l % 4)) pair[0] = v;
+      if (row == 2 * (l % 4) + 1) pair[1] = v;
+    }
+    r[i] = pair[0] | ((unsigned)pair[1] << 16);
+  }
+}
+static inline void transpose4(unsigned (&r)[4], unsigned address) { transposed<4>(r, address); }
+static inline void transpose2(unsigned (&r)[2], unsigned address) { transposed<2>(r, address); }
+#ifdef E_F16
+#define HALF_LOW(v) low_f16(v)
+#define HALF_HIGH(v) high_f16(v)
+#else
+#define HALF_LOW(v) __uint_as_float((v) << 16)
+#define HALF_HIGH(v) __uint_as_float((v)&0xffff0000u)
+#endif
+// D[16, 8] += A[16, 16] · B[16, 8]: lane (g, q) = (l/4, l%4) holds rows g and g+8, columns 2q and 2q+1 of D.
+static inline void mma(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+  unsigned l = device::current & 31, g = l / 4, q = l % 4;
+  for (unsigned t = 0; t < 4; t++)
+    for (unsigned half = 0; half < 2; half++) {
+      unsigned rows[2], columns[2];
+      for (unsigned row = 0; row < 8; row++) {
+        unsigned x = device::from(a[2 * half], row * 4 + t), y = device::from(a[2 * half + 1], row * 4 + t), z = device::from(half ? b1 : b0, row * 4 + t);
+        if (row == g) rows[0] = x, rows[1] = y;
+        if (row == 2 * q) columns[0] = z;
+        if (row == 2 * q + 1) columns[1] = z;
+      }
+      for (unsigned e = 0; e < 2; e++)
+        for (unsigned n = 0; n < 2; n++)
+          c[2 * e + n] += HALF_LOW(rows[e]) * HALF_LOW(columns[n]) + HALF_HIGH(rows[e]) * HALF_HIGH(columns[n]);
+    }
+}

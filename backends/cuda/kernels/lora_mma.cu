@@ -5,6 +5,7 @@
 #else
 #define MMA_TYPE "bf16"
 #endif
+#ifndef EMULATED
 DEV void mma(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." MMA_TYPE "." MMA_TYPE ".f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
@@ -22,6 +23,7 @@ DEV void transpose4(u32 (&r)[4], u32 a) {
 DEV void transpose2(u32 (&r)[2], u32 a) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];" : "=r"(r[0]), "=r"(r[1]) : "r"(a));
 }
+#endif
 
 #define LOW_JOB(n) const elem *x##n, u32 ldx##n, u32 inner##n, const elem *small##n, elem *out##n, u32 ldo##n, elem *beside##n, u32 ldb##n, u32 clear##n
 #define PICK(name) (job == 0 ? name##0 : job == 1 ? name##1 : job == 2 ? name##2 : name##3)
