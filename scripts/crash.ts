@@ -1,6 +1,7 @@
 /**
- * Kills real training processes (SIGKILL) at random moments, resumes each, and compares the adapter with that of a run
- * nobody touched:  npx tsx scripts/crash.ts [--kills 10] [--seed 1]
+ * Kills real training processes (SIGKILL), resumes each, and compares the adapter with that of a run nobody touched:
+ * the tiny job of the tests at every change of the disk, the bundled job at random moments.
+ * npx tsx scripts/crash.ts [--kills 10] [--seed 1] [--calls-only] [--from CHANGE]
  */
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -9,10 +10,20 @@ import os from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { random } from '../src/data/random.ts'
+import { crashAtCalls } from './crash-calls.ts'
 
 const { values: args } = parseArgs({
-  options: { kills: { type: 'string', default: '10' }, seed: { type: 'string', default: '1' } },
+  options: {
+    kills: { type: 'string', default: '10' },
+    seed: { type: 'string', default: '1' },
+    'calls-only': { type: 'boolean', default: false },
+    from: { type: 'string', default: '1' },
+  },
 })
+const atCalls = await crashAtCalls(Number(args.from), (line) => console.log(line))
+console.log(`${atCalls.kills} kills at calls, ${atCalls.failed} failed`)
+if (atCalls.failed > 0 || args['calls-only']) process.exit(atCalls.failed > 0 ? 1 : 0)
+
 const root = path.join(import.meta.dirname, '..')
 const job = path.join(root, 'examples', 'code-instructions')
 const temp = fs.mkdtempSync(path.join(os.tmpdir(), 'tunec-crash-'))

@@ -11,6 +11,8 @@ cd "$project"
 echo '{ "name": "project", "version": "1.0.0", "private": true, "type": "module" }' >package.json
 npm install --no-audit --no-fund ./tunec-*.tgz
 npx --no-install tunec check "$root/examples/code-instructions/qlora.yaml" >/dev/null
+npx --no-install tunec compile "$root/examples/llama-2-7b/llama2_7b_4bit.yaml" --dump-kernels kernels >/dev/null
+ls kernels/micro.launches kernels/nf4-*.cu >/dev/null
 cat >use.mjs <<'JS'
 import { dsl } from 'tunec'
 const plan = dsl.compile(process.argv[2])

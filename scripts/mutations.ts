@@ -257,4 +257,32 @@ export const mutations: ReadonlyArray<Mutation> = [
     'const room = budget',
     'rematerialize',
   ),
+  m(
+    'a prompt that fits is cut to make room for its answer',
+    'src/generate/rows.ts',
+    'if (prompt.length <= Math.min(g.prompt, g.capacity)) return prompt',
+    '',
+    'generate',
+  ),
+  m(
+    'a column that nothing uses refuses the file',
+    'src/data/complaints.ts',
+    'if (c.column !== null && !isUsed(uses, c.column)) continue',
+    '',
+    'data-uses',
+  ),
+  m(
+    'whole numbers of JSON lose digits',
+    'src/data/json-cell.ts',
+    'return E.right(BigInt(text))',
+    'return E.right(BigInt(Number(text)))',
+    'data-pandas',
+  ),
+  m(
+    'an answer is compared with text that the tokenizer cannot say',
+    'src/generate/exact-match.ts',
+    "expressed(data.tokenizer, target ?? '')",
+    "target ?? ''",
+    'data-findings',
+  ),
 ]

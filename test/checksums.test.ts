@@ -69,13 +69,13 @@ test('one flipped bit anywhere in a checkpoint is refused, and its file is named
     for (const name of files) {
       const file = path.join(latest, name)
       const bits = 8 * (await fs.stat(file)).size
-      const all = name === 'SHA256SUMS'
-      for (let n = 0; n < (all ? bits : 150); n++) {
-        const bit = all ? n : draw.below(bits)
+      const list = name === 'SHA256SUMS'
+      for (let n = 0; n < (list ? 300 : 100); n++) {
+        const bit = draw.below(bits)
         await flip(file, bit)
         const found = left(await findSaved(results)())
         // A flip in the list looks like one in the file that it is about.
-        if (!all) assert.equal(found.file, file, `bit ${bit}: ${JSON.stringify(found)}`)
+        if (!list) assert.equal(found.file, file, `bit ${bit}: ${JSON.stringify(found)}`)
         assert.ok(found.file?.startsWith(latest) && found.hint !== undefined, `bit ${bit}`)
         await flip(file, bit)
       }
@@ -226,6 +226,11 @@ test('a base that is not the one trained on is noticed, and so is a damaged adap
     await fs.writeFile(path.join(base, 'generation_config.json'), '{}')
     assert.match(left(await asked(results))[0].message, /generation_config\.json is new/)
     await fs.rm(path.join(base, 'generation_config.json'))
+    await refusal(
+      path.join(results, 'description.json'),
+      (b) => b.toString().replace('"rope_scaling": null', '"rope_scaling": {"factor": 2}'),
+      /^description\.json is not what was written/,
+    )
     const weights = path.join(adapter, 'adapter_model.safetensors')
     await refusal(weights, last, /^adapter_model\.safetensors is not what was written/)
     await refusal(

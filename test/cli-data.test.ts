@@ -71,6 +71,8 @@ test('findings are shown before a run, written into its results, and shown when 
     )
     const plain = await here('evaluate', results, '--generate')
     assert.match(plain.out, /! 3 answers ended at a limit/)
+    const other = await here('evaluate', results, '--split', 'full')
+    assert.doesNotMatch(other.err, /the column "split"/)
     const asked = path.join(folder, 'asked.csv')
     await fs.writeFile(asked, 'instruction\nSay 1.\nNone\n')
     const answered = await here('generate', results, '--dataset', asked)

@@ -77,7 +77,7 @@ const preprocessing: fc.Arbitrary<Config['preprocessing']> = fc
 
 const adapter: fc.Arbitrary<NonNullable<Config['adapter']>> = fc.record({
   type: fc.constant('lora'),
-  r: positive,
+  r: fc.integer({ min: 1, max: 2 ** 16 }),
   alpha: fc.oneof(positive, share),
   dropout: fraction,
   bias_type: fc.constant('none'),
@@ -213,8 +213,8 @@ const compiler = (
     compute_dtype: fc.constantFrom('auto', ...(compute === null ? [] : [compute])),
     backend: fc.constantFrom('auto', 'onnx', 'reference'),
     recompute: fc.constant(recompute),
-    micro_batch_rows: orAuto(positive),
-    row_length: orAuto(positive),
+    micro_batch_rows: orAuto(fc.integer({ min: 1, max: 2 ** 16 })),
+    row_length: orAuto(fc.integer({ min: 1, max: 2 ** 20 })),
     target_bos: fc.boolean(),
     na_as_text: fc.boolean(),
   })

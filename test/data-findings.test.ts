@@ -53,6 +53,16 @@ test('words that count as missing and keys given twice are counted, by column an
   ])
 })
 
+test('what was read in rows that no split has is not told', () => {
+  const table = {
+    ...tableOf(columns, ['a', 'x', '0'], ['b', null, '0']),
+    remarks: [{ column: 'answer', row: 1, kind: 'missing', text: 'NA' }] as const,
+  }
+  const data = prepared(table, prompt)
+  const sampled = { ...data, split: { ...data.split, train: [0] }, notes: [] }
+  assert.deepEqual(findingLines(findingsOf(sampled, letters, { prompt, uses })), [])
+})
+
 /** Knows no capital letters and no ß, as a normaliser would have it. */
 const plain: Tokenizer = {
   ...letters,
@@ -70,6 +80,22 @@ test('an answer that the tokenizer changes is named, and answers are compared wi
     questionsOf(data, 'test').map(({ expected }) => expected),
     ['arm', 'bein '],
   )
+})
+
+test('characters that the tokenizer drops from a prompt are named', () => {
+  const rows = [
+    ['aß', 'x', '0'],
+    ['b ß☃', 'y', '0'],
+    ['c A�', 'z', '2'],
+  ]
+  const drops: Tokenizer = {
+    ...plain,
+    encode: (text, o) => plain.encode(text.replaceAll('☃', ''), o),
+  }
+  assert.deepEqual(linesOf(columns, rows, { tokenizer: drops }), [
+    '! 2 rows whose prompt has characters that the tokenizer drops ("ß", "☃"): line 2, line 3',
+  ])
+  assert.deepEqual(linesOf(columns, rows), [])
 })
 
 test('columns that look as if they should steer something are named when nothing uses them', () => {

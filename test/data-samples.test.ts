@@ -88,7 +88,7 @@ test('no EOS, and an id beyond the embedding, are issues', () => {
   assert.ok(E.isLeft(buildSamples(letters, [text], { ...open, modelVocab: 233 })))
   assert.ok(E.isRight(buildSamples(letters, [text], { ...open, modelVocab: 234 })))
   for (const id of [-1, -100, 1.5, NaN]) {
-    const odd: Tokenizer = { ...letters, encode: () => [id] }
+    const odd: Tokenizer = { ...letters, encode: () => [id], decode: () => '' }
     const refused = buildSamples(odd, [text], open)
     assert.ok(E.isLeft(refused) && refused.left[0].message.includes(`has id ${id},`))
   }

@@ -5,6 +5,7 @@ import fs from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
+import { rowName } from '../src/data/cell.ts'
 import { readTable, type Cell, type Format, type Row, type Table } from '../src/data/table.ts'
 import type { Issues } from '../src/issue.ts'
 import { fc, runs } from './fc.ts'
@@ -78,7 +79,9 @@ test('csv: broken quotes name the row', async () => {
 })
 
 test('repeated columns, no rows, no columns, no file, an unknown extension', async () => {
-  assert.match((await issues('a.csv', 'a,b,a\n1,2,3\n'))[0].message, /two columns are called "a"/)
+  const twice = await issues('a.csv', '\na,b,a\n1,2,3\n')
+  assert.match(twice[0].message, /two columns are called "a"/)
+  assert.equal(twice[0].line, 2)
   assert.match((await issues('a.csv', 'a.b,a:b\n1,2\n'))[0].message, /both called "a_b"/)
   assert.match((await issues('a.csv', 'a,b\n'))[0].message, /no rows/)
   assert.match((await issues('a.csv', ''))[0].message, /empty/)
@@ -154,6 +157,38 @@ test('json: bad rows are named by line and cause', async () => {
   assert.match((await issues('a.json', '"a"'))[0].message, /no JSON array or object/)
   const lines = await issues('a.json', '{"a": 1}\n{"a": 2}\n')
   assert.match(lines[0].hint ?? '', /name it \.jsonl/)
+})
+
+test('json: a bad value is named by its own line, also in a file of columns', async () => {
+  const row = await issues('a.json', '[\n{"a": 1,\n "b": .5}]')
+  assert.deepEqual(
+    [row[0].line, row[0].message],
+    [3, 'the row on line 2 has a value of "b" that is not valid JSON: `.5`'],
+  )
+  const column = await issues('a.json', '{"a": [1,\n2,\n.5]}')
+  assert.deepEqual(
+    [column[0].line, column[0].message],
+    [3, 'row 3 has a value of "a" that is not valid JSON: `.5`'],
+  )
+})
+
+test('json: rows of one line are told apart', async () => {
+  const text = '[{"a": 1}, {"a": 02}, 3, {"a": 03}]'
+  assert.deepEqual(
+    (await issues('a.json', text)).map(({ line, message }) => [line, message]),
+    [
+      [1, 'row 3 on line 1 is not an object of column names and values'],
+      [
+        1,
+        'row 2 on line 1 has a value of "a" that is not valid JSON: `02`; so it is with row 4 on line 1',
+      ],
+    ],
+  )
+  const t = await table('a.json', '[{"a": 1}, {"a": 2},\n{"a": 3}]')
+  assert.deepEqual(
+    t.rows.map((_, i) => rowName(t, i)),
+    ['row 1 on line 1', 'row 2 on line 1', 'line 2'],
+  )
 })
 
 test('json: a complaint is made once, with its first line and the others', async () => {

@@ -68,6 +68,44 @@ test('a column is found by its name in the file and by its sanitised one, in fea
   }
 })
 
+test('a template that names a column as str.format cannot is told how, and that is accepted', async () => {
+  const csv = 'Ask: it,to.ask,output\na,b,c\n'
+  const refused = (template: string) => {
+    const yaml = `model_type: llm\nbase_model: base\nprompt: {template: ${JSON.stringify(template)}}
+input_features: [{name: q, type: text}]\noutput_features: [{name: output, type: text}]\ntrainer: {type: finetune}`
+    const got = parseConfig(yaml, { file: 'job.yaml' })
+    assert.ok(E.isLeft(got), template)
+    return /is written `([^`]+)`/.exec(`${got.left[0].message} ${got.left[0].hint}`)?.[1]
+  }
+  for (const [template, prompt] of [
+    ['{Ask: it}', 'a'],
+    ['{to.ask}', 'b'],
+  ] as const) {
+    const hint = refused(template)
+    const more = `prompt: {template: ${JSON.stringify(hint)}}`
+    const data = right(await prepare('a.csv', csv, { input: 'q', more }))
+    assert.deepEqual(texts(data), [[prompt, 'c']])
+  }
+})
+
+test('an output feature and the validation field that names it are one', () => {
+  const yaml = (field: string) =>
+    [
+      'model_type: llm',
+      'base_model: base',
+      'input_features: [{name: "to.ask", type: text}]',
+      'output_features: [{name: "Answer: short", type: text}]',
+      `trainer: {type: finetune, validation_field: ${JSON.stringify(field)}}`,
+    ].join('\n')
+  for (const field of ['Answer: short', 'Answer_ short']) {
+    const { config } = right(parseConfig(yaml(field), { file: 'job.yaml' }))
+    assert.equal(config.output_features[0].name, 'Answer_ short')
+    assert.equal(config.input_features[0].name, 'to_ask')
+    assert.equal(config.trainer.validation_field, 'Answer_ short')
+  }
+  assert.ok(E.isLeft(parseConfig(yaml('Answer'), { file: 'job.yaml' })))
+})
+
 test('nested values keep their numbers, their keys in order, and a key given twice is told', async () => {
   const jsonl = [
     '{"instruction": "a", "output": {"name": "refund", "order_id": 1413617112501850121, "amount": 10.0, "eps": 1e-7, "big": 1e21}}',

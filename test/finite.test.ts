@@ -131,6 +131,8 @@ const adapterOf = async (folder: string, value: number): Promise<string> => {
       })),
     )(),
   )
+  // As an adapter that was not written here.
+  await fs.rm(path.join(adapterFolder!, 'SHA256SUMS'))
   return adapterFolder!
 }
 

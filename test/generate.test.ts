@@ -12,7 +12,7 @@ import {
 } from '../src/generate/index.ts'
 import { generationPlan } from '../src/generate/plan.ts'
 import type { Options } from '../src/generate/options.ts'
-import { promptRoom } from '../src/generate/rows.ts'
+import { openRow, promptRoom, stepGrid } from '../src/generate/rows.ts'
 import { readSpec } from '../src/models/spec.ts'
 import fs from 'node:fs'
 import path from 'node:path'
@@ -122,6 +122,9 @@ test('a prompt that fits is whole however long the answer may be; one that does 
     const session = await tinySession(reference, wide, 3)
     assert.deepEqual(got[i]!.ids, await recomputed(session, wide, p, free))
   }
+  const full = { ...openRow(requests(ps)[0]!, tight, greedy({ maxNew: 100 })), ids: [4] }
+  const { positions } = stepGrid([full], tight)
+  assert.deepEqual(Array.from(positions as Int32Array), [tight.capacity - 1])
   const long = [9, 2, 3, 4, 5, 6, 7, 8]
   const [cut] = await answers(tight, 3, requests([long]), greedy({ maxNew: 3, bosId: 9 }))
   const [begun] = await answers(tight, 3, requests([[9, 6, 7, 8]]), greedy({ maxNew: 3 }))

@@ -18,21 +18,50 @@ const parameters = (config: object): number =>
 const published: Readonly<Record<string, number>> = {
   'meta-llama/Llama-2-7b-hf': 6_738_415_616,
   'meta-llama/Llama-2-13b-hf': 13_015_864_320,
+  'meta-llama/Llama-2-70b-hf': 68_976_648_192,
+  'codellama/CodeLlama-7b-hf': 6_738_546_688,
+  'codellama/CodeLlama-7b-Python-hf': 6_738_415_616,
+  'codellama/CodeLlama-13b-hf': 13_016_028_160,
+  'codellama/CodeLlama-34b-hf': 33_743_970_304,
   'meta-llama/Meta-Llama-3-8B': 8_030_261_248,
+  'meta-llama/Meta-Llama-3-70B-Instruct': 70_553_706_496,
   'meta-llama/Llama-3.1-8B': 8_030_261_248,
+  'meta-llama/Meta-Llama-3.1-70B': 70_553_706_496,
+  'meta-llama/Llama-3.1-405B': 405_853_388_800,
   'meta-llama/Llama-3.2-1B': 1_235_814_400,
   'meta-llama/Llama-3.2-3B': 3_212_749_824,
+  'meta-llama/Llama-3.3-70B-Instruct': 70_553_706_496,
   'mistralai/Mistral-7B-v0.1': 7_241_732_096,
+  'mistralai/Mistral-7B-Instruct-v0.2': 7_241_732_096,
   'mistralai/Mistral-7B-v0.3': 7_248_023_552,
+  'mistralai/Mistral-Nemo-Base-2407': 12_247_782_400,
+  'mistralai/Mistral-Small-24B-Base-2501': 23_572_403_200,
   'TinyLlama/TinyLlama-1.1B-Chat-v1.0': 1_100_048_384,
+  'Qwen/Qwen2-0.5B': 494_032_768,
+  'Qwen/Qwen2-72B-Instruct': 72_706_203_648,
   'Qwen/Qwen2.5-0.5B': 494_032_768,
   'Qwen/Qwen2.5-1.5B': 1_543_714_304,
   'Qwen/Qwen2.5-3B': 3_085_938_688,
   'Qwen/Qwen2.5-7B': 7_615_616_512,
+  'Qwen/Qwen2.5-14B': 14_770_033_664,
+  'Qwen/Qwen2.5-32B-Instruct': 32_763_876_352,
+  'Qwen/Qwen2.5-72B': 72_706_203_648,
 }
 
 for (const [name, total] of Object.entries(published))
   test(`${name} has ${total} parameters`, () => assert.equal(parameters(knownModels[name]!), total))
+
+test('known models: the longest sequences that their files allow', () => {
+  const contexts = Object.fromEntries(
+    Object.entries(knownModels).map(([name, config]) => [name, right(readSpec(config)).context]),
+  )
+  assert.equal(contexts['mistralai/Mistral-7B-v0.1'], 4096)
+  assert.equal(contexts['mistralai/Mistral-7B-Instruct-v0.2'], 32768)
+  assert.equal(contexts['Qwen/Qwen2.5-7B'], 131072)
+  assert.equal(contexts['Qwen/Qwen2.5-7B-Instruct'], 32768)
+  assert.equal(contexts['codellama/CodeLlama-34b-Instruct-hf'], 16384)
+  assert.equal(contexts['meta-llama/Llama-3.3-70B-Instruct'], 131072)
+})
 
 const base = {
   model_type: 'llama',

@@ -95,7 +95,8 @@ export const gated = async <A>(gate: Gate, run: () => Promise<A>): Promise<A> =>
 export const withoutSync: Gate = (call, proceed) =>
   call.name === 'sync' ? Promise.resolve() : proceed()
 
-const changing: ReadonlySet<string> = new Set([
+/** Calls between which it makes no difference to the disk when a process dies. */
+export const changing: ReadonlySet<string> = new Set([
   ...['write', 'rename', 'mkdir', 'rm', 'copyFile', 'writeFile'],
 ])
 
@@ -106,8 +107,9 @@ const changing: ReadonlySet<string> = new Set([
 export const crashAfter = (
   count: number,
   halfway: boolean,
-): Gate & { readonly changes: () => number } => {
+): Gate & { readonly changes: () => number; readonly split: () => boolean } => {
   let changes = 0
+  let split = false
   const gate: Gate = async (call, proceed) => {
     if (changes > count) {
       if (call.name === 'close') await proceed()
@@ -116,8 +118,10 @@ export const crashAfter = (
     if (!changing.has(call.name)) return withoutSync(call, proceed)
     changes++
     if (changes <= count) return proceed()
-    if (halfway) await call.part?.()
+    split = halfway && call.part !== undefined
+    if (split) await call.part?.()
     throw osError('EIO')
   }
-  return Object.assign(gate, { changes: () => changes })
+  // `split`: whether the last change was done half-way; one that is a single step leaves what dying before it leaves.
+  return Object.assign(gate, { changes: () => changes, split: () => split })
 }

@@ -110,13 +110,13 @@ const special = async (files: Readonly<Record<string, unknown>>) => {
   return { bosId, eosIds, padId }
 }
 
-test('EOS: the tokenizer names the first, the configurations add others', async () => {
+test('EOS: the tokenizer names the first, generation_config or else config adds others', async () => {
   const files = {
     'tokenizer_config.json': { eos_token: { content: '</s>' } },
     'generation_config.json': { eos_token_id: [7, 2, 8] },
     'config.json': { eos_token_id: 9, pad_token_id: -1 },
   }
-  assert.deepEqual(await special(files), { bosId: 1, eosIds: [2, 7, 8, 9], padId: null })
+  assert.deepEqual(await special(files), { bosId: 1, eosIds: [2, 7, 8], padId: null })
   assert.deepEqual(
     (await special({ 'special_tokens_map.json': { eos_token: '</s>' } })).eosIds,
     [2],
@@ -125,14 +125,14 @@ test('EOS: the tokenizer names the first, the configurations add others', async 
   assert.deepEqual((await special({})).eosIds, [])
 })
 
-test('BOS: add_bos_token decides, else the post-processor', async () => {
+test('BOS: the post-processor decides, whatever add_bos_token says', async () => {
   const named = { bos_token: '</s>' }
   assert.equal((await special({})).bosId, 1)
   assert.equal((await special({ 'tokenizer.json': { post_processor: null } })).bosId, null)
-  assert.equal((await special({ 'tokenizer_config.json': { add_bos_token: false } })).bosId, null)
+  assert.equal((await special({ 'tokenizer_config.json': { add_bos_token: false } })).bosId, 1)
   assert.equal(
     (await special({ 'tokenizer_config.json': { ...named, add_bos_token: true } })).bosId,
-    2,
+    1,
   )
   const config = { 'config.json': { bos_token_id: 1 }, 'tokenizer.json': { post_processor: null } }
   assert.equal((await special(config)).bosId, null)

@@ -1,6 +1,7 @@
 /** `tunec check`: everything that can be said about a job without running it. */
 import * as E from 'fp-ts/lib/Either.js'
 import { renderReport } from '../data/report-text.ts'
+import { lacksMemory } from '../machine.ts'
 import { fetching } from '../models/base.ts'
 import { dataReportOf } from '../plan/data-report.ts'
 import { fitIssue, fitOf } from '../plan/fit.ts'
@@ -15,7 +16,9 @@ const dataLines = (plan: Plan): ReadonlyArray<string> => {
 }
 
 /** What a run would need besides, or null. */
-const missing = ({ base, data }: Plan): string | null =>
+const missing = (plan: Plan): string | null => inputs(plan) ?? lacksMemory(plan.arenaBytes)
+
+const inputs = ({ base, data }: Plan): string | null =>
   base.folder === null
     ? `only the architecture of ${base.name} is known here; ${fetching(base.name)}to train, name a folder with its files as base_model`
     : data === null

@@ -1,5 +1,6 @@
 /** Every subcommand with its options and an example. */
 import { parseBytes } from '../config/bytes.ts'
+import { isWithin, rowLength, rows, within, type Bound } from '../config/bounds.ts'
 import type { Command, Option } from './command.ts'
 
 const EXAMPLE = 'examples/code-instructions/qlora.yaml'
@@ -11,6 +12,11 @@ const positive = (text: string): number | undefined => {
 }
 
 const whole = { read: positive, expected: 'a whole number of at least 1' }
+
+const upTo = (bound: Bound) => ({
+  read: (text: string) => (isWithin(bound, Number(text)) ? Number(text) : undefined),
+  expected: within(bound),
+})
 
 const config: readonly [string, string] = ['config', 'a YAML file']
 const lenient: Option = {
@@ -79,6 +85,10 @@ const generate: Command = {
   doc: 'answer prompts with a fine-tuned model',
   options: [
     { flags: '--prompt <text>', doc: 'one prompt, taken as it stands' },
+    {
+      flags: '--prompt-file <file>',
+      doc: 'a file that is one prompt, without its last line break; - is standard input',
+    },
     { flags: '--dataset <file>', doc: 'prompts made of rows by the template of the config' },
     { flags: '--max-new-tokens <count>', doc: 'longest answer', ...whole },
     { flags: '--output <file>', doc: 'write answers as JSONL instead of showing them' },
@@ -132,8 +142,8 @@ const memory: Command = {
       read: parseBytes,
       expected: 'an amount of memory such as 16GB or 11.5GiB',
     },
-    { flags: '--sequence-length <tokens>', doc: 'tokens of a row', ...whole },
-    { flags: '--batch <rows>', doc: 'rows of a micro-batch', ...whole },
+    { flags: '--sequence-length <tokens>', doc: 'tokens of a row', ...upTo(rowLength) },
+    { flags: '--batch <rows>', doc: 'rows of a micro-batch', ...upTo(rows) },
     { flags: '--json', doc: 'print exact bytes as JSON' },
     { flags: '--svg <file>', doc: 'draw the ladder' },
     dataset,

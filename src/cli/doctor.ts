@@ -36,7 +36,6 @@ export const run: Run = async (_, __, t) => {
     'why' in chosen
       ? `compiler.backend: auto (${backendNames[0]}) does not work here: ${chosen.why}`
       : `compiler.backend: auto runs on ${bold(chosen.name)}`,
-    dim('optional parts: GPU backends (cuda, tfjs) are not part of this version'),
   )
   return old || 'why' in chosen ? 1 : 0
 }

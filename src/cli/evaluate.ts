@@ -165,7 +165,7 @@ export const run: Run = async (name, o, t) => {
   const { plan, grid, program } = opened.right
   const backend = await engineFor(plan.config, o)
   if (E.isLeft(backend)) return refuse(backend.left, t)
-  const findings = dataFindings(plan).map(nearby)
+  const findings = dataFindings(plan, trained.config).map(nearby)
   if (findings.length > 0) t.note(...findings.map(t.noteStyle.yellow))
   const work = measured(plan, split, grid, t)
   const done = await withSession(backend.right, plan, program, trained, work)()

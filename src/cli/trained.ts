@@ -7,9 +7,11 @@ import * as TE from 'fp-ts/lib/TaskEither.js'
 import * as t from 'io-ts'
 import type { Backend, Session } from '../../backends/backend.ts'
 import type { Program } from '../../ir/graph.ts'
+import { arenaBytes } from '../../passes/schedule.ts'
 import { importAdapter } from '../adapter/peft.ts'
 import { parseConfig, type Config } from '../config/index.ts'
 import { issue, one, type Issues } from '../issue.ts'
+import { affordable } from '../machine.ts'
 import {
   changed,
   fingerprintCodec,
@@ -22,7 +24,7 @@ import { readJsonFile } from '../text-file.ts'
 import { currentFolder } from '../tensors/atomic.ts'
 import { verifySums, type Sum } from '../tensors/sums.ts'
 import { call } from '../train/problem.ts'
-import { weightsFolder } from '../train/results.ts'
+import { descriptionName, weightsFolder } from '../train/results.ts'
 import { initializePlan } from '../train/state.ts'
 import type { Options } from './command.ts'
 import { openConfig, remarked, showNotices } from './open.ts'
@@ -104,10 +106,11 @@ const weightsIn = (results: string): TE.TaskEither<Issues, string> =>
 
 /** A run's results: its own config, with the base and the data where they were, and its adapter. */
 const fromResults = (results: string): TE.TaskEither<Issues, Trained> => {
-  const file = path.join(results, 'description.json')
+  const file = path.join(results, descriptionName)
   return pipe(
     TE.Do,
     TE.bind('is', () => TE.fromEither(readDescription(file))),
+    TE.chainFirst(() => pipe(verifySums(results), TE.mapLeft(one))),
     TE.bind('weights', () => weightsIn(results)),
     // JSON is YAML.
     TE.bind('parsed', ({ is }) => TE.fromEither(parseConfig(JSON.stringify(is.config), { file }))),
@@ -182,7 +185,11 @@ export const withSession = <A>(
   use: (session: Session) => TE.TaskEither<Issues, A>,
 ): TE.TaskEither<Issues, A> =>
   TE.bracket(
-    pipe(call(backend.prepare(program)), TE.mapLeft(one)),
+    pipe(
+      TE.fromEither(affordable(backend.name, arenaBytes(program))),
+      TE.chain(() => call(backend.prepare(program))),
+      TE.mapLeft(one),
+    ),
     (session) =>
       pipe(
         filled(session, plan, program, trained),

@@ -45,10 +45,12 @@ export const locate = (table: Table, row: number): Pick<Issue, 'file' | 'line'> 
   return line === undefined ? { file: table.file } : { file: table.file, line }
 }
 
-/** `line 12`, or `row 12` where rows have no line; both count from 1. */
-export const rowName = (table: Pick<Table, 'lines'>, row: number): string => {
-  const line = table.lines[row]
-  return line === undefined ? `row ${row + 1}` : `line ${line}`
+/** `line 12`; `row 3 on line 12` beside others there; `row 3` where rows have no line. Both count from 1. */
+export const rowName = ({ lines }: Pick<Table, 'lines'>, row: number): string => {
+  const line = lines[row]
+  if (line === undefined) return `row ${row + 1}`
+  const alone = lines[row - 1] !== line && lines[row + 1] !== line
+  return alone ? `line ${line}` : `row ${row + 1} on line ${line}`
 }
 
 /** Missing, or text without a character. */

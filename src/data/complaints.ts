@@ -11,7 +11,7 @@ export interface Complaint {
   /** The text that is wrong. */
   readonly excerpt?: string
   readonly line?: number
-  /** `line 12`, or `row 12`. */
+  /** As `rowName` has it. */
   readonly name: string
 }
 
@@ -41,7 +41,7 @@ const quote = (excerpt: string): string =>
 
 const grouped = (same: ReadonlyArray<Complaint>, file: string): Issue => {
   const { column, what, excerpt = '', line, name, hint } = same[0]!
-  const subject = line === undefined ? name : `the row on line ${line}`
+  const subject = name.startsWith('line') ? `the row on ${name}` : name
   const of = column === null ? '' : ` has a value of ${JSON.stringify(column)} that`
   return issue(`${subject}${of} ${what}${quote(excerpt)}${others(same.slice(1))}`, {
     file,

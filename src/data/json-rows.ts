@@ -2,13 +2,14 @@
 import * as E from 'fp-ts/lib/Either.js'
 import type { Issues } from '../issue.ts'
 import { assemble, type RawRow } from './assemble.ts'
-import type { Cell, Remark, Table, Uses } from './cell.ts'
+import { rowName, type Cell, type Remark, type Table, type Uses } from './cell.ts'
 import { complaintIssues, type Complaint } from './complaints.ts'
 import { jsonCell, numbersOf } from './json-cell.ts'
 import { linesOf, members, skipBlanks, type Fault, type Member, type Span } from './json-scan.ts'
 
 /** A row's members, wherever the file keeps them; a row that has no place of its own has no line. */
 export interface Record {
+  readonly name: string
   readonly line?: number
   readonly members: ReadonlyArray<Member>
 }
@@ -26,17 +27,18 @@ const hint =
 const readCells = (text: string, records: ReadonlyArray<Record>): Read => {
   const complaints: Array<Complaint> = []
   const remarks: Array<Remark> = []
-  const rows = records.map(({ line, members: all }, row): RawRow => {
+  const lineOf = linesOf(text)
+  const rows = records.map(({ name, line, members: all }, row): RawRow => {
     const cells = new Map<string, Cell>()
-    const where = line === undefined ? { name: `row ${row + 1}` } : { line, name: `line ${line}` }
     for (const { key: column, value } of all) {
       const excerpt = text.slice(value.from, value.to)
       const read = jsonCell(excerpt)
-      if (cells.has(column)) complaints.push({ ...where, column, what: 'stands there twice' })
+      const complain = (what: string, more: object = {}): void =>
+        void complaints.push({ name, line: lineOf(value.from), column, what, ...more })
+      if (cells.has(column)) complain('stands there twice')
       cells.set(column, E.isRight(read) ? read.right.cell : null)
-      if (E.isLeft(read)) {
-        complaints.push({ ...where, column, what: read.left, excerpt, hint })
-      } else if (read.right.repeated !== undefined)
+      if (E.isLeft(read)) complain(read.left, { excerpt, hint })
+      else if (read.right.repeated !== undefined)
         remarks.push({ column, row, kind: 'repeated', text: read.right.repeated })
     }
     return line === undefined ? { cells } : { line, cells }
@@ -74,13 +76,7 @@ export const tableOfRecords = (
   return assemble(file, columns, withNumbers(rows, columns), { uses, remarks })
 }
 
-const faultOf = ({ what, at }: Fault, line: (at: number) => number): Complaint => ({
-  column: null,
-  what,
-  line: line(at),
-  name: `line ${line(at)}`,
-  hint,
-})
+const missingKey = 'lacks a key'
 
 /** A table with a row for each span of the text. Left: as `tableOfRecords`. */
 export const readRows = (
@@ -89,21 +85,25 @@ export const readRows = (
   file: string,
   uses: Uses,
 ): E.Either<Issues, Table> => {
-  const line = linesOf(text)
+  const lineOf = linesOf(text)
+  const lines = spans.map(({ from }) => lineOf(from))
   const records: Array<Record> = []
   const wrong: Array<Complaint> = []
-  for (const { from, to } of spans) {
-    const row = text.slice(0, to)
-    if (text[from] !== '{' || from === to) {
-      const what = from === to ? 'is empty' : 'is not an object of column names and values'
-      wrong.push(faultOf({ what, at: from }, line))
-      continue
-    }
-    const read = members(row, from)
-    if (E.isLeft(read)) wrong.push(faultOf(read.left, line))
-    else if (skipBlanks(text, read.right.end) < to)
-      wrong.push(faultOf({ what: 'has text after its `}`', at: read.right.end }, line))
-    else records.push({ line: line(from), members: read.right.items })
-  }
+  spans.forEach(({ from, to }, i) => {
+    const name = rowName({ lines }, i)
+    const complain = ({ what, at }: Fault): void =>
+      void wrong.push({
+        ...{ column: null, what, name, line: lineOf(at) },
+        ...(what.startsWith(missingKey) ? { hint } : {}),
+      })
+    if (from === to) return complain({ what: 'is empty', at: from })
+    if (text[from] !== '{')
+      return complain({ what: 'is not an object of column names and values', at: from })
+    const read = members(text.slice(0, to), from)
+    if (E.isLeft(read)) return complain(read.left)
+    const rest = skipBlanks(text, read.right.end)
+    if (rest < to) return complain({ what: 'has text after its `}`', at: rest })
+    records.push({ name, line: lines[i]!, members: read.right.items })
+  })
   return tableOfRecords(text, file, uses, records, wrong)
 }

@@ -106,7 +106,7 @@ const parseColumns = (
       row.push({ key: column, value: cell })
     }
   }
-  const records = [...rows.values()].map((all) => ({ members: all }))
+  const records = [...rows.values()].map((all, i) => ({ name: `row ${i + 1}`, members: all }))
   return tableOfRecords(text, file, uses, records, wrong)
 }
 

@@ -30,25 +30,54 @@ type Lengths = Pick<Sample, 'prompt' | 'target'>
 
 export const lengthOf = (sample: Lengths): number => sample.prompt.length + sample.target.length
 
-/** Opens and fills rows: `place` puts a sample of `length` into the fullest row that still has room. */
+/** Index of the first of ascending numbers that is at least `n`. */
+const firstFrom = (numbers: ReadonlyArray<number>, n: number): number => {
+  let [low, high] = [0, numbers.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (numbers[middle]! < n) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+/**
+ * Opens and fills rows: `place` puts a sample of `length` into the fullest row that still has room. Only rooms that
+ * there are get looked at: a row may be a million tokens long.
+ */
 const rowsOf = (rowLength: number) => {
   const rows: Array<Array<number>> = []
-  const byRoom: Array<Array<Array<number>>> = Array.from({ length: rowLength + 1 }, () => [])
+  const byRoom = new Map<number, Array<Array<number>>>()
+  /** The keys of `byRoom`, ascending. */
+  const rooms: Array<number> = []
   const take = (length: number): readonly [row: Array<number>, room: number] => {
-    for (let room = length; room < rowLength; room++) {
-      const row = byRoom[room]?.pop()
-      if (row) return [row, room]
+    const at = firstFrom(rooms, length)
+    const room = rooms[at]
+    if (room === undefined) {
+      const row: Array<number> = []
+      rows.push(row)
+      return [row, rowLength]
     }
-    const row: Array<number> = []
-    rows.push(row)
-    return [row, rowLength]
+    const open = byRoom.get(room)!
+    const row = open.pop()!
+    if (open.length === 0) {
+      byRoom.delete(room)
+      rooms.splice(at, 1)
+    }
+    return [row, room]
+  }
+  const leave = (row: Array<number>, room: number): void => {
+    const open = byRoom.get(room)
+    if (open !== undefined) return void open.push(row)
+    byRoom.set(room, [row])
+    rooms.splice(firstFrom(rooms, room), 0, room)
   }
   return {
     rows,
     place: (index: number, length: number): void => {
       const [row, room] = take(length)
       row.push(index)
-      byRoom[room - length]?.push(row)
+      if (room > length) leave(row, room - length)
     },
   }
 }

@@ -72,7 +72,7 @@ export const grid = (rows: ReadonlyArray<Row>, g: Grid): Feeds => {
   }
 }
 
-/** Each row's newest token at its place. What a row that has ended writes, nobody reads. */
+/** Each row's newest token at its place, which is always one of the cache's: what a row that has ended writes there, nobody reads. */
 export const stepGrid = (rows: ReadonlyArray<Row>, g: Grid): Feeds => {
   const newest = (r: Row): number => r.ids.at(-1) ?? r.prompt.at(-1)!
   return {

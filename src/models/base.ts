@@ -9,6 +9,7 @@ import { knownModels } from './known.ts'
 import { configRemarks } from './remarks.ts'
 import { readJsonFile } from '../text-file.ts'
 import { readSpec, type ModelSpec } from './spec.ts'
+import { tokenizerRemarks } from '../tokenizer/remarks.ts'
 
 export interface Base {
   /** As the config names it. */
@@ -36,7 +37,11 @@ const fromFolder = (name: string, folder: string): E.Either<Issue, Base> =>
         name,
         folder,
         spec: own ? { ...spec, tied: false } : spec,
-        remarks: [...configRemarks(config), ...(own ? [OWN_HEAD] : [])],
+        remarks: [
+          ...configRemarks(config),
+          ...(own ? [OWN_HEAD] : []),
+          ...tokenizerRemarks(folder),
+        ],
       }
     }),
     E.mapLeft((i) => ({ ...i, file: path.join(folder, CONFIG) })),

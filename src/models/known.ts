@@ -1,125 +1,158 @@
 /** Architectures of well-known hub models, so that a plan can be made without their files. */
 
-const llama2 = { model_type: 'llama', vocab_size: 32000, rms_norm_eps: 1e-5 } as const
-const llama3 = {
-  model_type: 'llama',
-  vocab_size: 128256,
-  rms_norm_eps: 1e-5,
-  rope_theta: 5e5,
-  num_key_value_heads: 8,
-} as const
-const scaled = (factor: number) => ({
-  rope_type: 'llama3',
-  factor,
-  low_freq_factor: 1,
-  high_freq_factor: 4,
-  original_max_position_embeddings: 8192,
-})
-const llama7b = { hidden_size: 4096, num_hidden_layers: 32, num_attention_heads: 32 } as const
-const llama2_7b = { ...llama2, ...llama7b, intermediate_size: 11008, max_position_embeddings: 4096 }
-const llama2_13b = {
-  ...llama2,
-  hidden_size: 5120,
-  num_hidden_layers: 40,
-  num_attention_heads: 40,
-  intermediate_size: 13824,
-  max_position_embeddings: 4096,
-}
-const llama3_8b = { ...llama3, ...llama7b, intermediate_size: 14336, max_position_embeddings: 8192 }
-const llama31_8b = { ...llama3_8b, max_position_embeddings: 131072, rope_scaling: scaled(8) }
-const llama32 = {
-  ...llama3,
-  max_position_embeddings: 131072,
-  rope_scaling: scaled(32),
-  tie_word_embeddings: true,
-  intermediate_size: 8192,
-}
-const llama32_1b = {
-  ...llama32,
-  hidden_size: 2048,
-  num_hidden_layers: 16,
-  num_attention_heads: 32,
-  head_dim: 64,
-}
-const llama32_3b = {
-  ...llama32,
-  hidden_size: 3072,
-  num_hidden_layers: 28,
-  num_attention_heads: 24,
-  head_dim: 128,
-}
-const mistral = {
-  model_type: 'mistral',
-  ...llama7b,
-  num_key_value_heads: 8,
-  intermediate_size: 14336,
-  rms_norm_eps: 1e-5,
-} as const
-const mistral_1 = {
-  ...mistral,
-  vocab_size: 32000,
-  max_position_embeddings: 32768,
-  sliding_window: 4096,
-  rope_theta: 1e4,
-}
-const mistral_3 = {
-  ...mistral,
-  vocab_size: 32768,
-  max_position_embeddings: 32768,
-  sliding_window: null,
-  rope_theta: 1e6,
-}
-const tinyllama = {
-  ...llama2,
-  hidden_size: 2048,
-  num_hidden_layers: 22,
-  num_attention_heads: 32,
-  num_key_value_heads: 4,
-  intermediate_size: 5632,
-  max_position_embeddings: 2048,
-}
-const qwen = (
-  hidden: number,
-  layers: number,
-  heads: number,
-  kv: number,
-  ffn: number,
-  tied: boolean,
-  vocab = 151936,
-) => ({
-  model_type: 'qwen2',
-  vocab_size: vocab,
+/** Hidden size, layers, heads, key-value heads, width of the MLP. */
+type Size = readonly [number, number, number, number, number]
+
+const sized = ([hidden, layers, heads, kv, ffn]: Size) => ({
   hidden_size: hidden,
   num_hidden_layers: layers,
   num_attention_heads: heads,
   num_key_value_heads: kv,
   intermediate_size: ffn,
-  max_position_embeddings: 32768,
-  rms_norm_eps: 1e-6,
-  rope_theta: 1e6,
-  tie_word_embeddings: tied,
 })
+
+const llama = (size: Size, vocab: number, context: number, more: object = {}) => ({
+  model_type: 'llama',
+  ...sized(size),
+  vocab_size: vocab,
+  max_position_embeddings: context,
+  rms_norm_eps: 1e-5,
+  ...more,
+})
+
+const seven: Size = [4096, 32, 32, 32, 11008]
+const thirteen: Size = [5120, 40, 40, 40, 13824]
+const eight: Size = [4096, 32, 32, 8, 14336]
+const seventy: Size = [8192, 80, 64, 8, 28672]
+
+const llama2 = (size: Size) => llama(size, 32000, 4096)
+const code = (size: Size, vocab: number) => llama(size, vocab, 16384, { rope_theta: 1e6 })
+const llama3 = (size: Size) => llama(size, 128256, 8192, { rope_theta: 5e5 })
+const llama31 = (size: Size, factor = 8, more: object = {}) =>
+  llama(size, 128256, 131072, {
+    rope_theta: 5e5,
+    rope_scaling: {
+      rope_type: 'llama3',
+      factor,
+      low_freq_factor: 1,
+      high_freq_factor: 4,
+      original_max_position_embeddings: 8192,
+    },
+    ...more,
+  })
+const small = (size: Size, head_dim: number) =>
+  llama31(size, 32, { head_dim, tie_word_embeddings: true })
+const llama32_1b = small([2048, 16, 32, 8, 8192], 64)
+const llama32_3b = small([3072, 28, 24, 8, 8192], 128)
+
+const mistral = (
+  size: Size,
+  vocab: number,
+  theta: number,
+  { context = 32768, window = null, ...more }: MistralMore = {},
+) => ({
+  model_type: 'mistral',
+  ...sized(size),
+  vocab_size: vocab,
+  max_position_embeddings: context,
+  rms_norm_eps: 1e-5,
+  rope_theta: theta,
+  sliding_window: window,
+  ...more,
+})
+interface MistralMore {
+  readonly context?: number
+  readonly window?: number | null
+  readonly head_dim?: number
+}
+const mistral1 = mistral(eight, 32000, 1e4, { window: 4096 })
+const mistral3 = mistral(eight, 32768, 1e6)
+const mistral24b = mistral([5120, 40, 32, 8, 32768], 131072, 1e8, { head_dim: 128 })
+
+const qwen = (size: Size, context: number, eps = 1e-6) => ({
+  model_type: 'qwen2',
+  ...sized(size),
+  // The models of 4 billion parameters and less share embedding and head; larger ones have a padded vocabulary.
+  vocab_size: size[0] < 3584 ? 151936 : 152064,
+  tie_word_embeddings: size[0] < 3584,
+  max_position_embeddings: context,
+  rms_norm_eps: eps,
+  rope_theta: 1e6,
+})
+const qwenSizes: Readonly<Record<string, Size>> = {
+  '0.5B': [896, 24, 14, 2, 4864],
+  '1.5B': [1536, 28, 12, 2, 8960],
+  '3B': [2048, 36, 16, 2, 11008],
+  '7B': [3584, 28, 28, 4, 18944],
+  '14B': [5120, 48, 40, 8, 13824],
+  '32B': [5120, 64, 40, 8, 27648],
+  '72B': [8192, 80, 64, 8, 29568],
+}
+const [LONG, SHORT] = [131072, 32768]
+
+/** A generation of Qwen: the bases of most sizes were trained on the longer context, their chat models say the shorter. */
+const qwens = (
+  generation: string,
+  sizes: ReadonlyArray<string>,
+  short: ReadonlyArray<string>,
+): Readonly<Record<string, object>> =>
+  Object.fromEntries(
+    sizes.flatMap((size) => {
+      const shape = qwenSizes[size]!
+      const base = qwen(shape, short.includes(size) ? SHORT : LONG, shape[0] < 5120 ? 1e-6 : 1e-5)
+      return [
+        [`Qwen/${generation}-${size}`, base],
+        [`Qwen/${generation}-${size}-Instruct`, qwen(shape, SHORT)],
+      ]
+    }),
+  )
+
+/** Under several names. */
+const as = (config: object, ...names: ReadonlyArray<string>): Readonly<Record<string, object>> =>
+  Object.fromEntries(names.map((name) => [name, config]))
+
+const meta = (name: string): ReadonlyArray<string> => [
+  `meta-llama/${name}`,
+  `meta-llama/${name}-Instruct`,
+]
 
 /** Hub id to what its config.json says of the architecture. */
 export const knownModels: Readonly<Record<string, object>> = {
-  'meta-llama/Llama-2-7b-hf': llama2_7b,
-  'meta-llama/Llama-2-7b-chat-hf': llama2_7b,
-  'meta-llama/Llama-2-13b-hf': llama2_13b,
-  'meta-llama/Llama-2-13b-chat-hf': llama2_13b,
-  'meta-llama/Meta-Llama-3-8B': llama3_8b,
-  'meta-llama/Meta-Llama-3-8B-Instruct': llama3_8b,
-  'meta-llama/Llama-3.1-8B': llama31_8b,
-  'meta-llama/Llama-3.1-8B-Instruct': llama31_8b,
-  'meta-llama/Llama-3.2-1B': llama32_1b,
-  'meta-llama/Llama-3.2-1B-Instruct': llama32_1b,
-  'meta-llama/Llama-3.2-3B': llama32_3b,
-  'meta-llama/Llama-3.2-3B-Instruct': llama32_3b,
-  'mistralai/Mistral-7B-v0.1': mistral_1,
-  'mistralai/Mistral-7B-Instruct-v0.1': mistral_1,
-  'mistralai/Mistral-7B-v0.3': mistral_3,
-  'TinyLlama/TinyLlama-1.1B-Chat-v1.0': tinyllama,
-  'Qwen/Qwen2.5-0.5B': qwen(896, 24, 14, 2, 4864, true),
-  'Qwen/Qwen2.5-1.5B': qwen(1536, 28, 12, 2, 8960, true),
-  'Qwen/Qwen2.5-3B': qwen(2048, 36, 16, 2, 11008, true),
-  'Qwen/Qwen2.5-7B': qwen(3584, 28, 28, 4, 18944, false, 152064),
+  ...as(llama2(seven), 'meta-llama/Llama-2-7b-hf', 'meta-llama/Llama-2-7b-chat-hf'),
+  ...as(llama2(thirteen), 'meta-llama/Llama-2-13b-hf', 'meta-llama/Llama-2-13b-chat-hf'),
+  ...as(llama2(seventy), 'meta-llama/Llama-2-70b-hf', 'meta-llama/Llama-2-70b-chat-hf'),
+  ...as(code(seven, 32016), 'codellama/CodeLlama-7b-hf', 'codellama/CodeLlama-7b-Instruct-hf'),
+  ...as(code(seven, 32000), 'codellama/CodeLlama-7b-Python-hf'),
+  ...as(code(thirteen, 32016), 'codellama/CodeLlama-13b-hf', 'codellama/CodeLlama-13b-Instruct-hf'),
+  ...as(code(thirteen, 32000), 'codellama/CodeLlama-13b-Python-hf'),
+  ...as(
+    code([8192, 48, 64, 8, 22016], 32000),
+    'codellama/CodeLlama-34b-hf',
+    'codellama/CodeLlama-34b-Instruct-hf',
+    'codellama/CodeLlama-34b-Python-hf',
+  ),
+  ...as(llama3(eight), ...meta('Meta-Llama-3-8B')),
+  ...as(llama3(seventy), ...meta('Meta-Llama-3-70B')),
+  // The hub has them with and without "Meta-".
+  ...as(llama31(eight), ...meta('Llama-3.1-8B'), ...meta('Meta-Llama-3.1-8B')),
+  ...as(llama31(seventy), ...meta('Llama-3.1-70B'), ...meta('Meta-Llama-3.1-70B')),
+  ...as(llama31([16384, 126, 128, 8, 53248]), ...meta('Llama-3.1-405B')),
+  ...as(llama32_1b, ...meta('Llama-3.2-1B')),
+  ...as(llama32_3b, ...meta('Llama-3.2-3B')),
+  ...as(llama31(seventy), 'meta-llama/Llama-3.3-70B-Instruct'),
+  ...as(mistral1, 'mistralai/Mistral-7B-v0.1', 'mistralai/Mistral-7B-Instruct-v0.1'),
+  ...as(mistral(eight, 32000, 1e6), 'mistralai/Mistral-7B-Instruct-v0.2'),
+  ...as(mistral3, 'mistralai/Mistral-7B-v0.3', 'mistralai/Mistral-7B-Instruct-v0.3'),
+  ...as(
+    mistral([5120, 40, 32, 8, 14336], 131072, 1e6, { context: 128000, head_dim: 128 }),
+    'mistralai/Mistral-Nemo-Base-2407',
+  ),
+  ...as(
+    mistral24b,
+    'mistralai/Mistral-Small-24B-Base-2501',
+    'mistralai/Mistral-Small-24B-Instruct-2501',
+  ),
+  ...as(llama([2048, 22, 32, 4, 5632], 32000, 2048), 'TinyLlama/TinyLlama-1.1B-Chat-v1.0'),
+  ...qwens('Qwen2', ['0.5B', '1.5B', '7B', '72B'], []),
+  ...qwens('Qwen2.5', Object.keys(qwenSizes), ['0.5B', '3B']),
 }

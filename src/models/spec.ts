@@ -4,6 +4,7 @@ import { pipe } from 'fp-ts/lib/function.js'
 import * as t from 'io-ts'
 import type { Rope } from '../../ir/algebra.ts'
 import { issue, type Issue } from '../issue.ts'
+import { beyondBounds } from './bounds.ts'
 import { readRope, type Json } from './rope.ts'
 
 export interface ModelSpec {
@@ -230,6 +231,10 @@ const specOf = (raw: Raw, json: Json): E.Either<Issue, ModelSpec> => {
     : pipe(
         readRope(json, spec.headDim, positions),
         E.map((rope) => ({ ...spec, rope })),
+        E.chain((whole) => {
+          const beyond = beyondBounds(whole)
+          return beyond === null ? E.right(whole) : E.left(beyond)
+        }),
       )
 }
 

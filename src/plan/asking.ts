@@ -9,6 +9,7 @@ import { issue, one, type Issues } from '../issue.ts'
 import type { Base } from '../models/base.ts'
 import { model, type Shapes } from '../models/llama.ts'
 import { modelPasses, type Techniques } from '../pipeline.ts'
+import { countable } from './countable.ts'
 import { passIssue } from './plan.ts'
 
 /** `fns` of `evaluate`, `prefill` and `decode`, for these shapes. Left: as `planOf`. */
@@ -20,8 +21,14 @@ export const askingProgram = (
   clock: () => number = () => 0,
 ): E.Either<Issues, Compiled> =>
   pipe(
-    model(path.basename(base.name), base.spec, shapes),
-    E.mapLeft((r) => one(issue(`the model cannot be built: ${showReason(r)}`))),
+    countable(base.spec, shapes),
+    E.mapLeft(one),
+    E.chain(() =>
+      pipe(
+        model(path.basename(base.name), base.spec, shapes),
+        E.mapLeft((r) => one(issue(`the model cannot be built: ${showReason(r)}`))),
+      ),
+    ),
     E.map((p) => ({ ...p, fns: p.fns.filter((f) => fns.includes(f.name)) })),
     E.chain((p) =>
       pipe(

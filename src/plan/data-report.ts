@@ -1,4 +1,5 @@
 /** What a plan's data deserves to have said about it. */
+import type { Config } from '../config/schema/config.ts'
 import { shortFindings } from '../data/findings-text.ts'
 import { findingsOf } from '../data/findings.ts'
 import { reportData, type DataReport } from '../data/report.ts'
@@ -18,13 +19,13 @@ export const dataReportOf = ({ config, data, shapes }: Plan): DataReport | null 
         seed: config.random_seed,
       })
 
-/** The findings of the report, a line each. */
-export const dataFindings = ({ config, data }: Plan): ReadonlyArray<string> =>
+/** The findings of the report, a line each. `job`: the config that says which columns have an effect. */
+export const dataFindings = ({ config, data }: Plan, job: Config = config): ReadonlyArray<string> =>
   data === null
     ? []
     : shortFindings(
         findingsOf(data, data.tokenizer, {
           prompt: promptSpec(config),
-          uses: usedColumns(config),
+          uses: usedColumns(job),
         }),
       )

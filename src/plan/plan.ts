@@ -8,9 +8,11 @@ import { compile, shortName, type Compiled, type PassError, type Stage } from '.
 import { arenaBytes } from '../../passes/schedule.ts'
 import type { Config } from '../config/schema/config.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
+import { beyondBounds } from '../models/bounds.ts'
 import { findBase, type Base } from '../models/base.ts'
 import { model, type Shapes } from '../models/llama.ts'
 import { pipeline, type Techniques } from '../pipeline.ts'
+import { countable } from './countable.ts'
 import { longRow, prepareDataset, type Dataset } from './dataset.ts'
 import { shapesOf } from './shapes.ts'
 import { techniquesOf } from './techniques.ts'
@@ -54,10 +56,10 @@ export const passIssue = (e: PassError): Issue => {
   })
 }
 
-/** `model_parameters` over what the model's own config.json says. */
-const adjusted = (c: Config, base: Base): Base => {
+/** `model_parameters` over what the model's own config.json says. Left: a factor that no position survives. */
+const adjusted = (c: Config, base: Base): E.Either<Issue, Base> => {
   const scaling = c.model_parameters.rope_scaling
-  if (scaling === null) return base
+  if (scaling === null) return E.right(base)
   const rope = {
     ...base.spec.rope,
     factor: scaling.factor,
@@ -65,10 +67,12 @@ const adjusted = (c: Config, base: Base): Base => {
     highFreqFactor: 0,
     originalContext: 0,
   }
-  return {
-    ...base,
-    spec: { ...base.spec, rope, context: Math.floor(base.spec.context * scaling.factor) },
-  }
+  const context = Math.floor(base.spec.context * scaling.factor)
+  const spec = { ...base.spec, rope, context }
+  const beyond = beyondBounds(spec)
+  return beyond === null
+    ? E.right({ ...base, spec })
+    : E.left({ ...beyond, path: 'model_parameters.rope_scaling.factor' })
 }
 
 export const compileWith = (
@@ -78,8 +82,14 @@ export const compileWith = (
   clock: () => number,
 ): E.Either<Issues, Compiled> =>
   pipe(
-    model(path.basename(base.name), base.spec, shapes),
-    E.mapLeft((r) => one(issue(`the model cannot be built: ${showReason(r)}`))),
+    countable(base.spec, shapes),
+    E.mapLeft(one),
+    E.chain(() =>
+      pipe(
+        model(path.basename(base.name), base.spec, shapes),
+        E.mapLeft((r) => one(issue(`the model cannot be built: ${showReason(r)}`))),
+      ),
+    ),
     E.chain((forward) =>
       pipe(
         compile(pipeline(techniques), clock)(forward),
@@ -130,7 +140,8 @@ export const planOf = (c: Config, { folder, clock }: Setting): E.Either<Issues, 
     E.bind('base', () =>
       pipe(
         findBase(c.base_model, folder),
-        E.bimap(one, (b) => adjusted(c, b)),
+        E.chain((b) => adjusted(c, b)),
+        E.mapLeft(one),
       ),
     ),
     E.bind('data', ({ base }) => datasetOf(c, base, folder)),

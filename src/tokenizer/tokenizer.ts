@@ -6,9 +6,10 @@ import type * as Library from '@huggingface/tokenizers'
 import { join } from 'node:path'
 import { issue, type Issue } from '../issue.ts'
 import { adaptTokenizer } from './components.ts'
-import { readJson, type JsonObject } from './json.ts'
+import { effective } from './effective.ts'
+import { readFiles } from './files.ts'
 import { checkNamedIds } from './named-ids.ts'
-import { specialIds, type TokenizerFiles } from './special.ts'
+import { specialIds, type SpecialIds, type TokenizerFiles } from './special.ts'
 import { readVocabulary, type Vocabulary } from './vocabulary.ts'
 
 export interface Tokenizer {
@@ -43,31 +44,6 @@ interface Engine {
   ) => string
 }
 
-const readFiles = (folder: string): E.Either<Issue, TokenizerFiles> =>
-  pipe(
-    E.Do,
-    E.apS(
-      'tokenizer',
-      pipe(
-        readJson(folder, 'tokenizer.json'),
-        E.chain(
-          E.fromPredicate(
-            (json) => json !== undefined,
-            () =>
-              issue('the model folder has no tokenizer.json', {
-                file: join(folder, 'tokenizer.json'),
-                hint: "save one with transformers: AutoTokenizer.from_pretrained('…').save_pretrained('…')",
-              }),
-          ),
-        ),
-      ),
-    ),
-    E.apS('tokenizerConfig', readJson(folder, 'tokenizer_config.json')),
-    E.apS('specialTokensMap', readJson(folder, 'special_tokens_map.json')),
-    E.apS('generationConfig', readJson(folder, 'generation_config.json')),
-    E.apS('config', readJson(folder, 'config.json')),
-  )
-
 /** The library's byte-fallback decoder would drop U+FEFF from the text, which Hugging Face's keeps. */
 const keepByteOrderMarks = (decoder: unknown): void => {
   const inner = typeof decoder === 'function' && 'decoders' in decoder ? decoder.decoders : []
@@ -79,21 +55,26 @@ const keepByteOrderMarks = (decoder: unknown): void => {
 interface Made {
   readonly engine: Engine
   readonly vocabulary: Vocabulary
+  readonly special: SpecialIds
 }
 
-const create = (json: JsonObject, file: string): E.Either<Issue, Made> =>
+const create = (written: TokenizerFiles, file: string): E.Either<Issue, Made> =>
   pipe(
-    E.Do,
-    E.apS('adapted', adaptTokenizer(json)),
-    E.bind('vocabulary', () => readVocabulary(json)),
+    effective(written),
+    E.bindTo('files'),
+    E.bind('adapted', ({ files }) => adaptTokenizer(files.tokenizer)),
+    E.bind('vocabulary', ({ files }) => readVocabulary(files.tokenizer)),
+    E.bind('special', ({ files, vocabulary }) =>
+      specialIds(files, (token) => vocabulary.get(token)),
+    ),
     E.mapLeft((why) => `the tokenizer ${why}`),
-    E.chain(({ adapted, vocabulary }) =>
+    E.chain(({ adapted, vocabulary, special }) =>
       E.tryCatch(
         () => {
           const library = require('@huggingface/tokenizers') as typeof Library
           const engine = new library.Tokenizer(adapted, {})
           keepByteOrderMarks(engine.decoder)
-          return { engine, vocabulary }
+          return { engine, vocabulary, special }
         },
         (error) =>
           `the tokenizer cannot be read: ${error instanceof Error ? error.message : String(error)}`,
@@ -107,9 +88,8 @@ const create = (json: JsonObject, file: string): E.Either<Issue, Made> =>
     ),
   )
 
-const assemble = ({ engine, vocabulary }: Made, files: TokenizerFiles): Tokenizer => {
+const assemble = ({ engine, vocabulary, special }: Made): Tokenizer => {
   const known = new Set(vocabulary.values())
-  const special = specialIds(files, (token) => vocabulary.get(token))
   const { bosId } = special
   return {
     ...special,
@@ -139,13 +119,13 @@ export const loadTokenizer = (folder: string): E.Either<Issue, Tokenizer> =>
     readFiles(folder),
     E.chain((files) =>
       pipe(
-        create(files.tokenizer, join(folder, 'tokenizer.json')),
+        create(files, join(folder, 'tokenizer.json')),
         E.chainFirst(({ vocabulary }) =>
           E.mapLeft((i: Issue): Issue => ({ file: folder, ...i }))(
             checkNamedIds(files, vocabulary),
           ),
         ),
-        E.map((made) => assemble(made, files)),
+        E.map(assemble),
       ),
     ),
   )

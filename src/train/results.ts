@@ -12,10 +12,14 @@ import { folderFingerprints, smallOnes, type Fingerprint } from '../plan/fingerp
 import type { Plan } from '../plan/plan.ts'
 import { atomicWrite } from '../tensors/atomic.ts'
 import { attempt, ifExists } from '../tensors/os.ts'
+import { sumOf, writeSums } from '../tensors/sums.ts'
 import { metricNames, metricsOf, type Metrics } from './evaluate.ts'
 import type { Job } from './job.ts'
 import { bestOf, runningMetrics, type Evaluation, type Progress } from './progress.ts'
 import type { Run } from './schedule.ts'
+
+/** What a run was made of: whoever asks the trained model reads it, so it has a checksum. */
+export const descriptionName = 'description.json'
 
 export const modelFolder = (results: string): string => join(results, 'model')
 export const weightsFolder = (results: string): string =>
@@ -48,8 +52,10 @@ export const makeRunFolder = (parent: string, experiment: string): TE.TaskEither
   })
 
 /** NaN and the infinities become null. */
+const jsonText = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`
+
 const writeJson = (file: string, value: unknown): TE.TaskEither<Issue, void> =>
-  atomicWrite(file, Buffer.from(`${JSON.stringify(value, null, 2)}\n`))
+  atomicWrite(file, Buffer.from(jsonText(value)))
 
 const description = (plan: Plan, job: Job, files: ReadonlyArray<Fingerprint>) => ({
   config: plan.config,
@@ -71,9 +77,13 @@ export const writeBeginning = (results: string, plan: Plan, job: Job): TE.TaskEi
     TE.chainEitherK(() =>
       plan.base.folder === null ? E.right([]) : folderFingerprints(plan.base.folder),
     ),
-    TE.chain((files) =>
-      writeJson(join(results, 'description.json'), description(plan, job, smallOnes(files))),
-    ),
+    TE.chain((files) => {
+      const text = jsonText(description(plan, job, smallOnes(files)))
+      return pipe(
+        atomicWrite(join(results, descriptionName), Buffer.from(text)),
+        TE.chain(() => writeSums(results, new Map([[descriptionName, sumOf(text)]]))),
+      )
+    }),
     TE.chain(() =>
       writeJson(join(modelFolder(results), 'model_hyperparameters.json'), plan.config),
     ),
@@ -164,5 +174,5 @@ export const isRunFolder = (results: string): TE.TaskEither<Issue, boolean> =>
   attempt(
     'read the results folder',
     results,
-    async () => (await ifExists(() => fs.lstat(join(results, 'description.json')))) !== undefined,
+    async () => (await ifExists(() => fs.lstat(join(results, descriptionName)))) !== undefined,
   )

@@ -1,10 +1,12 @@
 /** A whole run: from a plan to an adapter that has been read back and compared. */
+import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Backend, Session } from '../../backends/backend.ts'
 import { size } from '../../ir/type.ts'
 import type { SplitName } from '../data/split.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
+import { affordable } from '../machine.ts'
 import type { Dataset } from '../plan/dataset.ts'
 import type { Plan } from '../plan/plan.ts'
 import { findSaved, restore, save, type Saved, type Saving } from './checkpoint.ts'
@@ -189,6 +191,7 @@ export const train = <A = never>(
 ): TE.TaskEither<Issues, TrainResult<A>> =>
   pipe(
     TE.fromEither(ready(plan)),
+    TE.chainFirstEitherK(() => E.mapLeft(one)(affordable(backend.name, plan.arenaBytes))),
     TE.chain((data) => {
       const go = (filled: Filled<A>) => (place: Place) =>
         runIn(plan, data, backend.name, options, filled, place)

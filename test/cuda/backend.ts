@@ -1,7 +1,12 @@
 /** The cuda backend's launch lists on the CPU: the kernels' own sources emulated, products by the kernel of our own. No driver, no library. */
 import * as E from 'fp-ts/lib/Either.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
-import { backendError, type Backend, type BackendError, type Feeds } from '../../backends/backend.ts'
+import {
+  backendError,
+  type Backend,
+  type BackendError,
+  type Feeds,
+} from '../../backends/backend.ts'
 import { decode, encode, misfit } from '../../backends/bytes.ts'
 import { ownProduct } from '../../backends/cuda/bind.ts'
 import type { Target } from '../../backends/cuda/lower/context.ts'

@@ -41,7 +41,9 @@ static char* stacks[MOST];
 static bool finished[MOST];
 static unsigned current, alive, aliveInWarp[MOST / 32];
 static Barrier block, warps[MOST / 32];
-static uint64_t exchange[MOST];
+// Two buffers in turn: a lane comes to the second exchange only when all have left the first.
+static uint64_t exchange[2][MOST];
+static unsigned turns[MOST];
 static void (*body)(void**);
 static void** arguments;
 
@@ -66,10 +68,10 @@ template <class T> static T from(T v, unsigned lane) {
   static_assert(sizeof(T) <= 8, "");
   uint64_t bits = 0;
   memcpy(&bits, &v, sizeof(T));
-  exchange[current] = bits;
+  unsigned turn = turns[current]++ & 1;
+  exchange[turn][current] = bits;
   meetWarp();
-  bits = exchange[warp() * 32 + lane];
-  meetWarp();
+  bits = exchange[turn][warp() * 32 + lane];
   memcpy(&v, &bits, sizeof(T));
   return v;
 }
@@ -95,6 +97,7 @@ static void runBlock(unsigned n) {
     fibers[i].uc_link = nullptr;
     makecontext(&fibers[i], start, 0);
     finished[i] = false;
+    turns[i] = 0;
   }
   while (alive)
     for (unsigned i = 0; i < n; i++)
@@ -142,51 +145,51 @@ static inline float low_f16(unsigned v) { return (float)as<_Float16>((uint16_t)v
 static inline float high_f16(unsigned v) { return low_f16(v >> 16); }
 static inline unsigned stream(const unsigned* p) { return *p; }
 
-// Tensor-core products, matrix loads and asynchronous copies of sm_80, as the PTX manual lays their fragments out.
-static inline unsigned shared_address(const void* p) { return (unsigned)((const char*)p - device::dynamic); }
-static inline void fetch16(unsigned to, const void* from, bool ok) {
-  if (ok) memcpy(device::dynamic + to, from, 16);
-  else memset(device::dynamic + to, 0, 16);
+// Shared memory by 32-bit address: the distance from the dynamic block, which is in reach of every static one.
+static inline unsigned shared_address(const void* p) { return (unsigned)(int)((const char*)p - device::dynamic); }
+static inline char* shared_pointer(unsigned a) { return device::dynamic + (int)a; }
+static inline void copy16(unsigned to, const void* from, bool there) {
+  if (there) memcpy(shared_pointer(to), from, 16);
+  else memset(shared_pointer(to), 0, 16);
 }
-static inline void fetch_commit() {}
-template <int N> static inline void fetch_wait() {}
-// Lane l gets rows 2(l%4) and 2(l%4)+1 of column l/4. Every lane takes part in every exchange.
-template <int N> static inline void transposed(unsigned (&r)[N], unsigned address) {
-  unsigned l = device::current & 31;
-  for (unsigned i = 0; i < N; i++) {
-    uint16_t pair[2] = {0, 0};
-    for (unsigned row = 0; row < 8; row++) {
-      unsigned at = device::from(address, 8 * i + row);
-      uint16_t v = *(uint16_t*)(device::dynamic + at + 2 * (l / 4));
-      if (row == 2 * (l % 4)) pair[0] = v;
-      if (row == 2 * (l % 4) + 1) pair[1] = v;
+static inline void copies_commit() {}
+template <int N> static inline void copies_wait() {}
+static inline void load_matrices_of(unsigned* r, unsigned address, bool transposed) {
+  static unsigned addresses[2][1024];
+  auto rows = addresses[device::turns[device::current]++ & 1] + (device::current & ~31u);
+  unsigned lane = device::current & 31;
+  rows[lane] = address;
+  device::meetWarp();
+  for (int m = 0; m < 4; m++) {
+    unsigned short two[2];
+    for (int c = 0; c < 2; c++) {
+      // Lane l holds row l / 4, columns 2·(l % 4) and the next; transposed: the other way round.
+      unsigned row = lane / 4, column = lane % 4 * 2 + c;
+      if (transposed) { unsigned t = row; row = column; column = t; }
+      memcpy(&two[c], shared_pointer(rows[8 * m + row]) + 2 * column, 2);
     }
-    r[i] = pair[0] | ((unsigned)pair[1] << 16);
+    r[m] = two[0] | ((unsigned)two[1] << 16);
   }
 }
-static inline void transpose4(unsigned (&r)[4], unsigned address) { transposed<4>(r, address); }
-static inline void transpose2(unsigned (&r)[2], unsigned address) { transposed<2>(r, address); }
-#ifdef E_F16
-#define HALF_LOW(v) low_f16(v)
-#define HALF_HIGH(v) high_f16(v)
-#else
-#define HALF_LOW(v) __uint_as_float((v) << 16)
-#define HALF_HIGH(v) __uint_as_float((v)&0xffff0000u)
-#endif
-// D[16, 8] += A[16, 16] · B[16, 8]: lane (g, q) = (l/4, l%4) holds rows g and g+8, columns 2q and 2q+1 of D.
-static inline void mma(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
-  unsigned l = device::current & 31, g = l / 4, q = l % 4;
-  for (unsigned t = 0; t < 4; t++)
-    for (unsigned half = 0; half < 2; half++) {
-      unsigned rows[2], columns[2];
-      for (unsigned row = 0; row < 8; row++) {
-        unsigned x = device::from(a[2 * half], row * 4 + t), y = device::from(a[2 * half + 1], row * 4 + t), z = device::from(half ? b1 : b0, row * 4 + t);
-        if (row == g) rows[0] = x, rows[1] = y;
-        if (row == 2 * q) columns[0] = z;
-        if (row == 2 * q + 1) columns[1] = z;
-      }
-      for (unsigned e = 0; e < 2; e++)
-        for (unsigned n = 0; n < 2; n++)
-          c[2 * e + n] += HALF_LOW(rows[e]) * HALF_LOW(columns[n]) + HALF_HIGH(rows[e]) * HALF_HIGH(columns[n]);
+static inline void load_matrices(unsigned* r, unsigned a) { load_matrices_of(r, a, false); }
+static inline void load_matrices_transposed(unsigned* r, unsigned a) { load_matrices_of(r, a, true); }
+static inline float power_of_two(float x) { return exp2f(x); }
+
+struct bf16;
+struct f16;
+static inline float half_of(unsigned v, int which, const bf16*) { return __uint_as_float(which ? v & 0xffff0000u : v << 16); }
+static inline float half_of(unsigned v, int which, const f16*) { return low_f16(which ? v >> 16 : v); }
+// Lane l of a 16×8 result has rows l / 4 and l / 4 + 8, columns 2·(l % 4) and the next.
+template <class T> static inline void mma(float* c, const unsigned* a, const unsigned* b, const T* type) {
+  static unsigned buffers[2][1024][6];
+  auto operands = buffers[device::turns[device::current]++ & 1];
+  unsigned base = device::current & ~31u, lane = device::current & 31, row = lane / 4, column = lane % 4 * 2;
+  for (int i = 0; i < 6; i++) operands[device::current][i] = i < 4 ? a[i] : b[i - 4];
+  device::meetWarp();
+  for (int e = 0; e < 4; e++)
+    for (int k = 0; k < 16; k++) {
+      unsigned n = column + (e & 1);
+      float x = half_of(operands[base + row * 4 + k % 8 / 2][(k / 8) * 2 + e / 2], k & 1, type);
+      c[e] += x * half_of(operands[base + n * 4 + k % 8 / 2][4 + k / 8], k & 1, type);
     }
 }

@@ -24,6 +24,12 @@ const tiles = (rank: number): number => divide(rank, 8)
 const wideRows = (r: Rows, dtype: Float): boolean =>
   r.offset % 16 === 0 && (r.ld * elementBytes[dtype]) % 16 === 0
 
+/** Turing has products of f16 alone. */
+const onTensorCores = (arch: number, dtype: Float): boolean =>
+  dtype === 'f16' || (dtype === 'bf16' && arch >= 80)
+
+const needs = (dtype: Float) => (dtype === 'f16' ? 75 : 80)
+
 export interface LowJob {
   readonly x: Rows
   /** Width of x that is summed over. */
@@ -44,8 +50,7 @@ export interface LowRanks {
 }
 
 export const fastLowRank = (arch: number, o: LowRanks): boolean =>
-  arch >= 80 &&
-  o.dtype !== 'f32' &&
+  onTensorCores(arch, o.dtype) &&
   o.rank <= MOST_RANKS &&
   o.jobs.every((j) => j.inner % 32 === 0 && wideRows(j.x, o.dtype) && j.small % 16 === 0)
 
@@ -120,8 +125,7 @@ const sharedOf = (columns: number, rank: number): number =>
 export const fastLowGrads = (arch: number, shared: number, o: LowGrads): boolean => {
   const columns = columnsOf(o)
   return (
-    arch >= 80 &&
-    o.dtype !== 'f32' &&
+    onTensorCores(arch, o.dtype) &&
     o.rank % 8 === 0 &&
     o.rank <= 32 &&
     sharedOf(columns, o.rank) <= shared &&
@@ -146,7 +150,7 @@ export const lowGrads = (o: LowGrads): KernelLaunch => {
       'lora_mma.cu',
       'low_rank_grad',
       { ...macros(o.dtype), RANK_TILES: tiles(o.rank), COLUMNS: columns },
-      80,
+      needs(o.dtype),
     ),
     [divide(Math.max(...o.jobs.map((j) => j.columns)), columns), o.jobs.length],
     256,

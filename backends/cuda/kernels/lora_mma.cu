@@ -1,30 +1,5 @@
 // Low-rank products of adapters on tensor cores (16-bit types, sm_80 and later). A launch does up to four jobs, one each grid.y.
 // RANK_TILES: ranks in tiles of 8, up to 8.
-#ifdef E_F16
-#define MMA_TYPE "f16"
-#else
-#define MMA_TYPE "bf16"
-#endif
-#ifndef EMULATED
-DEV void mma(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." MMA_TYPE "." MMA_TYPE ".f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-DEV u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
-// 16 bytes to shared memory without waiting; zeros where `ok` is false.
-DEV void fetch16(u32 to, const void* from, bool ok) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(ok ? 16 : 0));
-}
-DEV void fetch_commit() { asm volatile("cp.async.commit_group;"); }
-template <int N> DEV void fetch_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(N)); }
-DEV void transpose4(u32 (&r)[4], u32 a) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(a));
-}
-DEV void transpose2(u32 (&r)[2], u32 a) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];" : "=r"(r[0]), "=r"(r[1]) : "r"(a));
-}
-#endif
-
 #define LOW_JOB(n) const elem *x##n, u32 ldx##n, u32 inner##n, const elem *small##n, elem *out##n, u32 ldo##n, elem *beside##n, u32 ldb##n, u32 clear##n
 #define PICK(name) (job == 0 ? name##0 : job == 1 ? name##1 : job == 2 ? name##2 : name##3)
 
@@ -59,8 +34,8 @@ KERNEL __launch_bounds__(256) low_rank_mma(LOW_JOB(0), LOW_JOB(1), LOW_JOB(2), L
           s.w = (u32)__ldg(p + 6 * rank) | ((u32)__ldg(p + 7 * rank) << 16);
         }
       }
-      mma(c[n], lo, s.x, s.y);
-      mma(c[n], hi, s.z, s.w);
+      mma(c[n], lo, &s.x, x);
+      mma(c[n], hi, &s.z, x);
     }
   }
 #pragma unroll
@@ -114,34 +89,40 @@ KERNEL __launch_bounds__(256) low_rank_grad(GRAD_JOB(0), GRAD_JOB(1), GRAD_JOB(2
       for (u32 i = t; i < STEP * CHUNKS; i += 256) {
         u32 r = i / CHUNKS, k = i % CHUNKS;
         bool ok = row0 + r < rows;
-        fetch16(base + s * WIDE + (r * CHUNKS + (k ^ (r & (CHUNKS - 1)))) * 16, wide + (u64)(ok ? row0 + r : 0) * ldw + column + k * 8, ok);
+        copy16(base + s * WIDE + (r * CHUNKS + (k ^ (r & (CHUNKS - 1)))) * 16, wide + (u64)(ok ? row0 + r : 0) * ldw + column + k * 8, ok);
       }
       for (u32 i = t; i < STEP * RANK_TILES; i += 256) {
         u32 r = i / RANK_TILES, k = i % RANK_TILES;
         bool ok = row0 + r < rows;
-        fetch16(thins + s * THIN + i * 16, thin + (u64)(ok ? row0 + r : 0) * ldt + k * 8, ok);
+        copy16(thins + s * THIN + i * 16, thin + (u64)(ok ? row0 + r : 0) * ldt + k * 8, ok);
       }
     }
-    fetch_commit();
+    copies_commit();
   };
   for (u32 i = 0; i < STAGES - 1; i++) load(i);
   for (u32 step = 0; step * STEP < rows; step++) {
-    fetch_wait<STAGES - 2>();
+    copies_wait<STAGES - 2>();
     __syncthreads();
     load(step + STAGES - 1);
     u32 s = step % STAGES, bw = base + s * WIDE, bt = thins + s * THIN;
     u32 k = warp * 16 + ((lane >> 4) << 3) + (lane & 7), kt = warp * 16 + (lane & 15), b[RANK_TILES][2];
 #pragma unroll
-    for (u32 n = 0; n < RANK_TILES; n++) transpose2(b[n], bt + (kt * RANK_TILES + n) * 16);
+    for (u32 n = 0; n < RANK_TILES; n++) {
+      // Lanes 16 to 31 name the same rows again: only two of the four matrices are wanted.
+      u32 four[4];
+      load_matrices_transposed(four, bt + (kt * RANK_TILES + n) * 16);
+      b[n][0] = four[0];
+      b[n][1] = four[1];
+    }
 #pragma unroll
     for (u32 m = 0; m < COLUMNS / 16; m++) {
       u32 a[4], chunk = m * 2 + ((lane >> 3) & 1);
-      transpose4(a, bw + (k * CHUNKS + (chunk ^ (k & (CHUNKS - 1)))) * 16);
+      load_matrices_transposed(a, bw + (k * CHUNKS + (chunk ^ (k & (CHUNKS - 1)))) * 16);
 #pragma unroll
-      for (u32 n = 0; n < RANK_TILES; n++) mma(c[m][n], a, b[n][0], b[n][1]);
+      for (u32 n = 0; n < RANK_TILES; n++) mma(c[m][n], a, b[n], wide);
     }
   }
-  fetch_wait<0>();
+  copies_wait<0>();
   __syncthreads();
   float* part = (float*)memory;
   const u32 W = COLUMNS * RANK_TILES * 8;

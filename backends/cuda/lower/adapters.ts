@@ -43,7 +43,7 @@ const narrowing = (c: Context, dtype: Float): Step => {
 
 /** Whether steps read the narrow copies: 16-bit arithmetic on tensor cores. */
 export const narrowed = (c: Context, dtype: Float): boolean =>
-  dtype !== 'f32' && c.target.arch >= 80 && c.masters.bytes > 0
+  dtype !== 'f32' && (c.target.arch >= 80 || dtype === 'f16') && c.masters.bytes > 0
 
 export const narrowReads = (c: Context, dtype: Float): ReadonlyArray<Key> =>
   narrowed(c, dtype) ? [narrowKey(dtype)] : []

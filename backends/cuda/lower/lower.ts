@@ -56,7 +56,7 @@ const placeState = (p: Program): ReadonlyMap<string, Port> => {
 }
 
 /** From the first trained f32 tensor to the end of the last. */
-const mastersOf = (p: Program, state: ReadonlyMap<string, Port>): Span => {
+export const mastersOf = (p: Program, state: ReadonlyMap<string, Port>): Span => {
   const ports = p.state.flatMap((s) =>
     s.role === 'train' && s.type.dtype === 'f32' ? [state.get(s.name)!] : [],
   )

@@ -1,7 +1,9 @@
 /** `adapter`, `quantization` and `model_parameters`: what is changed about the base model. */
 import type * as t from 'io-ts'
 
+import { rank } from '../bounds.ts'
 import {
+  bounded,
   completed,
   either,
   fraction,
@@ -9,7 +11,6 @@ import {
   nullable,
   numberThat,
   oneOf,
-  positive,
   section,
   truth,
   withDefault,
@@ -25,7 +26,7 @@ const moduleNames = guard(
 const open = section({
   type: oneOf('lora'),
   /** Rank. */
-  r: withDefault(positive, 8),
+  r: withDefault(bounded(rank), 8),
   /** The update is scaled by alpha / r; 2·r unless given. PEFT divides any number. */
   alpha: withDefault(nullable(numberThat('a number greater than 0', (n) => n > 0)), null),
   /** On the adapter's input. */

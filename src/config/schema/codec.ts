@@ -2,6 +2,8 @@
 import * as E from 'fp-ts/lib/Either.js'
 import * as t from 'io-ts'
 
+import { isWithin, within, type Bound } from '../bounds.ts'
+
 export type Codec<A> = t.Type<A, unknown, unknown>
 
 /** Lets `keysOf` and `wordsOf` see through defaults, null and lists. */
@@ -28,6 +30,10 @@ export const numberThat = (name: string, holds: (n: number) => boolean): Codec<n
 /** Whole and exact: at most 2^53 − 1. */
 export const wholeFrom = (least: number): Codec<number> =>
   numberThat(`a whole number of at least ${least}`, (n) => Number.isSafeInteger(n) && n >= least)
+
+/** Whole, from 1 to what a bound says. */
+export const bounded = (bound: Bound): Codec<number> =>
+  numberThat(within(bound), (n) => isWithin(bound, n))
 
 export const positive = wholeFrom(1)
 export const natural = wholeFrom(0)

@@ -1,8 +1,19 @@
 /** `compiler`: what Ludwig has no key for. */
 import * as t from 'io-ts'
 
+import { rowLength, rows } from '../bounds.ts'
 import { parseBytes } from '../bytes.ts'
-import { nullable, oneOf, orAuto, positive, section, text, truth, withDefault } from './codec.ts'
+import {
+  bounded,
+  nullable,
+  oneOf,
+  orAuto,
+  positive,
+  section,
+  text,
+  truth,
+  withDefault,
+} from './codec.ts'
 
 const bytes = new t.Type<number, unknown, unknown>(
   'an amount of memory such as 16GB, 11.5GiB or a whole number of bytes',
@@ -26,9 +37,9 @@ export const compiler = section({
   /** auto: follows `trainer.enable_gradient_checkpointing` and `memory_budget`. */
   recompute: withDefault(oneOf('auto', 'none', 'layers', 'budget'), 'auto'),
   /** Rows of tokens in one micro-step. */
-  micro_batch_rows: withDefault(orAuto(positive), 'auto'),
+  micro_batch_rows: withDefault(orAuto(bounded(rows)), 'auto'),
   /** Tokens of one row. */
-  row_length: withDefault(orAuto(positive), 'auto'),
+  row_length: withDefault(orAuto(bounded(rowLength)), 'auto'),
   /** Ludwig begins the target with a second BOS; true does so too. */
   target_bos: withDefault(truth, false),
 })

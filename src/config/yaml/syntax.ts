@@ -17,19 +17,17 @@ export const childrenOf = (token: CST.Token): ReadonlyArray<CST.Token> => {
   return token.items.flatMap((i) => [i.key, i.value].filter((t) => t !== null && t !== undefined))
 }
 
-/** Where the scalar that ends at `end` begins. */
-const startOfScalar = (tokens: ReadonlyArray<CST.Token>, end: number): number => {
-  let level = tokens
-  while (level.length > 0) {
-    const found = level.find((t) => t.type.endsWith('quoted-scalar') && endOf(t) === end)
-    if (found !== undefined) return found.offset
-    level = level.flatMap(childrenOf)
-  }
-  return end
-}
-
 const endOf = (token: CST.Token): number =>
   token.offset + ('source' in token ? token.source.length : 0)
+
+/** Where quoted scalars begin, by where they end: one walk, for a file may hold thousands that are not closed. */
+const startsOfScalars = (tokens: ReadonlyArray<CST.Token>): ReadonlyMap<number, number> => {
+  const starts = new Map<number, number>()
+  for (let level = tokens; level.length > 0; level = level.flatMap(childrenOf))
+    for (const t of level)
+      if (t.type.endsWith('quoted-scalar') && !starts.has(endOf(t))) starts.set(endOf(t), t.offset)
+  return starts
+}
 
 const tag = (message: string): string =>
   shorten(message.replace(/^Unresolved tag: /, '').replace('tag:yaml.org,2002:', '!!'), 60)
@@ -81,9 +79,11 @@ export const syntaxProblems = (
   tokens: ReadonlyArray<CST.Token>,
 ): ReadonlyArray<SyntaxProblem> => {
   const warnings = document.warnings.filter((w) => meaningful.has(w.code))
+  const starts = startsOfScalars(tokens)
   return [...withoutEchoes(document.errors), ...warnings].map((error) => {
     const said = plain(error)
+    const [at] = error.pos
     const isQuote = error.message.startsWith('Missing closing')
-    return { ...said, offset: isQuote ? startOfScalar(tokens, error.pos[0]) : error.pos[0] }
+    return { ...said, offset: isQuote ? (starts.get(at) ?? at) : at }
   })
 }
