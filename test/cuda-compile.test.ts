@@ -79,17 +79,6 @@ test('attention on Turing', { skip }, () => {
 const some = (arch: string, defines: Unit['defines']): Unit['defines'] =>
   arch === 'sm_90a' ? defines : defines.slice(arch === 'sm_75' ? -2 : -1)
 
-for (const arch of ['sm_75', 'compute_75']) {
-      const defines = { ...macros('f16'), D, WARPS: 4, STAGES: 1 }
-      const unit = { source: sourceOf('attention_mma.cu'), defines, arch, options: [] }
-      assert.equal(right(nvrtc().compile(unit)).log, '')
-    }
-})
-
-/** Where instructions differ most, every type; between them, each source once. */
-const some = (arch: string, defines: Unit['defines']): Unit['defines'] =>
-  arch === 'sm_75' || arch === 'sm_90a' ? defines : defines.slice(-1)
-
 for (const arch of ['sm_75', 'sm_80', 'sm_86', 'sm_89', 'sm_90a', 'sm_120'])
   describe(arch, { skip }, () => {
     for (const [source, { needs, defines }] of Object.entries(units))
