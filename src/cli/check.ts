@@ -18,8 +18,11 @@ const dataLines = (plan: Plan): ReadonlyArray<string> => {
   return report === null ? [] : renderReport(report)
 }
 
-/** What a run would need besides, or null. */
-const missing = (plan: Plan): string | null => inputs(plan) ?? lacksMemory(plan.arenaBytes)
+/** All that a run would need besides, or null. */
+const missing = (plan: Plan): string | null => {
+  const all = [lacksMemory(plan.arenaBytes), inputs(plan)].filter((x) => x !== null)
+  return all.length === 0 ? null : all.join('; ')
+}
 
 const inputs = ({ base, data }: Plan): string | null =>
   base.folder === null
