@@ -1,6 +1,6 @@
 /** What planning has to know of the backend: the memory a program takes, the time it needs, and what shapes cost. */
 import { secondsOfAll } from '../../backends/cuda/calibration.ts'
-import { lower, type Lowered } from '../../backends/cuda/lower/lower.ts'
+import { lower, mastersOf, type Lowered } from '../../backends/cuda/lower/lower.ts'
 import { occupancyOf, type Occupancy } from '../../backends/cuda/lower/occupancy.ts'
 import { WORKSPACE } from '../../backends/cuda/session.ts'
 import type { Fn, Program } from '../../ir/graph.ts'
@@ -59,7 +59,7 @@ const gpu = (device: Device): Machine => {
     measure: (p, f) => alone(p, f).arenaBytes + overhead,
     peak: (p, f) =>
       (lowered(p).fns.find((x) => x.name === f.name)?.end ?? stateBytes(p)) - stateBytes(p),
-    occupancy: (p, f) => occupancyOf(p, f, device.target),
+    occupancy: (p, f) => occupancyOf(p, f, device.target, mastersOf(p, lowered(p).state)),
     shapes: gpuShapes(device),
     seconds: (p, fn) =>
       secondsOfAll(lowered(p).fns.find((x) => x.name === fn)?.launches ?? [], device.calibration),

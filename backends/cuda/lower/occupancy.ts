@@ -2,7 +2,7 @@
 import type { Fn, Id, Program } from '../../../ir/graph.ts'
 import { bytes } from '../../../ir/type.ts'
 import { choose } from './choose.ts'
-import { contextOf, type Target } from './context.ts'
+import { contextOf, type Span, type Target } from './context.ts'
 import type { Rule } from './rule.ts'
 import { rules as allRules } from './rules/index.ts'
 import type { Key } from './step.ts'
@@ -28,9 +28,10 @@ export const occupancyOf = (
   p: Program,
   f: Fn,
   target: Target,
+  masters: Span,
   rules: ReadonlyArray<Rule> = allRules,
 ): Occupancy => {
-  const { steps } = choose(contextOf(p, f, target), rules)
+  const { steps } = choose(contextOf(p, f, target, masters), rules)
   const last = new Map<Key, number>()
   steps.forEach((s, i) => s.reads.forEach((r) => last.set(r, i)))
   for (const o of [...f.outs, ...f.updates]) last.set(o.id, steps.length)
