@@ -10,7 +10,7 @@ import type { Base } from '../models/base.ts'
 import { model, type Shapes } from '../models/llama.ts'
 import { modelPasses, type Techniques } from '../pipeline.ts'
 import { countable } from './countable.ts'
-import { passIssue } from './plan.ts'
+import { passIssue } from './choose.ts'
 
 /** `fns` of `evaluate`, `prefill` and `decode`, for these shapes. Left: as `planOf`. */
 export const askingProgram = (
