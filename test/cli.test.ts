@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs/promises'
 import path from 'node:path'
 import { test } from 'node:test'
+import { backendNames } from '../src/backends.ts'
 import { child, here, inFolder, smallJob } from './cli-child.ts'
 
 const main = 'src/cli/main.ts'
@@ -88,6 +89,13 @@ test('every subcommand shows an example; wrong usage is 2', async () => {
     assert.equal(r.out, '')
   }
   assert.match(wrong[1]!.err, /"plenty", expected an amount of memory such as 16GB/)
+})
+
+test('every backend there is can be asked for', async () => {
+  for (const name of ['auto', ...backendNames])
+    for (const command of ['train', 'evaluate', 'generate'])
+      assert.equal((await here(command, 'nowhere', '--backend', name)).code, 1, name)
+  assert.equal((await here('train', 'nowhere', '--backend', 'gpu')).code, 2)
 })
 
 test('memory: the ladder, and a budget that holds, that does not, and that nothing meets', async () => {

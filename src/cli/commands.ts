@@ -1,4 +1,5 @@
 /** Every subcommand with its options and an example. */
+import { backendNames } from '../backends.ts'
 import { parseBytes } from '../config/bytes.ts'
 import { isWithin, rowLength, rows, within, type Bound } from '../config/bounds.ts'
 import type { Command, Option } from './command.ts'
@@ -30,7 +31,7 @@ const dataset: Option = {
 const backend: Option = {
   flags: '--backend <name>',
   doc: "instead of the config's compiler.backend",
-  choices: ['auto', 'cuda', 'onnx', 'reference'],
+  choices: ['auto', ...backendNames],
 }
 
 const train: Command = {
