@@ -236,7 +236,7 @@ const small: ModelSpec = {
 }
 
 /** Two samples in the first row, one and a tail in the second; some targets not scored. */
-const packedBatch = (micro: number): Feeds => {
+export const packedBatch = (micro: number): Feeds => {
   const n = grid.rows * grid.length
   const ids = Int32Array.from({ length: n }, (_, i) => (i * 7 + micro * 11) % small.vocab)
   return {
