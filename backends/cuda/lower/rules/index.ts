@@ -2,6 +2,7 @@
 import type { Rule } from '../rule.ts'
 import { attention } from './attention.ts'
 import { cotangent } from './cotangent.ts'
+import { few } from './few.ts'
 import { gradient } from './gradient.ts'
 import { linear } from './linear.ts'
 import { loss } from './loss.ts'
@@ -11,6 +12,8 @@ import { rope } from './rope.ts'
 import { update } from './update.ts'
 
 export const rules: ReadonlyArray<Rule> = [
+  // Before `linear`: of few rows it would write more than it reads.
+  few,
   // Before `residual`: sums of adapters and of the stream belong to the layer.
   linear,
   cotangent,
