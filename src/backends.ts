@@ -1,5 +1,6 @@
 /** The backends there are, each loaded when it is first needed. */
 import type { Backend } from '../backends/backend.ts'
+import { tooLongFor } from './command-line.ts'
 
 export type BackendName = 'reference' | 'onnx' | 'cuda'
 
@@ -46,6 +47,8 @@ export const choose = async (
     const gpu = await choose('cuda')
     return 'why' in gpu ? choose('onnx') : gpu
   }
+  const long = name === 'onnx' ? tooLongFor() : null
+  if (long !== null) return { why: long }
   const backend = await load(name)
   const why = 'why' in backend ? backend.why : await backend.diagnose()
   return why === null ? (backend as Backend) : { why }

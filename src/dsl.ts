@@ -32,6 +32,7 @@ import { renderIssues } from './report/issues.ts'
 import { renderLadder } from './report/ladder.ts'
 import { renderParseError, renderPassError } from './report/reason.ts'
 import { plain } from './report/style.ts'
+import { visible } from './report/visible.ts'
 import { readText } from './text-file.ts'
 import type { TrainEvent } from './train/events.ts'
 import { foresee } from './train/foresee.ts'
@@ -148,10 +149,12 @@ const sourceOf = (file: string): string | undefined =>
 
 /** Problems as a person reads them: with the line of the config, or the equations, that they are about. */
 const explain = (problem: Issues | PassError): string =>
-  ('pass' in problem
-    ? renderPassError(problem, plain)
-    : renderIssues(problem, sourceOf, plain)
-  ).join('\n')
+  visible(
+    ('pass' in problem
+      ? renderPassError(problem, plain)
+      : renderIssues(problem, sourceOf, plain)
+    ).join('\n'),
+  )
 
 /** The same for text that `parse` refused. */
 const explainText = (reason: Reason, text: string): string =>

@@ -155,3 +155,20 @@ for (const kind of ['merged', 'full'] as const) {
     })
   })
 }
+
+test('a config.json with another dtype than its weights: said, and written models say their own', async () => {
+  for (const kind of ['merged', 'full'] as const)
+    await withBase(async (folder) => {
+      const base = path.join(folder, 'base')
+      await fs.rm(base, { recursive: true })
+      const dtype = kind === 'merged' ? { torch_dtype: 'bfloat16' } : { dtype: 'bfloat16' }
+      await writeBase(base, baseTensors('F32'), { eos_token_id: 2, ...dtype })
+      const [said] = right(findBase('base', folder)).remarks
+      assert.match(said!, /dtype bfloat16, and the weights are stored as float32: .* as stored/)
+      const { adapter, model } = await written(folder, kind)
+      const key = Object.keys(dtype)[0]!
+      assert.equal((await json(model, 'config.json'))[key], 'float32')
+      assert.deepEqual(right(findBase(model, folder)).remarks, [])
+      if (kind === 'merged') assert.match(await card(adapter), /stored in another dtype/)
+    })
+})

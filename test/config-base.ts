@@ -7,7 +7,7 @@ import type { Issue, Issues } from '../src/issue.ts'
 export const base = `model_type: llm
 base_model: models/tiny
 input_features:
-  - name: prompt
+  - name: instruction
     type: text
 output_features:
   - name: output

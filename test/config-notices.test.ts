@@ -85,6 +85,36 @@ const noted: ReadonlyArray<readonly [from: string, to: string, said: string]> = 
     '34 trainer.max_batch_size: `trainer.max_batch_size` has no effect: batch_size is not auto',
   ],
   [
+    '  epochs: 3',
+    '  epochs: 3\n  eval_batch_size: 64',
+    '34 trainer.eval_batch_size: `trainer.eval_batch_size` has no effect: eval_steps is null, so every row is looked at',
+  ],
+  [
+    '  epochs: 3',
+    '  epochs: 3\n  eval_steps: 5\n  eval_batch_size: 2',
+    '35 trainer.eval_batch_size: `trainer.eval_batch_size` has no effect: batch_size is as large, and an evaluation takes no smaller batches',
+  ],
+  [
+    '  max_new_tokens: 64',
+    '  top_k: 1\n  top_p: 0.9',
+    '28 generation.top_p: `generation.top_p` has no effect: top_k is 1, so there is one candidate',
+  ],
+  [
+    '  - name: instruction',
+    '  - name: prompt',
+    "4 input_features[0].name: the input's `name` steers nothing: the template names the columns it shows, and `prompt` is none of them",
+  ],
+  [
+    '    type: text\noutput',
+    '    type: text\n    column: prompt\noutput',
+    "4 input_features[0].name: the input's name `instruction` is a name alone: the column `prompt` is what is read\n6 input_features[0].column: the input's `column` steers nothing: the template names the columns it shows, and `prompt` is none of them",
+  ],
+  [
+    '  epochs: 3',
+    '  epochs: 3\n  skip_all_evaluation: true\n  validation_metric: loss',
+    '35 trainer.validation_metric: `trainer.validation_metric` has no effect: skip_all_evaluation is true',
+  ],
+  [
     '  r: 16',
     '  postprocessor: {merge_adapter_into_base_model: true}',
     '22 adapter.postprocessor.merge_adapter_into_base_model: the adapter is merged into the 16-bit base, not into the 4-bit weights (Ludwig refuses this)',
@@ -102,4 +132,4 @@ const noted: ReadonlyArray<readonly [from: string, to: string, said: string]> = 
 ]
 
 for (const [from, to, said] of noted)
-  test(`noted: ${said}`, () => assert.deepEqual(noticesOf(edited(from, to)), [said]))
+  test(`noted: ${said}`, () => assert.deepEqual(noticesOf(edited(from, to)), said.split('\n')))

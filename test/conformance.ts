@@ -211,7 +211,7 @@ const longRows = async (backend: Backend): Promise<void> => {
 
 const grid = { rows: 2, length: 8 }
 
-const trained = (compute: Float, recompute: Policy): Program =>
+export const trained = (compute: Float, recompute: Policy): Program =>
   right(
     compile(
       pipeline({

@@ -77,13 +77,20 @@ describe('attention kernels on fibers', { skip: noCompiler }, () => {
     { rows: 1, length: 70, heads: 2, kvHeads: 2, dim: 96 },
     { rows: 3, length: 40, heads: 2, kvHeads: 2, dim: 16 },
   ]
+  const hopperShapes = [
+    { rows: 2, length: 300, heads: 4, kvHeads: 2, dim: 64 },
+    { rows: 1, length: 260, heads: 2, kvHeads: 1, dim: 128 },
+    { rows: 2, length: 20, heads: 1, kvHeads: 1, dim: 128 },
+  ]
   for (const [target, dtype] of [
     [80, 'bf16'],
     [75, 'f16'],
+    ['90a', 'bf16'],
+    ['90a', 'f16'],
   ] as const)
-    for (const d of fastShapes)
+    for (const d of target === '90a' ? hopperShapes : fastShapes)
       test(`tensor cores ${target} ${dtype} ${d.rows}×${d.length}, heads of ${d.dim}`, () => {
-        const arena = makeArena()
+        const arena = makeArena(1 << 23)
         const [heads, kvHeads, n] = [d.heads, d.kvHeads, d.rows * d.length]
         const q = normal(tensor(dtype, n, heads * d.dim))
         const [k, v] = [
@@ -99,10 +106,12 @@ describe('attention kernels on fibers', { skip: noCompiler }, () => {
         const turned = (x: Tensor) => apply('rope', { inverse: true }, x, cos!, sin!)[0]!
         const engine = fast.engineOf({ ...d, dtype }, target)!
         const ranges = arena.scratch(fast.rangesBytes({ ...d, dtype }))
+        const counter = arena.mayWrite(arena.put(t(tensor('i32', 1), [0])))
         const o = {
           ...d,
           dtype,
           ranges,
+          counter: counter.offset,
           q: arena.put(q, 8),
           k: arena.put(k, 16),
           v: arena.put(v),
@@ -123,6 +132,7 @@ describe('attention kernels on fibers', { skip: noCompiler }, () => {
         close('dq', arena.get(dq), turned(grads[0]!).data, dtype, slack)
         close('dk', arena.get(dk), turned(grads[1]!).data, dtype, slack)
         close('dv', arena.get(dv), grads[2]!.data, dtype, slack)
+        assert.deepEqual([...arena.get(counter)], [0])
       })
 
   test('caches', () => {

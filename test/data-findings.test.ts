@@ -82,6 +82,22 @@ test('an answer that the tokenizer changes is named, and answers are compared wi
   )
 })
 
+test('characters that the tokenizer drops from a prompt are named', () => {
+  const rows = [
+    ['aß', 'x', '0'],
+    ['b ß☃', 'y', '0'],
+    ['c A�', 'z', '2'],
+  ]
+  const drops: Tokenizer = {
+    ...plain,
+    encode: (text, o) => plain.encode(text.replaceAll('☃', ''), o),
+  }
+  assert.deepEqual(linesOf(columns, rows, { tokenizer: drops }), [
+    '! 2 rows whose prompt has characters that the tokenizer drops ("ß", "☃"): line 2, line 3',
+  ])
+  assert.deepEqual(linesOf(columns, rows), [])
+})
+
 test('columns that look as if they should steer something are named when nothing uses them', () => {
   const wide = ['q', 'answer', 'split', 'Weight', 'id', 'input', 'instruction']
   const rows = [['a', 'b', '0', '2', '7', 'x', 'y']]

@@ -79,7 +79,9 @@ test('csv: broken quotes name the row', async () => {
 })
 
 test('repeated columns, no rows, no columns, no file, an unknown extension', async () => {
-  assert.match((await issues('a.csv', 'a,b,a\n1,2,3\n'))[0].message, /two columns are called "a"/)
+  const twice = await issues('a.csv', '\na,b,a\n1,2,3\n')
+  assert.match(twice[0].message, /two columns are called "a"/)
+  assert.equal(twice[0].line, 2)
   assert.match((await issues('a.csv', 'a.b,a:b\n1,2\n'))[0].message, /both called "a_b"/)
   assert.match((await issues('a.csv', 'a,b\n'))[0].message, /no rows/)
   assert.match((await issues('a.csv', ''))[0].message, /empty/)

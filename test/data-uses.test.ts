@@ -68,6 +68,26 @@ test('a column is found by its name in the file and by its sanitised one, in fea
   }
 })
 
+test('a template that names a column as str.format cannot is told how, and that is accepted', async () => {
+  const csv = 'Ask: it,to.ask,output\na,b,c\n'
+  const refused = (template: string) => {
+    const yaml = `model_type: llm\nbase_model: base\nprompt: {template: ${JSON.stringify(template)}}
+input_features: [{name: q, type: text}]\noutput_features: [{name: output, type: text}]\ntrainer: {type: finetune}`
+    const got = parseConfig(yaml, { file: 'job.yaml' })
+    assert.ok(E.isLeft(got), template)
+    return /is written `([^`]+)`/.exec(`${got.left[0].message} ${got.left[0].hint}`)?.[1]
+  }
+  for (const [template, prompt] of [
+    ['{Ask: it}', 'a'],
+    ['{to.ask}', 'b'],
+  ] as const) {
+    const hint = refused(template)
+    const more = `prompt: {template: ${JSON.stringify(hint)}}`
+    const data = right(await prepare('a.csv', csv, { input: 'q', more }))
+    assert.deepEqual(texts(data), [[prompt, 'c']])
+  }
+})
+
 test('an output feature and the validation field that names it are one', () => {
   const yaml = (field: string) =>
     [

@@ -7,7 +7,7 @@ type Path = ReadonlyArray<string>
 
 const keysOf = (dotted: string): Path => dotted.split(/\.|\[(\d+)\]\.?/).filter((k) => k)
 
-const get = (doc: unknown, path: Path): unknown =>
+export const get = (doc: unknown, path: Path): unknown =>
   path.reduce<unknown>((at, key) => (at as Doc | undefined)?.[key], doc)
 
 /** A copy with `value` at the path; undefined removes the key. */

@@ -9,6 +9,7 @@ import { parseConfig } from '../src/config/index.ts'
 import { foresee } from '../src/train/foresee.ts'
 import { train } from '../src/train/train.ts'
 import { here, inFolder, smallJob } from './cli-child.ts'
+import { writeModel } from './effects-job.ts'
 import { fc, runs } from './fc.ts'
 import { right } from './right.ts'
 import { left, planFor, quiet, samplesOf, withBase, yaml } from './train-job.ts'
@@ -178,4 +179,24 @@ test('a prompt without a token is refused where it would be asked, before the we
     const asked = await here('generate', file, '--prompt', ' ')
     assert.equal(asked.code, 1)
     assert.match(asked.err, /^error: prompt 1 has no token to begin with/m)
+  }))
+
+test('check compares the weights with config.json by their headers', async () =>
+  inFolder(async (folder) => {
+    const file = await smallJob(folder)
+    const base = path.join(folder, 'base')
+    await fs.rm(base, { recursive: true })
+    await writeModel(base, 1)
+    const sound = await here('check', file)
+    assert.match(sound.out, /nothing stands in the way of this job/, sound.err)
+    for (const [key, was, is, said] of [
+      ['intermediate_size', 12, 13, /the tensor model\.layers\.0\.mlp\.\w+\.weight has the shape/],
+      ['num_hidden_layers', 1, 2, /the base model has no tensor model\.layers\.1\./],
+    ] as const) {
+      await edit(path.join(base, 'config.json'), `"${key}":${was}`, `"${key}":${is}`)
+      const { code, err } = await here('check', file)
+      assert.equal(code, 1)
+      assert.match(err, said)
+      await edit(path.join(base, 'config.json'), `"${key}":${is}`, `"${key}":${was}`)
+    }
   }))

@@ -175,6 +175,7 @@ test('another job is refused, and told what differs', async () => {
     await refusal(
       planFor(folder, resumed.replace('learning_rate: 0.02', 'learning_rate: 0.01')),
       /trainer.learning_rate was 0.02 and is 0.01$/,
+      { ...reference, prepare: () => assert.fail('it is told before anything is prepared') },
     )
     await refusal(
       planFor(folder, resumed, { ...someRows, train: samplesOf(9) }),

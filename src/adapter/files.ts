@@ -5,9 +5,11 @@ import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import { issue, type Issue } from '../issue.ts'
+import { withDtype } from '../models/dtype.ts'
 import { isJson, type Json } from '../models/rope.ts'
 import { atomicWrite } from '../tensors/atomic.ts'
 import { attempt, ifExists } from '../tensors/os.ts'
+import type { Checkpoint } from '../tensors/reader.ts'
 import { withCarried, withEnds, type Carried } from './carried.ts'
 import { decodeText, parseJsonText } from '../text-file.ts'
 
@@ -52,47 +54,50 @@ const readJson = (file: string): TE.TaskEither<Issue, Json> =>
 /** A description of the model that a run changed. */
 export interface Changed {
   readonly name: string
-  /** Whether it names other end tokens than the base's. */
-  readonly ends: boolean
+  /** Its keys that say something else than the base's. */
+  readonly keys: ReadonlyArray<string>
 }
 
 /** Nothing where the base has no such file, or the run changed nothing of it. */
 const writeIfChanged =
-  (from: string, to: string, carried: Carried) =>
-  (name: string): TE.TaskEither<Issue, ReadonlyArray<Changed>> =>
-    pipe(
+  ({ folder: from, tensors }: Checkpoint, to: string, carried: Carried) =>
+  (name: string): TE.TaskEither<Issue, ReadonlyArray<Changed>> => {
+    const stored = [...tensors.values()].map((t) => t.dtype)
+    return pipe(
       attempt('read the folder', from, () => ifExists(() => fs.stat(join(from, name)))),
       TE.chain((found) => (found === undefined ? TE.right(null) : readJson(join(from, name)))),
       TE.chain((was) => {
         if (was === null) return TE.right([])
-        const is = name === CONFIG ? withCarried(was, carried) : withEnds(was, carried)
+        const is =
+          name === CONFIG ? withDtype(withCarried(was, carried), stored) : withEnds(was, carried)
         if (is === was) return TE.right([])
         const text = `${JSON.stringify(is, null, 2)}\n`
-        const ends = is['eos_token_id'] !== was['eos_token_id']
-        return TE.map(() => [{ name, ends }])(atomicWrite(join(to, name), Buffer.from(text)))
+        const keys = Object.keys(is).filter((k) => is[k] !== was[k])
+        return TE.map(() => [{ name, keys }])(atomicWrite(join(to, name), Buffer.from(text)))
       }),
     )
+  }
 
 /** Writes the descriptions of the model that the run changed, and tells which; others stay as they are in the base. */
 export const writeChanged = (
-  from: string,
+  base: Checkpoint,
   to: string,
   carried: Carried,
 ): TE.TaskEither<Issue, ReadonlyArray<Changed>> =>
   pipe(
     [CONFIG, GENERATION],
-    TE.traverseSeqArray(writeIfChanged(from, to, carried)),
+    TE.traverseSeqArray(writeIfChanged(base, to, carried)),
     TE.map((all) => all.flat()),
   )
 
 /** Everything of a model but its weights. */
 export const copyModelFiles = (
-  from: string,
+  base: Checkpoint,
   to: string,
   carried: Carried,
 ): TE.TaskEither<Issue, void> =>
   pipe(
-    copyFiles(from, to, [CONFIG, GENERATION, ...tokenizerFiles]),
-    TE.chain(() => writeChanged(from, to, carried)),
+    copyFiles(base.folder, to, [CONFIG, GENERATION, ...tokenizerFiles]),
+    TE.chain(() => writeChanged(base, to, carried)),
     TE.map(() => undefined),
   )

@@ -97,7 +97,7 @@ export const exportModel = (
         pipe(
           writeFolder(temporary, tensors(session, program, base), { maxShardBytes: SHARD_BYTES }),
           TE.chainFirst(() => prove(session, program, base, temporary)),
-          TE.chainFirst(() => copyModelFiles(baseFolder, temporary, carried)),
+          TE.chainFirst(() => copyModelFiles(base, temporary, carried)),
           TE.chainFirst(() =>
             atomicWrite(join(temporary, 'README.md'), card(program, base, baseModel)),
           ),

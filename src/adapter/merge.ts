@@ -186,11 +186,11 @@ export const mergeAdapter = (
     TE.bind('tensors', ({ base, adapter, pairs }) =>
       TE.fromEither(mergedTensors(base, adapter.file, pairs, adapter.config.alpha)),
     ),
-    TE.chain(({ tensors }) =>
+    TE.chain(({ base, tensors }) =>
       atomicFolder(folder, (temporary) =>
         pipe(
           writeFolder(temporary, tensors, { maxShardBytes: SHARD_BYTES }),
-          TE.chainFirst(() => copyModelFiles(baseFolder, temporary, carried)),
+          TE.chainFirst(() => copyModelFiles(base, temporary, carried)),
           TE.chain((sums) => writeSumsOf(temporary, sums)),
         ),
       ),

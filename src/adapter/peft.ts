@@ -12,7 +12,7 @@ import { atomicFolder, atomicWrite } from '../tensors/atomic.ts'
 import { fromF32, toF32 } from '../tensors/convert.ts'
 import { attempt, ifExists } from '../tensors/os.ts'
 import { finiteValues } from '../tensors/finite.ts'
-import { openFile, type TensorEntry, type TensorFile } from '../tensors/reader.ts'
+import { openFile, openFolder, type TensorEntry, type TensorFile } from '../tensors/reader.ts'
 import { sumsName, verifySums, writeSumsOf } from '../tensors/sums.ts'
 import { writeFile } from '../tensors/writer.ts'
 import { call } from '../train/problem.ts'
@@ -101,7 +101,8 @@ export const exportAdapter = (e: Exported, folder: string): TE.TaskEither<Issue,
         ),
       ),
       TE.bindTo('sum'),
-      TE.bind('changed', () => writeChanged(e.baseFolder, temporary, e.carried)),
+      TE.bind('base', () => openFolder(e.baseFolder)),
+      TE.bind('changed', ({ base }) => writeChanged(base, temporary, e.carried)),
       TE.chainFirst(({ changed }) =>
         atomicWrite(
           join(temporary, 'README.md'),

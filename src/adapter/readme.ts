@@ -10,24 +10,27 @@ const differences = (
   changed: ReadonlyArray<Changed>,
   { scaling, eosIds, tied }: Carried,
 ): ReadonlyArray<string> => {
-  const config = changed.find((c) => c.name === CONFIG)
+  const saying = (...keys: ReadonlyArray<string>) =>
+    changed.filter((c) => keys.some((k) => c.keys.includes(k))).map((c) => c.name)
   return [
     ...(scaling === null
       ? []
       : [
           `It was trained with linear RoPE scaling by the factor ${scaling.factor} (\`model_parameters.rope_scaling\`), which the base's own config.json does not have: the one here does.`,
         ]),
-    ...(config !== undefined && scaling === null && !config.ends
+    ...(saying('tie_word_embeddings').length > 0
       ? [
           `The base's lm_head ${tied === true ? 'is' : 'is not'} its embedding, whatever its config.json says: the one here says so.`,
         ]
       : []),
-    ...(changed.some((c) => c.ends)
+    ...(saying('dtype', 'torch_dtype').length > 0
       ? [
-          `Its answers end with the token ${eosIds[0]}, at which the base alone does not stop: the ${changed
-            .filter((c) => c.ends)
-            .map((c) => c.name)
-            .join(' and ')} here name it.`,
+          "The base's weights are stored in another dtype than its config.json says, and were used as stored: the one here says which.",
+        ]
+      : []),
+    ...(saying('eos_token_id').length > 0
+      ? [
+          `Its answers end with the token ${eosIds[0]}, at which the base alone does not stop: the ${saying('eos_token_id').join(' and ')} here name it.`,
         ]
       : []),
   ]

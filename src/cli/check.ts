@@ -1,12 +1,15 @@
 /** `tunec check`: everything that can be said about a job without running it. */
+import fs from 'node:fs'
 import * as E from 'fp-ts/lib/Either.js'
 import { renderReport } from '../data/report-text.ts'
 import { lacksMemory } from '../machine.ts'
+import type { Issue } from '../issue.ts'
 import { fetching } from '../models/base.ts'
 import { dataReportOf } from '../plan/data-report.ts'
 import { fitIssue, fitOf } from '../plan/fit.ts'
 import type { Plan } from '../plan/plan.ts'
 import { renderPlan } from '../report/plan.ts'
+import { promised } from '../train/state.ts'
 import type { Run } from './command.ts'
 import { nearby, openConfig, refuse, runnableFrom, showNotices } from './open.ts'
 
@@ -15,15 +18,33 @@ const dataLines = (plan: Plan): ReadonlyArray<string> => {
   return report === null ? [] : renderReport(report)
 }
 
-/** What a run would need besides, or null. */
-const missing = (plan: Plan): string | null => inputs(plan) ?? lacksMemory(plan.arenaBytes)
+/** All that a run would need besides, or null. */
+const missing = (plan: Plan): string | null => {
+  const all = [lacksMemory(plan.arenaBytes), inputs(plan)].filter((x) => x !== null)
+  return all.length === 0 ? null : all.join('; ')
+}
 
 const inputs = ({ base, data }: Plan): string | null =>
   base.folder === null
     ? `only the architecture of ${base.name} is known here; ${fetching(base.name)}to train, name a folder with its files as base_model`
     : data === null
       ? 'to train, name a file as compiler.dataset, or with --dataset'
-      : null
+      : holdsWeights(base.folder)
+        ? null
+        : `to train, put the weights into ${base.folder}, which holds none`
+
+/** Whether a model's folder holds something that is meant as weights, in whatever format. */
+const holdsWeights = (folder: string): boolean =>
+  fs
+    .readdirSync(folder)
+    .some((n) => /\.(safetensors|bin|pt|pth|ckpt|gguf|h5|msgpack)(\.index\.json)?$/.test(n))
+
+/** What the headers of the base's files do not promise, where there are such files. */
+const unpromised = async ({ base, program }: Plan): Promise<Issue | null> => {
+  if (base.folder === null || !holdsWeights(base.folder)) return null
+  const told = await promised(base, program)()
+  return E.isLeft(told) ? told.left : null
+}
 
 export const run: Run = async (file, o, t) => {
   const opened = openConfig(file, o)
@@ -38,6 +59,8 @@ export const run: Run = async (file, o, t) => {
   const budget = plan.config.compiler.memory_budget
   const problem = budget === null ? null : fitIssue(fitOf(plan, budget))
   if (problem !== null) return refuse([problem], t)
+  const broken = await unpromised(plan)
+  if (broken !== null) return refuse([broken], t)
   const lacks = missing(plan)
   t.out(
     '',

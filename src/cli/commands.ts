@@ -85,6 +85,10 @@ const generate: Command = {
   doc: 'answer prompts with a fine-tuned model',
   options: [
     { flags: '--prompt <text>', doc: 'one prompt, taken as it stands' },
+    {
+      flags: '--prompt-file <file>',
+      doc: 'a file that is one prompt, without its last line break; - is standard input',
+    },
     { flags: '--dataset <file>', doc: 'prompts made of rows by the template of the config' },
     { flags: '--max-new-tokens <count>', doc: 'longest answer', ...whole },
     { flags: '--output <file>', doc: 'write answers as JSONL instead of showing them' },

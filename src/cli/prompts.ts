@@ -1,4 +1,5 @@
 /** The prompts that `generate` puts to a model: one from the command line, or those of a file's rows. */
+import fs from 'node:fs'
 import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
@@ -12,6 +13,7 @@ import { readTable, type Table } from '../data/table.ts'
 import { issue, one, type Issues } from '../issue.ts'
 import { promptSpec } from '../plan/dataset.ts'
 import { plural } from '../report/units.ts'
+import { decodeText, readText } from '../text-file.ts'
 import { textOf, type Options } from './command.ts'
 
 export interface Asked {
@@ -55,11 +57,19 @@ const promptsOf = (c: Config, file: string): E.Either<Issues, Asked> => {
   )
 }
 
-/** One prompt, or those of a file. Left: both or neither, or what is wrong with the file. */
+/** The text of a file, or of standard input where it is `-`, without its last line break. */
+const promptIn = (file: string): E.Either<Issues, Asked> =>
+  pipe(
+    file === '-' ? decodeText(fs.readFileSync(0)) : readText(file),
+    E.chain(E.fromNullable(issue('there is no such file', { file }))),
+    E.bimap(one, (text) => ({ prompts: [text.replace(/\r?\n$/, '')], notes: [] })),
+  )
+
+/** One prompt, or those of a file. Left: none or several, or what is wrong with the file. */
 export const wantedPrompts = (c: Config, o: Options): E.Either<Issues, Asked> => {
-  const [prompt, file] = [textOf(o, 'prompt'), textOf(o, 'dataset')]
-  if (file !== undefined && prompt === undefined) return promptsOf(c, file)
-  return prompt !== undefined && file === undefined
-    ? E.right({ prompts: [prompt], notes: [] })
-    : E.left(one(issue('give either --prompt or --dataset')))
+  const [prompt, file, rows] = ['prompt', 'promptFile', 'dataset'].map((name) => textOf(o, name))
+  if ([prompt, file, rows].filter((given) => given !== undefined).length !== 1)
+    return E.left(one(issue('give one of --prompt, --prompt-file and --dataset')))
+  if (rows !== undefined) return promptsOf(c, rows)
+  return file === undefined ? E.right({ prompts: [prompt!], notes: [] }) : promptIn(file)
 }

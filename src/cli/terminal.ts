@@ -1,6 +1,7 @@
 /** The process's own terminal: everything a command shows goes through here. */
 import fs from 'node:fs'
-import { coloured, plain, type Style } from '../report/style.ts'
+import { coloured, emphasis, plain, type Style } from '../report/style.ts'
+import { visible, visibleStyled } from '../report/visible.ts'
 
 export interface Terminal {
   /** Results, on standard output. */
@@ -45,24 +46,27 @@ export const terminal = (): Terminal => {
     if (drawn) stderr.write('\r\u001b[2K')
     drawn = false
   }
-  const write = (stream: NodeJS.WriteStream, lines: ReadonlyArray<string>): void => {
+  const [style, noteStyle] = [styleFor(stdout), styleFor(stderr)]
+  const shown = (text: string, s: Style): string =>
+    s === coloured ? visibleStyled(text, emphasis) : visible(text)
+  const write = (stream: NodeJS.WriteStream, lines: ReadonlyArray<string>, s: Style): void => {
     erase()
-    if (lines.length > 0) stream.write(`${lines.join('\n')}\n`)
+    if (lines.length > 0) stream.write(`${shown(lines.join('\n'), s)}\n`)
   }
   return {
-    out: (...lines) => write(stdout, lines),
-    note: (...lines) => write(stderr, lines),
+    out: (...lines) => write(stdout, lines, style),
+    note: (...lines) => write(stderr, lines, noteStyle),
     status: (line) => {
       if (!live) return
       erase()
       if (line === null) return
-      stderr.write(line.slice(0, (stderr.columns || 80) - 1))
+      stderr.write(visible(line.replaceAll('\n', ' ')).slice(0, (stderr.columns || 80) - 1))
       drawn = true
     },
     live,
     columns: stdout.columns || 100,
-    style: styleFor(stdout),
-    noteStyle: styleFor(stderr),
+    style,
+    noteStyle,
     clock: () => performance.now(),
     source,
   }

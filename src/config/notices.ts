@@ -1,8 +1,11 @@
 /** What is accepted but worth saying before a run: surprising defaults, keys without effect. */
+import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
 import type { Given } from './checks/check.ts'
 import { pathOf } from './checks/check.ts'
 import { resolveBatch } from './batch.ts'
 import type { Config } from './schema/config.ts'
+import { readTemplate } from './template.ts'
 import type { Path } from './yaml/node.ts'
 
 interface Rule {
@@ -11,7 +14,38 @@ interface Rule {
   readonly say: (config: Config) => string
 }
 
+const inputColumn = 'input_features[0].column'
+
+/** A template shows the columns it names; the input's own is one of them by its name or as `{__sample__}`. */
+const hidden = ({ prompt, input_features: [input] }: Config): boolean =>
+  prompt.template !== null &&
+  pipe(
+    readTemplate(prompt.template),
+    E.exists((parts) =>
+      parts.every((p) => !('field' in p) || !['__sample__', input.column].includes(p.field)),
+    ),
+  )
+
+const steersNothing = ({ input_features: [{ column }] }: Config, key: string): string =>
+  `the input's \`${key}\` steers nothing: the template names the columns it shows, and \`${column}\` is none of them`
+
 const surprises: ReadonlyArray<Rule> = [
+  {
+    path: 'input_features[0].name',
+    when: (c, given) => hidden(c) && !given(inputColumn),
+    say: (c) => steersNothing(c, 'name'),
+  },
+  {
+    path: inputColumn,
+    when: (c, given) => hidden(c) && given(inputColumn),
+    say: (c) => steersNothing(c, 'column'),
+  },
+  {
+    path: 'input_features[0].name',
+    when: ({ input_features: [i] }, given) => given(inputColumn) && i.name !== i.column,
+    say: ({ input_features: [{ name, column }] }) =>
+      `the input's name \`${name}\` is a name alone: the column \`${column}\` is what is read`,
+  },
   {
     path: 'trainer.learning_rate',
     when: (_, given) => !given('trainer.learning_rate'),
@@ -77,7 +111,36 @@ const idle: ReadonlyArray<readonly [string, (config: Config) => boolean, string]
         'do_sample is false',
       ] as const,
   ),
-  ...['early_stop', 'eval_steps', 'eval_batch_size', 'evaluate_training_set'].map(
+  ...['temperature', 'top_p'].map(
+    (key) =>
+      [
+        `generation.${key}`,
+        ({ generation }: Config) => generation.do_sample && generation.top_k === 1,
+        'top_k is 1, so there is one candidate',
+      ] as const,
+  ),
+  [
+    'trainer.eval_batch_size',
+    ({ trainer }) => !trainer.skip_all_evaluation && trainer.eval_steps === null,
+    'eval_steps is null, so every row is looked at',
+  ],
+  [
+    'trainer.eval_batch_size',
+    ({ trainer: { skip_all_evaluation: skipped, eval_steps: steps, ...t } }) =>
+      !skipped &&
+      steps !== null &&
+      typeof t.eval_batch_size === 'number' &&
+      typeof t.batch_size === 'number' &&
+      t.eval_batch_size <= t.batch_size,
+    'batch_size is as large, and an evaluation takes no smaller batches',
+  ],
+  ...[
+    'early_stop',
+    'eval_steps',
+    'eval_batch_size',
+    'evaluate_training_set',
+    'validation_metric',
+  ].map(
     (key) =>
       [
         `trainer.${key}`,

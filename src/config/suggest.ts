@@ -32,7 +32,7 @@ const ludwigPlaces = (known: Known, path: Path): ReadonlyArray<Place> =>
         ],
   )
 
-const supported = placesIn(configCodec, [])
+export const supported = placesIn(configCodec, [])
 const unsupported = ludwigPlaces(ludwigKeys, [])
 
 /** Other tools' names for the same thing. */

@@ -37,6 +37,8 @@ const distinct = (
 export interface Extra {
   readonly uses: Uses
   readonly separator?: string
+  /** The line that names the columns, where one does. */
+  readonly header?: number
   /** Under the names the file uses. */
   readonly remarks?: ReadonlyArray<Remark>
 }
@@ -46,10 +48,11 @@ export const assemble = (
   file: string,
   columns: ReadonlyArray<string>,
   records: ReadonlyArray<RawRow>,
-  { uses, separator, remarks = [] }: Extra,
+  { uses, separator, header, remarks = [] }: Extra,
 ): E.Either<Issues, Table> => {
   const named = distinct(columns, uses)
-  if (E.isLeft(named)) return E.left(one({ ...named.left, file }))
+  if (E.isLeft(named))
+    return E.left(one({ ...named.left, file, ...(header === undefined ? {} : { line: header }) }))
   if (columns.length === 0) return E.left(one(issue('the file has no columns', { file })))
   if (records.length === 0)
     return E.left(

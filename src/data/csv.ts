@@ -180,6 +180,7 @@ export const parseDelimited =
       rows.map((raw) => record(raw, columns, isMissing)),
       {
         uses: options.uses,
+        header: header.line,
         remarks: missingRemarks(rows, columns, options),
         ...(separator === promised ? {} : { separator }),
       },

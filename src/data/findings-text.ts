@@ -73,6 +73,16 @@ const readingLines = (report: Findings, when: When, most: number): ReadonlyArray
         'whose answer the tokenizer cannot give back as it is written ' +
           `(${JSON.stringify(report.altered.written)} becomes ${JSON.stringify(report.altered.back)})`,
       )),
+  ...(report.lost === undefined
+    ? []
+    : when(
+        report.lost.rows,
+        'whose prompt has characters that the tokenizer drops ' +
+          `(${report.lost.characters
+            .slice(0, shown)
+            .map((char) => JSON.stringify(char))
+            .join(', ')})`,
+      )),
   ...report.idle.map(({ column, why }) => `! the column "${column}" has no effect: ${why}`),
 ]
 

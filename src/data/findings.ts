@@ -7,6 +7,7 @@ import {
   type MissingCells,
 } from './contents.ts'
 import type { Dataset } from './dataset.ts'
+import { lostOf, type Lost } from './lost.ts'
 import type { PromptSpec } from './prompt.ts'
 import {
   alteredOf,
@@ -40,6 +41,8 @@ export interface Findings {
   readonly repeatedKeys: ReadonlyArray<RepeatedKeys>
   /** Answers that come back from the tokenizer as another text. */
   readonly altered: Altered | undefined
+  /** Characters of prompts that the tokenizer drops. */
+  readonly lost: Lost | undefined
   /** Columns that look as if they should steer something and do not. */
   readonly idle: ReadonlyArray<IdleColumn>
   readonly conflicts: Conflicts
@@ -107,6 +110,7 @@ export const findingsOf = (
       samples.filter((sample) => !endsInside(sample)),
       list,
     ),
+    lost: lostOf(dataset, tokenizer, samples, list),
     idle: idleColumns(table, uses, prompt.inputColumn),
     conflicts: conflictsOf(dataset, used, list),
     leaks: list(leakedRows(dataset)),

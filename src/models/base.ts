@@ -4,10 +4,12 @@ import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import { issue, type Issue } from '../issue.ts'
+import { dtypeRemarks } from './dtype.ts'
 import { hasOwnHead } from './head.ts'
 import { knownModels } from './known.ts'
 import { configRemarks } from './remarks.ts'
 import { readJsonFile } from '../text-file.ts'
+import { isJson } from './rope.ts'
 import { readSpec, type ModelSpec } from './spec.ts'
 import { tokenizerRemarks } from '../tokenizer/remarks.ts'
 
@@ -40,6 +42,7 @@ const fromFolder = (name: string, folder: string): E.Either<Issue, Base> =>
         remarks: [
           ...configRemarks(config),
           ...(own ? [OWN_HEAD] : []),
+          ...(isJson(config) ? dtypeRemarks(config, folder) : []),
           ...tokenizerRemarks(folder),
         ],
       }

@@ -12,17 +12,34 @@ const wordAt = (line: string, column: number): number => {
   return Math.max(1, (quoted ?? /^[^\s,:}\]]+/.exec(rest))?.[0].length ?? 1)
 }
 
+/** Characters shown of a line, and how many of them before the place. */
+const [MOST, BEFORE] = [160, 60]
+
+/** The part of a line around a column, and where that column is in it. */
+const window = (
+  line: string,
+  column: number,
+): { readonly shown: string; readonly column: number } => {
+  if (line.length <= MOST) return { shown: line, column }
+  const from = Math.max(0, column - 1 - BEFORE)
+  const cut = line.slice(from, from + MOST)
+  const end = from + MOST < line.length ? '…' : ''
+  return from === 0
+    ? { shown: `${cut}${end}`, column }
+    : { shown: `…${cut}${end}`, column: column - from + 1 }
+}
+
 const excerpt = (i: Issue, source: Source, s: Style): ReadonlyArray<string> => {
   if (i.file === undefined || i.line === undefined) return []
   const line = source(i.file)?.split(/\r?\n/)[i.line - 1]
   if (line === undefined) return []
   const margin = String(i.line)
-  const shown = line.replace(/\t/g, ' ')
+  const { shown, column } = window(line.replace(/\p{Cc}/gu, ' '), i.column ?? 1)
   const bar = s.blue('|')
   const body = `  ${s.blue(margin)} ${bar} ${shown}`
   if (i.column === undefined) return [body]
-  const caret = '^'.repeat(wordAt(shown, i.column))
-  return [body, `  ${' '.repeat(margin.length)} ${bar} ${' '.repeat(i.column - 1)}${s.red(caret)}`]
+  const caret = '^'.repeat(wordAt(shown, column))
+  return [body, `  ${' '.repeat(margin.length)} ${bar} ${' '.repeat(column - 1)}${s.red(caret)}`]
 }
 
 const placeOf = (i: Issue): string =>

@@ -20,10 +20,12 @@ export const plain: Style = {
   blue: same,
 }
 
+const ESCAPE = '\u001b'
+
 const sgr =
   (on: number, off: number) =>
   (text: string): string =>
-    text === '' ? '' : `\u001b[${on}m${text}\u001b[${off}m`
+    text === '' ? '' : `${ESCAPE}[${on}m${text}${ESCAPE}[${off}m`
 
 export const coloured: Style = {
   bold: sgr(1, 22),
@@ -33,3 +35,6 @@ export const coloured: Style = {
   yellow: sgr(33, 39),
   blue: sgr(34, 39),
 }
+
+/** What `coloured` writes around text, and nothing else. */
+export const emphasis = new RegExp(`${ESCAPE}\\[(?:1|2|22|31|32|33|34|39)m`, 'g')

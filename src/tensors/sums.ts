@@ -127,7 +127,7 @@ const verifyFile = (folder: string, name: string, sum: Sum): TE.TaskEither<Issue
 }
 
 /** Files that say what is computed; an unlisted one would be used unseen. */
-const counts = /\.safetensors$|config\.json$/
+const counts = /\.safetensors$|^(adapter_)?config\.json$/
 
 const unlisted = (folder: string, sums: Sums): TE.TaskEither<Issue, void> =>
   pipe(

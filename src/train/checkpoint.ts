@@ -162,8 +162,12 @@ export const findSaved = (resultsFolder: string): TE.TaskEither<Issue, Saved | n
     }),
   )
 
-/** What keeps a checkpoint from being continued by this job, or null. */
-const refusal = ({ job, metric }: Saving, saved: Saved, steps: number): Issue | null => {
+/** What keeps a checkpoint from being continued by this job of `steps` optimizer steps, or null. */
+export const refusal = (
+  { job, metric }: Pick<Saving, 'job' | 'metric'>,
+  saved: Saved,
+  steps: number,
+): Issue | null => {
   const { progress: p, sums, folder } = saved
   const gaps = differences(saved.job, job)
   if (gaps.length > 0)

@@ -127,6 +127,30 @@ export const openBase = (base: Base, program: Program): TE.TaskEither<Issue, Che
         }),
       )
 
+/** Whether the headers of the base's files promise every tensor that the program loads; no weight is read. */
+export const promised = (base: Base, program: Program): TE.TaskEither<Issue, void> =>
+  pipe(
+    openBase(base, program),
+    TE.chainEitherK((checkpoint) =>
+      pipe(
+        program.state,
+        E.traverseArray((s): E.Either<Issue, unknown> => {
+          const key = keyOf(s.recipe)
+          if (key === null) return E.right(null)
+          const entry = checkpoint.tensors.get(key)
+          if (entry === undefined) return E.left(missing(checkpoint, key))
+          return sameShape(entry.shape, s.type.shape)
+            ? pipe(
+                toF32(entry.dtype, new Uint8Array()),
+                E.mapLeft((i): Issue => ({ file: entry.file, path: key, ...i })),
+              )
+            : E.left(misshapen(entry, s.type.shape))
+        }),
+        E.map(() => undefined),
+      ),
+    ),
+  )
+
 /** A base that keeps the checksum of each tensor it gives. */
 const watched = (base: Checkpoint): Checkpoint & { readonly sums: Map<string, Sum> } => {
   const sums = new Map<string, Sum>()

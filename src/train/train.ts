@@ -9,7 +9,7 @@ import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { affordable } from '../machine.ts'
 import type { Dataset } from '../plan/dataset.ts'
 import type { Plan } from '../plan/plan.ts'
-import { findSaved, restore, save, type Saved, type Saving } from './checkpoint.ts'
+import { findSaved, refusal, restore, save, type Saved, type Saving } from './checkpoint.ts'
 import type { Metrics } from './evaluate.ts'
 import type { Kept, TrainEvent } from './events.ts'
 import { conclude } from './finish.ts'
@@ -146,6 +146,20 @@ const resumed = <A>(
     ),
   )
 
+/** All but the first weights is compared before they are loaded. */
+const continuable = (
+  plan: Plan,
+  data: Dataset,
+  backend: string,
+  saved: Saved | null,
+): E.Either<Issue, void> => {
+  if (saved === null) return E.right(undefined)
+  const job = jobOf(plan, data, backend, saved.job.weights)
+  const metric = plan.config.trainer.validation_metric
+  const why = refusal({ job, metric }, saved, runOfPlan(plan, data).steps)
+  return why === null ? E.right(undefined) : E.left(why)
+}
+
 const runIn = <A>(
   plan: Plan,
   data: Dataset,
@@ -212,7 +226,10 @@ export const train = <A = never>(
               ),
             )
           : resumed(resume, (place) =>
-              withSession(plan, backend, options, (filled) => go(filled)(place)),
+              pipe(
+                TE.fromEither(continuable(plan, data, backend.name, place.saved)),
+                TE.chain(() => withSession(plan, backend, options, (filled) => go(filled)(place))),
+              ),
             ),
         TE.mapLeft(one),
       )

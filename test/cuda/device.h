@@ -193,3 +193,95 @@ template <class T> static inline void mma(float* c, const unsigned* a, const uns
       c[e] += x * half_of(operands[base + n * 4 + k % 8 / 2][4 + k / 8], k & 1, type);
     }
 }
+
+// Hopper: barriers in shared memory, tile copies by TMA, products of warpgroups. Copies and products happen at once where they are issued.
+static inline int atomicAdd(int* p, int v) { int old = *p; *p += v; return old; }
+struct Arrivals { short pending, expected; int bytes : 31; unsigned phase : 1; };
+static_assert(sizeof(Arrivals) == 8, "");
+static inline Arrivals& arrivals(unsigned b) { return *(Arrivals*)shared_pointer(b); }
+static inline void barrier_settle(Arrivals& a) {
+  if (a.pending || a.bytes) return;
+  a.phase ^= 1;
+  a.pending = a.expected;
+}
+static inline void barrier_init(unsigned b, int n) { arrivals(b) = Arrivals{(short)n, (short)n, 0, 0}; }
+static inline void barriers_ready() {}
+static inline void barrier_arrive(unsigned b) {
+  if (arrivals(b).pending-- <= 0) abort();
+  barrier_settle(arrivals(b));
+}
+static inline void barrier_expect(unsigned b, int bytes) {
+  arrivals(b).bytes += bytes;
+  barrier_arrive(b);
+}
+static inline void barrier_bytes(unsigned b, int bytes) {
+  arrivals(b).bytes -= bytes;
+  barrier_settle(arrivals(b));
+}
+static inline void barrier_wait(unsigned b, int parity) {
+  while ((int)arrivals(b).phase == (parity & 1)) device::yield();
+}
+// What the tests give for a tensor map.
+struct TensorMap { uint64_t base, rows, columns, ld, boxRows, rest[11]; };
+#define MAP const TensorMap
+static inline unsigned swizzled(unsigned a) { return a ^ ((a >> 3) & 0x70); }
+static inline void tma_load(unsigned to, const TensorMap* m, int column, int row, unsigned barrier) {
+  if (to % 1024) abort();
+  for (unsigned r = 0; r < m->boxRows; r++)
+    for (unsigned c = 0; c < 64; c++) {
+      unsigned short v = 0;
+      if (row + r < m->rows && column + c < m->columns) memcpy(&v, (char*)m->base + ((row + r) * m->ld + column + c) * 2, 2);
+      memcpy(shared_pointer(swizzled(to + r * 128 + c * 2)), &v, 2);
+    }
+  barrier_bytes(barrier, m->boxRows * 128);
+}
+static inline void bulk_load(unsigned to, const void* from, int bytes, unsigned barrier) {
+  if ((uintptr_t)from % 16 || to % 16 || bytes % 16) abort();
+  memcpy(shared_pointer(to), from, bytes);
+  barrier_bytes(barrier, bytes);
+}
+static inline void products_fence() {}
+static inline void products_commit() {}
+template <int N> static inline void products_wait() {}
+template <int N> static inline void more_registers() {}
+template <int N> static inline void fewer_registers() {}
+template <int R> static inline void pin(float (&)[R]) {}
+// Element of an operand by descriptor: [row][k] with k in 128-byte rows, or TRANSPOSED [k][row] in chunks of 64.
+static inline unsigned short operand(uint64_t d, unsigned row, unsigned k, bool transposed) {
+  unsigned start = (unsigned)(d & 0x3fff) << 4, lead = (unsigned)((d >> 16) & 0x3fff) << 4, groups = (unsigned)((d >> 32) & 0x3fff) << 4, a;
+  if (d >> 62 != 1) abort();
+  if (transposed) a = start + row / 64 * lead + k / 8 * groups + k % 8 * 128 + row % 64 * 2;
+  else a = start + row / 8 * groups + row % 8 * 128 + k * 2;
+  unsigned short v;
+  memcpy(&v, shared_pointer(swizzled(a)), 2);
+  return v;
+}
+#ifdef E_F16
+static inline float value_of(unsigned short v) { return low_f16(v); }
+#else
+static inline float value_of(unsigned short v) { return __uint_as_float((unsigned)v << 16); }
+#endif
+// Lane l of warp w has rows 16w + l / 4 and 8 more, columns 8i + 2·(l % 4) and the next.
+template <int TRANSPOSED, int R> static inline void product(float (&d)[R], uint64_t a, uint64_t b, int add) {
+  unsigned lane = device::current & 31, row = device::current / 32 % 4 * 16 + lane / 4, column = lane % 4 * 2;
+  float x[2][16];
+  for (unsigned e = 0; e < 2; e++)
+    for (unsigned k = 0; k < 16; k++) x[e][k] = value_of(operand(a, row + 8 * e, k, false));
+  for (unsigned i = 0; i < R; i++) {
+    float s = add ? d[i] : 0.f;
+    for (unsigned k = 0; k < 16; k++) s += x[i / 2 % 2][k] * value_of(operand(b, i / 4 * 8 + column + i % 2, k, TRANSPOSED));
+    d[i] = s;
+  }
+}
+template <int TRANSPOSED, int R> static inline void product(float (&d)[R], const unsigned* a, uint64_t b) {
+  static unsigned buffers[2][1024][4];
+  auto lanes = buffers[device::turns[device::current]++ & 1];
+  unsigned base = device::current & ~31u, lane = device::current & 31, column = lane % 4 * 2;
+  for (int i = 0; i < 4; i++) lanes[device::current][i] = a[i];
+  device::meetWarp();
+  for (unsigned i = 0; i < R; i++)
+    for (unsigned k = 0; k < 16; k++) {
+      unsigned word = lanes[base + lane / 4 * 4 + k % 8 / 2][k / 8 * 2 + i / 2 % 2];
+      d[i] += value_of((unsigned short)(k % 2 ? word >> 16 : word)) * value_of(operand(b, i / 4 * 8 + column + i % 2, k, TRANSPOSED));
+    }
+}

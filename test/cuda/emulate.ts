@@ -25,10 +25,15 @@ const entries = (source: string): ReadonlyArray<string> =>
 
 /** One entry for all kernels of a source: run(name, grid, threads, arguments as 8-byte slots). */
 const dispatcher = (names: ReadonlyArray<string>): string => `
-extern "C" int run(const char* name, const unsigned* grid, unsigned threads, uint64_t* slots, unsigned count) {
+extern "C" int run(const char* name, const unsigned* grid, unsigned threads, uint64_t* slots, unsigned count, uint64_t maps) {
   static void* pointers[64];
+  alignas(64) static uint64_t held[64][16];
   unsigned arity = 0;
-  for (unsigned i = 0; i < count; i++) pointers[i] = slots + i;
+  for (unsigned i = 0; i < count; i++) {
+    pointers[i] = slots + i;
+    // A tensor map is passed by value: the slot says where it lies.
+    if (maps >> i & 1) pointers[i] = memcpy(held[i], (void*)slots[i], 128);
+  }
   device::arguments = pointers;
   ${names.map((n) => `if (!strcmp(name, "${n}")) { device::body = [](void** a) { device::call(${n}, a); }; arity = device::arity(${n}); }`).join('\n  ')}
   if (arity != count) return arity ? (int)arity : -1;
@@ -50,6 +55,7 @@ type Run = (
   threads: number,
   slots: BigUint64Array,
   count: number,
+  maps: bigint,
 ) => number
 const loaded = new Map<string, Run>()
 
@@ -76,14 +82,14 @@ const libraryOf = (k: Kernel): Run => {
   }
   const run = koffi
     .load(library)
-    .func('int run(const char*, const uint32_t*, uint32_t, uint64_t*, uint32_t)') as Run
+    .func('int run(const char*, const uint32_t*, uint32_t, uint64_t*, uint32_t, uint64_t)') as Run
   loaded.set(key, run)
   return run
 }
 
 const f32Bits = (x: number): bigint => BigInt(new Uint32Array(Float32Array.of(x).buffer)[0]!)
 const slot =
-  (base: bigint) =>
+  (base: bigint, kept: BigUint64Array[]) =>
   (a: Arg): bigint => {
     switch (a._tag) {
       case 'at':
@@ -97,8 +103,14 @@ const slot =
         if (!Number.isInteger(a.value) || a.value < -(2 ** 31) || a.value >= 2 ** 32)
           throw new Error(`argument ${a.value} is no 32-bit integer`)
         return BigInt(a.value >>> 0)
-      case 'map':
-        throw new Error('tensor maps are not emulated')
+      case 'map': {
+        const words = new BigUint64Array(16)
+        const at = base + BigInt(a.offset)
+        if (a.offset % 16 !== 0 || a.ld % 8 !== 0) throw new Error('a tensor map is not aligned')
+        words.set([at, ...[a.rows, a.columns, a.ld, a.boxRows].map(BigInt)])
+        kept.push(words)
+        return BigInt(koffi.address(words))
+      }
     }
   }
 
@@ -106,13 +118,16 @@ const slot =
 export const emulate = (arena: Buffer, launches: ReadonlyArray<KernelLaunch>): void => {
   const base = koffi.address(arena)
   for (const l of launches) {
-    const slots = BigUint64Array.from(l.args, slot(BigInt(base)))
+    const kept: BigUint64Array[] = []
+    const slots = BigUint64Array.from(l.args, slot(BigInt(base), kept))
+    const maps = l.args.reduce((m, a, i) => (a._tag === 'map' ? m | (1n << BigInt(i)) : m), 0n)
     const code = libraryOf(l.kernel)(
       l.kernel.name,
       Uint32Array.from(l.grid),
       l.block,
       slots,
       l.args.length,
+      maps,
     )
     if (code !== 0)
       throw new Error(`${l.kernel.name} has ${code} parameters, its card gives ${l.args.length}`)

@@ -1,5 +1,6 @@
 /** Attention on tensor cores: which kernels take which shapes, what they need, and the cards that launch them. */
 import { attentionGradMma, attentionMma } from './attention-mma.ts'
+import { attentionGradWgmma, attentionWgmma } from './attention-wgmma.ts'
 import type { AttentionDims, AttentionGradOperands, AttentionOperands } from './attention.ts'
 import {
   at,
@@ -16,19 +17,18 @@ import {
 
 /** What the device has: no bf16 products and 64 KB of shared memory (75), mma and cp.async (80 and later), wgmma (90a). */
 export type Target = 75 | 80 | '90a'
-export type Engine = 'mma75' | 'mma'
+export type MmaEngine = 'mma75' | 'mma'
+export type Engine = MmaEngine | 'wgmma'
 
 const WIDTHS: ReadonlySet<number> = new Set([16, 32, 64, 96, 128])
 
 /** The kernels for a shape on a device, or null: then `attention` of attention.ts takes it. */
-export const engineOf = (o: AttentionDims, target: Target): Engine | null =>
-  !WIDTHS.has(o.dim) || o.dtype === 'f32'
-    ? null
-    : target === 75
-      ? o.dtype === 'f16'
-        ? 'mma75'
-        : null
-      : 'mma'
+export const engineOf = (o: AttentionDims, target: Target): Engine | null => {
+  if (!WIDTHS.has(o.dim) || o.dtype === 'f32') return null
+  if (target === 75) return o.dtype === 'f16' ? 'mma75' : null
+  const wide = o.dim === 64 || o.dim === 128
+  return target === '90a' && wide && o.length % 4 === 0 ? 'wgmma' : 'mma'
+}
 
 /** What every matrix operand of the fast kernels has to be: 16-byte aligned, first element and rows. */
 export const aligned = (o: AttentionDims, ...operands: ReadonlyArray<Rows>): boolean =>
@@ -59,6 +59,8 @@ export const segmentRanges = (
 
 export interface Fast {
   readonly ranges: Place
+  /** An i32 that is 0 before the first launch and is left 0 by each; of launches one after the other. Only `wgmma` draws from it. */
+  readonly counter: Place
 }
 /** Tables by which dq and dk are turned back before they are rounded. */
 export interface TurnBack {
@@ -75,7 +77,7 @@ export const attentionOn = (
   o: AttentionOperands & Fast,
 ): ReadonlyArray<KernelLaunch> => {
   needAligned(o, [o.q, o.k, o.v, o.out])
-  return [attentionMma(engine, o)]
+  return [engine === 'wgmma' ? attentionWgmma(o) : attentionMma(engine, o)]
 }
 
 /** `workspace` has `statBytes`. */
@@ -84,5 +86,5 @@ export const attentionGradOn = (
   o: AttentionGradOperands & Fast & { readonly turn?: TurnBack },
 ): ReadonlyArray<KernelLaunch> => {
   needAligned(o, [o.q, o.k, o.v, o.out, o.ct, o.dq, o.dk, o.dv])
-  return attentionGradMma(engine, o)
+  return engine === 'wgmma' ? attentionGradWgmma(o) : attentionGradMma(engine, o)
 }

@@ -1,10 +1,17 @@
 /** Cards of attention_mma.cu. */
-import type { Engine, Fast, TurnBack } from './attention-fast.ts'
-import type { AttentionDims, AttentionGradOperands, AttentionOperands } from './attention.ts'
+import type { Fast, MmaEngine, TurnBack } from './attention-fast.ts'
+import {
+  flops,
+  moved,
+  scale,
+  tokens,
+  type AttentionDims,
+  type AttentionGradOperands,
+  type AttentionOperands,
+} from './attention.ts'
 import {
   at,
   divide,
-  elementBytes,
   f32,
   i32,
   kernel,
@@ -14,7 +21,6 @@ import {
   maybe,
   u32,
   type KernelLaunch,
-  type Place,
 } from './card.ts'
 
 /** Turing's 64 KB hold one tile of keys and values beside 64 queries; later ones hold two beside 128. */
@@ -23,21 +29,12 @@ const shapes = {
   mma: { WARPS: 8, STAGES: 2, needs: 80 },
 } as const
 
-const source = (engine: Engine, name: string, o: AttentionDims) => {
+const source = (engine: MmaEngine, name: string, o: AttentionDims) => {
   const { WARPS, STAGES, needs } = shapes[engine]
   const defines = { ...macros(o.dtype), D: o.dim, WARPS, STAGES }
   return kernel('attention_mma.cu', name, defines, needs)
 }
-const tokens = (o: AttentionDims): number => o.rows * o.length
-/** Bytes of matrices as wide as all query heads, and as all key heads. */
-const moved = (o: AttentionDims, queries: number, keys: number): number =>
-  tokens(o) * o.dim * elementBytes[o.dtype] * (queries * o.heads + keys * o.kvHeads)
-/** Products over the causal half. */
-const flops = (o: AttentionDims, products: number): number =>
-  products * tokens(o) * o.heads * o.dim * o.length
-const scale = (o: AttentionDims): number => 1 / Math.sqrt(o.dim)
-
-export const attentionMma = (engine: Engine, o: AttentionOperands & Fast): KernelLaunch => {
+export const attentionMma = (engine: MmaEngine, o: AttentionOperands & Fast): KernelLaunch => {
   const { WARPS, STAGES } = shapes[engine]
   return launch(
     source(engine, 'attention_mma', o),
@@ -61,15 +58,14 @@ export const attentionMma = (engine: Engine, o: AttentionOperands & Fast): Kerne
 }
 
 export const attentionGradMma = (
-  engine: Engine,
+  engine: MmaEngine,
   o: AttentionGradOperands & Fast & { readonly turn?: TurnBack },
 ): ReadonlyArray<KernelLaunch> => {
   const { STAGES } = shapes[engine]
-  const table = (p: Place | undefined) => maybe(p)
   const inputs = [...[o.q, o.k, o.v].flatMap(matrix), at(o.segments), at(o.ranges)]
   const dims = [
-    table(o.turn?.cos),
-    table(o.turn?.sin),
+    maybe(o.turn?.cos),
+    maybe(o.turn?.sin),
     u32(o.heads),
     u32(o.heads / o.kvHeads),
     i32(o.length),

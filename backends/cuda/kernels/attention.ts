@@ -48,18 +48,21 @@ const SHARED = 48 * 1024
 const warps = (bytesPerWarp: number): number =>
   Math.max(1, Math.min(4, Math.floor(SHARED / bytesPerWarp)))
 
-const tokens = (o: AttentionDims): number => o.rows * o.length
+export const tokens = (o: AttentionDims): number => o.rows * o.length
+export const scale = (o: AttentionDims): number => 1 / Math.sqrt(o.dim)
 const dims = (o: AttentionDims) => [
   u32(tokens(o)),
   u32(o.length),
   u32(o.heads),
   u32(o.heads / o.kvHeads),
   u32(o.dim),
-  f32(1 / Math.sqrt(o.dim)),
+  f32(scale(o)),
 ]
-const flops = (o: AttentionDims, products: number): number =>
+/** Products over the causal half. */
+export const flops = (o: AttentionDims, products: number): number =>
   products * tokens(o) * o.heads * o.dim * o.length
-const moved = (o: AttentionDims, queries: number, keys: number): number =>
+/** Bytes of matrices as wide as all query heads, and as all key heads. */
+export const moved = (o: AttentionDims, queries: number, keys: number): number =>
   tokens(o) * o.dim * elementBytes[o.dtype] * (queries * o.heads + keys * o.kvHeads)
 
 const warped = (

@@ -1,0 +1,204 @@
+/** Every accepted key is changed, in every context, and changes plan, run, output or a notice, or is refused. */
+import assert from 'node:assert/strict'
+import fs from 'node:fs/promises'
+import path from 'node:path'
+import { test } from 'node:test'
+import { isDeepStrictEqual } from 'node:util'
+import { supported } from '../src/config/suggest.ts'
+import { inFolder } from './cli-child.ts'
+import { differs, observe, writeModel } from './effects-job.ts'
+import { get, put, type Doc } from './follow.ts'
+
+const base: Doc = {
+  model_type: 'llm',
+  base_model: 'base',
+  input_features: [{ name: 'instruction', type: 'text' }],
+  output_features: [{ name: 'output', type: 'text' }],
+  prompt: { template: 'Q: {instruction} A:' },
+  preprocessing: { split: { type: 'random', probabilities: [0.5, 0.25, 0.25] } },
+  adapter: { type: 'lora', r: 2, target_modules: ['q_proj', 'v_proj'] },
+  quantization: { bits: 4 },
+  model_parameters: { rope_scaling: { rope_type: 'linear', factor: 2 } },
+  trainer: {
+    type: 'finetune',
+    epochs: 3,
+    batch_size: 2,
+    gradient_accumulation_steps: 2,
+    learning_rate: 0.5,
+    optimizer: { type: 'adamw', weight_decay: 0.1 },
+    learning_rate_scheduler: { decay: 'cosine', t_0: 2, warmup_fraction: 0.1 },
+  },
+  generation: { max_new_tokens: 3, temperature: 1 },
+  compiler: { dataset: 'data.csv' },
+}
+
+/** Another value of every key. A value that is refused says so, which is an effect. */
+const others: Readonly<Record<string, unknown>> = {
+  model_type: 'ecd',
+  base_model: 'other',
+  'input_features[0].name': 'topic',
+  'input_features[0].type': 'number',
+  'input_features[0].column': 'topic',
+  'input_features[0].preprocessing.max_sequence_length': 9,
+  'output_features[0].name': 'topic',
+  'output_features[0].type': 'category',
+  'output_features[0].column': 'topic',
+  'output_features[0].preprocessing.max_sequence_length': 1,
+  'prompt.template': '{instruction}!',
+  'prompt.task': 'count',
+  'preprocessing.sample_ratio': 0.5,
+  'preprocessing.sample_size': 8,
+  'preprocessing.global_max_sequence_length': 16,
+  'preprocessing.split.type': 'fixed',
+  'preprocessing.split.probabilities': [0.25, 0.5, 0.25],
+  'preprocessing.split.column': 'part',
+  'adapter.type': 'ia3',
+  'adapter.r': 3,
+  'adapter.alpha': 5,
+  'adapter.dropout': 0.2,
+  'adapter.bias_type': 'all',
+  'adapter.target_modules': ['k_proj'],
+  'adapter.postprocessor.merge_adapter_into_base_model': true,
+  'quantization.bits': 8,
+  'quantization.bnb_4bit_quant_type': 'fp4',
+  'quantization.bnb_4bit_use_double_quant': false,
+  'quantization.bnb_4bit_compute_dtype': 'float16',
+  'model_parameters.rope_scaling.rope_type': 'dynamic',
+  'model_parameters.rope_scaling.factor': 3,
+  'trainer.type': 'none',
+  'trainer.epochs': 2,
+  'trainer.train_steps': 7,
+  'trainer.batch_size': 3,
+  'trainer.eval_batch_size': 3,
+  'trainer.max_batch_size': 1,
+  'trainer.effective_batch_size': 8,
+  'trainer.gradient_accumulation_steps': 3,
+  'trainer.optimizer.type': 'adam',
+  'trainer.optimizer.betas': [0.5, 0.6],
+  'trainer.optimizer.eps': 0.1,
+  'trainer.optimizer.weight_decay': 0.2,
+  'trainer.learning_rate': 0.4,
+  'trainer.learning_rate_scheduler.decay': 'linear',
+  'trainer.learning_rate_scheduler.warmup_fraction': 0.5,
+  'trainer.learning_rate_scheduler.warmup_evaluations': 2,
+  'trainer.learning_rate_scheduler.t_0': 3,
+  'trainer.learning_rate_scheduler.t_mult': 2,
+  'trainer.learning_rate_scheduler.eta_min': 0.1,
+  'trainer.gradient_clipping.clipglobalnorm': 0.01,
+  'trainer.enable_gradient_checkpointing': true,
+  'trainer.early_stop': 1,
+  'trainer.steps_per_checkpoint': 2,
+  'trainer.checkpoints_per_epoch': 2,
+  'trainer.eval_steps': 1,
+  'trainer.evaluate_training_set': true,
+  'trainer.skip_all_evaluation': true,
+  'trainer.validation_metric': 'token_accuracy',
+  'trainer.validation_field': 'instruction',
+  'trainer.should_shuffle': false,
+  'generation.max_new_tokens': 2,
+  'generation.min_new_tokens': 4,
+  'generation.do_sample': false,
+  'generation.temperature': 0.5,
+  'generation.top_k': 3,
+  'generation.top_p': 0.5,
+  random_seed: 7,
+  'backend.type': 'cloud',
+  'compiler.dataset': 'other.csv',
+  'compiler.memory_budget': '1kB',
+  'compiler.compute_dtype': 'float16',
+  'compiler.backend': 'reference',
+  'compiler.recompute': 'layers',
+  'compiler.micro_batch_rows': 5,
+  'compiler.row_length': 80,
+  'compiler.target_bos': true,
+  'compiler.na_as_text': true,
+}
+
+const pathOf = (key: string): ReadonlyArray<string> => key.split(/\.|\[(\d)\]\.?/).filter((k) => k)
+
+const changed = (doc: unknown, changes: Readonly<Record<string, unknown>>): unknown =>
+  Object.entries(changes).reduce((d, [key, value]) => put(d, pathOf(key), value), doc)
+
+/** Where a key may mean nothing because of another one. */
+const contexts: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  'as it is': {},
+  'no template, fixed split, greedy answers': {
+    'prompt.template': undefined,
+    'preprocessing.split': { type: 'fixed' },
+    'generation.do_sample': false,
+    'generation.temperature': undefined,
+  },
+  'a task, steps, one candidate': {
+    'prompt.template': undefined,
+    'prompt.task': 'answer',
+    'trainer.epochs': undefined,
+    'trainer.train_steps': 8,
+    'generation.top_k': 1,
+    'generation.temperature': undefined,
+  },
+  'no evaluation, linear decay': {
+    'trainer.skip_all_evaluation': true,
+    'trainer.learning_rate_scheduler': { decay: 'linear', warmup_fraction: 0.1 },
+  },
+  'the whole sample, few evaluated, no decay': {
+    'prompt.template': 'Q: {__sample__}',
+    'trainer.eval_steps': 1,
+    'trainer.learning_rate_scheduler': undefined,
+  },
+  'full fine-tuning, batches chosen': {
+    adapter: undefined,
+    quantization: undefined,
+    'trainer.batch_size': 'auto',
+    'trainer.max_batch_size': 2,
+    'trainer.gradient_accumulation_steps': undefined,
+  },
+}
+
+/** Metrics that choose the same of three evaluations, and a third that is the best: other contexts tell them apart. */
+const undecided = [
+  'a task, steps, one candidate: trainer.validation_metric',
+  'the whole sample, few evaluated, no decay: trainer.validation_metric',
+  'full fine-tuning, batches chosen: trainer.early_stop',
+]
+
+const writeJob = async (folder: string): Promise<void> => {
+  await writeModel(path.join(folder, 'base'), 3)
+  await writeModel(path.join(folder, 'other'), 4)
+  const rows = (offset: number): string => {
+    const lines = Array.from({ length: 12 }, (_, i) => {
+      const [n, part] = [i + offset, i < 6 ? 0 : i < 9 ? 1 : 2]
+      return `Say ${'many '.repeat(i % 3)}${n},${n === 5 ? 'NA' : 2 * n},about ${n % 4},${part},${(part + 1) % 3}`
+    })
+    return `instruction,output,topic,split,part\n${lines.join('\n')}\n`
+  }
+  await fs.writeFile(path.join(folder, 'data.csv'), rows(0))
+  await fs.writeFile(path.join(folder, 'other.csv'), rows(1))
+}
+
+const leaves = supported
+  .map(({ section, key }) => (section === '' ? key : `${section}.${key}`))
+  .filter((key, _, all) => !all.some((k) => k.startsWith(`${key}.`) || k.startsWith(`${key}[`)))
+
+test('the table names every key of the config and no other', () =>
+  assert.deepEqual(Object.keys(others).toSorted(), leaves.toSorted()))
+
+test('every key has an effect or a notice in every context', async () =>
+  inFolder(async (folder) => {
+    await writeJob(folder)
+    const idle: Array<string> = []
+    for (const [name, changes] of Object.entries(contexts)) {
+      const doc = changed(base, changes)
+      const before = observe(folder, doc)
+      assert.ok(before.view !== null, `${name}: ${before.said}`)
+      for (const [key, value] of Object.entries(others)) {
+        if (isDeepStrictEqual(get(doc, pathOf(key)), value)) continue
+        const after = observe(folder, put(doc, pathOf(key), value))
+        const noted = after.notices.some((n) => n.includes(key.split('.').at(-1)!))
+        if (!noted && !(await differs(before, after))) idle.push(`${name}: ${key}`)
+      }
+    }
+    assert.deepEqual(
+      idle.filter((i) => !undecided.includes(i)),
+      [],
+    )
+  }))
