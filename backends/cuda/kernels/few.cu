@@ -55,6 +55,9 @@ DEV void fetch(Piece& p, const Matrix (&m)[MT], u32 tile, u32 block, u32 last, u
 #pragma unroll
       for (u32 b = 0; b < 4; b++)
         if (block + b < last) p.codes[i][h][b] = codes_at(from + 32 * b);
+      // A lane without a block looks its scale up all the same.
+      p.code[i][h] = 0;
+      p.nested[i][h] = 0.f;
       if (block + t < last) {
         u32 at = row * perRow + block + t;
         if (m[i].nested) {
