@@ -3,7 +3,7 @@
 // collide. Within a block of 64 codes the inner dimension is taken in the order that gives each lane 8 neighbouring bytes. A block's sum is scaled
 // once, in f32, so a weight is its codebook value rounded to `elem` times an f32 scale.
 // WARPS warps share a tile of 16 rows of W (MT 2: of each of two matrices) and split the inner dimension; blocks of threads take tiles in turn, and
-// the codes of the next piece are on their way while one is multiplied. TILES·8 ≥ rows of x. Sums are joined in a fixed order.
+// the codes of the next piece are asked for while one is multiplied. TILES·8 ≥ rows of x. Sums are joined in a fixed order.
 #ifndef TILES
 #define TILES 1
 #endif
@@ -42,30 +42,38 @@ DEV Matrix choose(u32& tile, const Matrix& m0, const Matrix& m1, const Matrix& m
 
 // What a lane has of four blocks: 8 bytes of codes of two rows each, and of block lane % 4 the scale.
 struct Piece { Codes codes[MT][2][4]; u32 code[MT][2]; float nested[MT][2]; };
+// Where the codes of a lane's two rows lie at a piece.
+struct Source { const u8* codes[MT][2]; };
 
-// lane = 4·g + t: rows g and g + 8 of the tile, bytes from 8·t on of each block. Rows beyond the matrix repeat its last.
-DEV void fetch(Piece& p, const Matrix (&m)[MT], u32 tile, u32 block, u32 last, u32 perRow) {
+// lane = 4·g + t: rows g and g + 8 of the tile, bytes from 8·t on of each block. Rows beyond the matrix repeat its last. Asks for the scales;
+// a lane without a block looks its scale up all the same.
+DEV Source begin(Piece& p, const Matrix (&m)[MT], u32 tile, u32 block, u32 last, u32 perRow) {
   u32 lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
+  Source s;
 #pragma unroll
   for (u32 i = 0; i < MT; i++)
 #pragma unroll
     for (u32 h = 0; h < 2; h++) {
-      u32 row = min(tile * 16 + g + 8 * h, m[i].n - 1);
-      const u8* from = m[i].codes + ((u64)row * perRow + block) * 32 + 8 * t;
-#pragma unroll
-      for (u32 b = 0; b < 4; b++)
-        if (block + b < last) p.codes[i][h][b] = codes_at(from + 32 * b);
-      // A lane without a block looks its scale up all the same.
+      u32 at = min(tile * 16 + g + 8 * h, m[i].n - 1) * perRow + block;
+      s.codes[i][h] = m[i].codes + (u64)at * 32 + 8 * t;
       p.code[i][h] = 0;
       p.nested[i][h] = 0.f;
       if (block + t < last) {
-        u32 at = row * perRow + block + t;
+        at += t;
         if (m[i].nested) {
           p.code[i][h] = m[i].scales[at];
           p.nested[i][h] = __ldg(m[i].nested + (at >> 8));
         } else p.nested[i][h] = __ldg((const float*)m[i].scales + at);
       }
     }
+  return s;
+}
+// Asks for the codes of the piece's b-th block.
+DEV void ask(Piece& p, const Source& s, u32 b) {
+#pragma unroll
+  for (u32 i = 0; i < MT; i++)
+#pragma unroll
+    for (u32 h = 0; h < 2; h++) p.codes[i][h][b] = codes_at(s.codes[i][h] + 32 * b);
 }
 
 // Two codes of byte `k` as a pair, the first one low.
@@ -135,13 +143,18 @@ KERNEL __launch_bounds__(WARPS * 32, 1) few_rows(MATRIX(0), MATRIX(1), MATRIX(2)
   Matrix m0 = GIVEN(0), m1 = GIVEN(1), m2 = GIVEN(2);
   u32 tiles = MT == 2 ? tiles_of(n0) : tiles_of(n0) + tiles_of(n1) + tiles_of(n2);
   u32 tile = blockIdx.x, unit = warp, at = tile;
-  Piece next;
+  Piece p;
   Matrix m[MT];
   m[0] = choose(at, m0, m1, m2);
   if (MT == 2) m[MT - 1] = m1;
   bool work = warp < units;
   // On their way before anything else is done.
-  if (work && tile < tiles) fetch(next, m, at, first + unit * 4, last, perRow);
+  if (work && tile < tiles) {
+    Source source = begin(p, m, at, first + unit * 4, last, perRow);
+#pragma unroll
+    for (u32 b = 0; b < 4; b++)
+      if (first + unit * 4 + b < last) ask(p, source, b);
+  }
   fill_table((u32*)shared);
   stage(xs, lds, x, ldx, w, eps, rows, first * 64, (last - first) * 64);
   __syncthreads();
@@ -152,7 +165,11 @@ KERNEL __launch_bounds__(WARPS * 32, 1) few_rows(MATRIX(0), MATRIX(1), MATRIX(2)
 #pragma unroll
     for (u32 i = 0; i < MT; i++) now[i] = m[i];
     for (bool more = work; more;) {
-      Piece p = next;
+      float scale[MT][2];
+#pragma unroll
+      for (u32 i = 0; i < MT; i++)
+#pragma unroll
+        for (u32 h = 0; h < 2; h++) scale[i][h] = now[i].nested ? nested_scale(p.code[i][h], p.nested[i][h], *now[i].mean) : p.nested[i][h];
       u32 here = unit;
       unit += WARPS;
       more = unit < units;
@@ -161,15 +178,16 @@ KERNEL __launch_bounds__(WARPS * 32, 1) few_rows(MATRIX(0), MATRIX(1), MATRIX(2)
         at = tile + gridDim.x;
         m[0] = choose(at, m0, m1, m2);
       }
-      if (more || tile + gridDim.x < tiles) fetch(next, m, at, first + unit * 4, last, perRow);
-      float scale[MT][2];
-#pragma unroll
-      for (u32 i = 0; i < MT; i++)
-#pragma unroll
-        for (u32 h = 0; h < 2; h++) scale[i][h] = now[i].nested ? nested_scale(p.code[i][h], p.nested[i][h], *now[i].mean) : p.nested[i][h];
+      bool there = more || tile + gridDim.x < tiles;
+      Source source;
+      if (there) source = begin(p, m, at, first + unit * 4, last, perRow);
+      u32 block = there ? first + unit * 4 : last;
 #pragma unroll
       for (u32 b = 0; b < 4; b++) {
-        if (first + here * 4 + b >= last) break;
+        if (first + here * 4 + b >= last) {
+          if (block + b < last) ask(p, source, b);
+          continue;
+        }
         u32 xb[TILES][8];
 #pragma unroll
         for (u32 n = 0; n < TILES; n++) {
@@ -206,6 +224,8 @@ KERNEL __launch_bounds__(WARPS * 32, 1) few_rows(MATRIX(0), MATRIX(1), MATRIX(2)
             sum[i][n][3] = fmaf(hi, c[n][3], sum[i][n][3]);
           }
         }
+        // As soon as its place is free.
+        if (block + b < last) ask(p, source, b);
       }
     }
     // Two buffers in turn: who writes one has passed the barrier behind the reading of it.
