@@ -86,7 +86,7 @@ DEV void fill_table(u32* table) {
   elem* as = 0;
   // Thread i fills half a row; the order of its four pieces turns with the row, so that no two threads meet in a bank.
   for (u32 i = threadIdx.x; i < 512; i += THREADS) {
-    u32 entry = i >> 1, v = pack(CODEBOOK[entry >> 4], CODEBOOK[entry & 15], as);
+    u32 entry = i >> 1, v = pack(code_value(entry >> 4), code_value(entry & 15), as);
     uint4* row = (uint4*)(table + entry * 32 + (i & 1) * 16);
 #pragma unroll
     for (u32 j = 0; j < 4; j++) row[(j + entry) & 3] = make_uint4(v, v, v, v);

@@ -9,6 +9,7 @@ import { loss } from './loss.ts'
 import { norm } from './norm.ts'
 import { residual } from './residual.ts'
 import { rope } from './rope.ts'
+import { token } from './token.ts'
 import { update } from './update.ts'
 
 export const rules: ReadonlyArray<Rule> = [
@@ -20,6 +21,8 @@ export const rules: ReadonlyArray<Rule> = [
   // Before `residual`: a gradient's sum goes into its buffer, with an f32 result.
   gradient,
   residual,
+  // Before `rope`: it turns them itself.
+  token,
   rope,
   attention,
   norm,
