@@ -6,7 +6,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import { prepareCuda } from '../backends/cuda/index.ts'
 import { profile, groupTimes } from '../backends/cuda/profile.ts'
 import type { CudaSession } from '../backends/cuda/session.ts'
-import { bytes, isEncoded, parts, size } from '../ir/type.ts'
+import { bytes, isEncoded, parts, size, tensor } from '../ir/type.ts'
 import type { State } from '../ir/graph.ts'
 import { encode } from '../backends/bytes.ts'
 import { compile } from '../passes/pass.ts'
@@ -80,10 +80,15 @@ const contents = (s: State): Uint8Array => {
   }
   const deviation = /norm/.test(s.name) ? 0.1 : /lora/.test(s.name) ? 0.01 : 0.02
   const mean = /norm/.test(s.name) ? 1 : 0
-  return encode(
-    s.type,
-    Float32Array.from({ length: n }, (_, i) => gauss[i % gauss.length]! * deviation + mean),
+  const block = tensor(s.type.dtype, Math.min(n, gauss.length))
+  const some = encode(
+    block,
+    gauss.subarray(0, size(block)).map((x) => x * deviation + mean),
   )
+  const out = new Uint8Array(bytes(s.type))
+  for (let at = 0; at < out.length; at += some.length)
+    out.set(some.subarray(0, out.length - at), at)
+  return out
 }
 
 const fill = async (s: CudaSession): Promise<void> => {
@@ -137,7 +142,7 @@ for (const shape of positionals.length === 0 ? ['1x2048'] : positionals) {
     `${shape} ${o.targets} r=${o.rank} recompute ${o.recompute} on ${gpu.info.name}: ${t.toFixed(2)} ms a step, ${(((rows * length) / t) * 1e3).toFixed(0)} tokens/s, arena ${(s.lowered.arenaBytes / 2 ** 30).toFixed(2)} GiB, device memory in use ${used.toFixed(2)} GiB, loss ${loss.toFixed(4)}; compile ${compiled - begun} ms, prepare ${ready - compiled} ms`,
   )
   if (o.profile) {
-    const made = right(profile(s, 'micro', h100))
+    const made = right(profile(s, 'micro', feeds, h100))
     const table = (list: ReturnType<typeof groupTimes>) => {
       const total = list.reduce((n, g) => n + g.ms, 0)
       for (const g of list)

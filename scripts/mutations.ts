@@ -110,6 +110,20 @@ export const mutations: ReadonlyArray<Mutation> = [
     'gradients',
   ),
   m(
+    'a schedule of zeros is not foreseen',
+    'src/train/foresee.ts',
+    'ticksDone(run, i + 1) - 1)) > 0',
+    'ticksDone(run, i + 1) - 1)) >= 0',
+    'foresee',
+  ),
+  m(
+    'dropout draws by the place in the batch',
+    'ir/ops/nn.ts',
+    'keys[Math.floor(i / h)]',
+    'Math.floor(i / h)',
+    'training',
+  ),
+  m(
     'dropout does not scale up',
     'ir/ops/nn.ts',
     '>= threshold ? v / (1 - rate) : 0',

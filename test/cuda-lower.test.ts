@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { choose } from '../backends/cuda/lower/choose.ts'
 import { contextOf, type Target } from '../backends/cuda/lower/context.ts'
-import { lower, type Lowered } from '../backends/cuda/lower/lower.ts'
+import { lower, mastersOf, type Lowered } from '../backends/cuda/lower/lower.ts'
 import { layOut } from '../backends/cuda/lower/place.ts'
 import { rules } from '../backends/cuda/lower/rules/index.ts'
 import type { Key } from '../backends/cuda/lower/step.ts'
@@ -134,7 +134,7 @@ const rangesOf = (
  * writes lies on what it reads, but where it says that it may.
  */
 const shadow = (p: Program, l: Lowered, f: Fn, t: Target): void => {
-  const c = contextOf(p, f, t)
+  const c = contextOf(p, f, t, mastersOf(p, l.state))
   const { steps, joins } = choose(c, rules)
   const stateAt = new Map([...l.state].map(([name, s]) => [name, s.offset]))
   const base = Math.max(0, ...[...l.state.values()].map((s) => s.offset + bytes(s.type)))

@@ -2,10 +2,10 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import { bindAll } from './bind.ts'
-import type { Cuda } from './driver/error.ts'
+import type { BackendError, Feeds } from '../backend.ts'
 import type { Launch } from './launch.ts'
 import { floorOf, type Ceilings } from './lower/text.ts'
-import type { CudaSession } from './session.ts'
+import { asBackendError, type CudaSession } from './session.ts'
 
 export interface GroupTime {
   readonly group: string
@@ -42,15 +42,24 @@ export const groupTimes = (
   return [...groups.values()].sort((a, b) => b.ms - a.ms)
 }
 
-/** Runs the function `rounds` times launch by launch; state changes as if it had been run. */
-export const profile = (s: CudaSession, fn: string, at: Ceilings, rounds = 3): Cuda<Profile> => {
+/** Runs the function `rounds` times launch by launch, each time from the inputs given; state changes as if it had been run. */
+export const profile = (
+  s: CudaSession,
+  fn: string,
+  inputs: Feeds,
+  at: Ceilings,
+  rounds = 3,
+): E.Either<BackendError, Profile> => {
   const launches = s.lowered.fns.find((f) => f.name === fn)?.launches ?? []
   return pipe(
     bindAll(s.device, launches),
-    E.chain((puts) => {
+    E.mapLeft(asBackendError),
+    E.chain((puts): E.Either<BackendError, Profile['launches']> => {
       const all: Array<ReadonlyArray<number>> = []
       for (let i = 0; i < rounds; i++) {
-        const ms = s.device.gpu.times(puts)
+        const fed = s.feed(fn, inputs)
+        if (E.isLeft(fed)) return fed
+        const ms = E.mapLeft(asBackendError)(s.device.gpu.times(puts))
         if (E.isLeft(ms)) return ms
         all.push(ms.right)
       }

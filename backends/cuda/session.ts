@@ -73,6 +73,8 @@ const ready = (d: Device, l: Lowered): Cuda<ReadonlyMap<string, Ready>> =>
 export interface CudaSession extends Session {
   readonly device: Device
   readonly lowered: Lowered
+  /** Puts inputs where the function reads them; its temporaries may lie over them afterwards. */
+  readonly feed: (fn: string, inputs: Feeds) => E.Either<BackendError, void>
 }
 
 const sessionOf = (
@@ -94,6 +96,31 @@ const sessionOf = (
       E.map(() => [p.name, valuesOf(p.type, stored)] as const),
     )
   }
+  const found = (name: string): E.Either<BackendError, Ready> => {
+    const f = fns.get(name)
+    return f === undefined ? E.left(fail(`no function ${name}`)) : E.right(f)
+  }
+  const feed = (f: LoweredFn, inputs: Feeds): E.Either<BackendError, void> =>
+    pipe(
+      f.inputs,
+      E.traverseArray((p) =>
+        pipe(
+          feedOf(f, p, inputs),
+          E.map((b) => [p, b] as const),
+        ),
+      ),
+      E.chain((fed) =>
+        E.mapLeft(asBackendError)(
+          inOrder(
+            fed.map(
+              ([p, b]) =>
+                () =>
+                  gpu.copyIn(at(p), b),
+            ),
+          ),
+        ),
+      ),
+    )
   const named = (name: string): E.Either<BackendError, Port> => {
     const s = l.state.get(name)
     return s === undefined ? E.left(fail(`no state ${name}`)) : E.right(s)
@@ -101,28 +128,24 @@ const sessionOf = (
   return {
     device: d,
     lowered: l,
-    run: (name, inputs) => async () => {
-      const f = fns.get(name)
-      if (f === undefined) return E.left(fail(`no function ${name}`))
-      return pipe(
-        f.fn.inputs,
-        E.traverseArray((p) =>
+    feed: (name, inputs) =>
+      pipe(
+        found(name),
+        E.chain((f) => feed(f.fn, inputs)),
+      ),
+    run: (name, inputs) => async () =>
+      pipe(
+        found(name),
+        E.chainFirst((f) => feed(f.fn, inputs)),
+        E.chain((f) =>
           pipe(
-            feedOf(f.fn, p, inputs),
-            E.map((b) => [p, b] as const),
-          ),
-        ),
-        E.chain((fed) =>
-          pipe(
-            each(fed, ([p, b]) => gpu.copyIn(at(p), b)),
-            E.chain(() => gpu.replay(f.graph)),
+            gpu.replay(f.graph),
             E.chain(() => gpu.synchronize()),
             E.chain(() => each(f.fn.outs, outOf)),
             E.bimap(asBackendError, (list): Feeds => Object.fromEntries(list)),
           ),
         ),
-      )
-    },
+      ),
     read: (name) => async () =>
       pipe(
         named(name),

@@ -34,8 +34,9 @@ export const engineOf = (o: AttentionDims, target: Target): Engine | null => {
 export const aligned = (o: AttentionDims, ...operands: ReadonlyArray<Rows>): boolean =>
   operands.every((r) => r.offset % 16 === 0 && (r.ld * elementBytes[o.dtype]) % 16 === 0)
 
-/** Lowest and highest segment of every 64 tokens, the same for every layer of a function. */
-export const rangesBytes = (o: AttentionDims): number => 8 * o.rows * divide(o.length, 64)
+/** Lowest and highest segment of every 64 tokens, the same for every layer of a function; behind them a counter of drawn tiles. */
+export const rangesBytes = (o: AttentionDims): number => counterAt(o) + 8
+const counterAt = (o: AttentionDims): number => 8 * o.rows * divide(o.length, 64)
 /** Statistics that the backward's first kernel leaves for its second; a tile may be read past the end. */
 export const statBytes = (o: AttentionDims): number => 8 * o.heads * o.rows * o.length + 256
 
@@ -52,15 +53,14 @@ export const segmentRanges = (
     }),
     [divide(o.length, 64), o.rows],
     32,
-    [at(o.segments), at(o.ranges), u32(o.length)],
+    [at(o.segments), at(o.ranges), at(o.ranges + counterAt(o)), u32(o.length)],
     4 * o.rows * o.length + rangesBytes(o),
     0,
   )
 
 export interface Fast {
+  /** `rangesBytes`, filled by `segmentRanges` of the same segments. Two launches that share it do not run at the same time. */
   readonly ranges: Place
-  /** An i32 that is 0 before the first launch and is left 0 by each; of launches one after the other. Only `wgmma` draws from it. */
-  readonly counter: Place
 }
 /** Tables by which dq and dk are turned back before they are rounded. */
 export interface TurnBack {
@@ -77,7 +77,11 @@ export const attentionOn = (
   o: AttentionOperands & Fast,
 ): ReadonlyArray<KernelLaunch> => {
   needAligned(o, [o.q, o.k, o.v, o.out])
-  return [engine === 'wgmma' ? attentionWgmma(o) : attentionMma(engine, o)]
+  return [
+    engine === 'wgmma'
+      ? attentionWgmma({ ...o, counter: o.ranges + counterAt(o) })
+      : attentionMma(engine, o),
+  ]
 }
 
 /** `workspace` has `statBytes`. */

@@ -81,8 +81,9 @@ DEV void accumulate(float (&sum)[D / 8][4], const u32 (&p)[4][4], u32 b) {
 DEV bool apart(int2 a, int2 b) { return a.y < b.x || a.x > b.y; }
 DEV bool one(int2 a, int2 b) { return a.x == a.y && b.x == b.y && a.x == b.x; }
 
-// grid (ceil(len / 64), R), 32 threads
-KERNEL __launch_bounds__(32) segment_ranges(const int* seg, int2* ranges, u32 len) {
+// Also sets the counter to 0 from which the Hopper forward draws its tiles. grid (ceil(len / 64), R), 32 threads
+KERNEL __launch_bounds__(32) segment_ranges(const int* seg, int2* ranges, int* counter, u32 len) {
+  if (blockIdx.x + blockIdx.y + threadIdx.x == 0) *counter = 0;
   const int* s = seg + (u64)blockIdx.y * len;
   int lo = 0x7fffffff, hi = -0x7fffffff - 1;
   for (u32 i = blockIdx.x * 64 + threadIdx.x; i < min(len, blockIdx.x * 64 + 64); i += 32) {

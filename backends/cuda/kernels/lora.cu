@@ -67,19 +67,26 @@ KERNEL __launch_bounds__(256) low_rank(const elem* x, u32 ldx, const float* smal
     }
 }
 
-// out[row, c] = b[row, c - column] where that is a column of b, else 0; b is f32 [rows, width] or absent.
-KERNEL __launch_bounds__(256) place_rows(const float* b, u32 width, elem* out, u32 ldo, u32 rows, u32 columns, u32 column) {
+// out[row, c] = b[row, c - column] where that is a column of b, else 0; b is f32 [rows, width] or absent. Up to four jobs, one each grid.y.
+#define PLACE_JOB(n) const float *b##n, u32 width##n, elem *out##n, u32 ldo##n, u32 rows##n, u32 columns##n, u32 column##n
+#define PICK(name) (job == 0 ? name##0 : job == 1 ? name##1 : job == 2 ? name##2 : name##3)
+KERNEL __launch_bounds__(256) place_rows(PLACE_JOB(0), PLACE_JOB(1), PLACE_JOB(2), PLACE_JOB(3)) {
+  u32 job = blockIdx.y, width = PICK(width), ldo = PICK(ldo), rows = PICK(rows), columns = PICK(columns), column = PICK(column);
+  const float* b = PICK(b);
+  elem* out = PICK(out);
   u32 per = (columns + 7) >> 3;
   u64 total = (u64)rows * per;
   for (u64 i = (u64)blockIdx.x * 256 + threadIdx.x; i < total; i += (u64)gridDim.x * 256) {
     u64 row = i / per;
     u32 c = (u32)(i - row * per) * 8, n = min(8u, columns - c);
     float v[8];
+    if (b && column == 0 && c + 8 <= width) get(v, b + row * width + c, n);
+    else
 #pragma unroll
-    for (u32 k = 0; k < 8; k++) {
-      u32 at = c + k;
-      v[k] = b && at >= column && at < column + width ? b[row * width + (at - column)] : 0.f;
-    }
+      for (u32 k = 0; k < 8; k++) {
+        u32 at = c + k;
+        v[k] = b && at >= column && at < column + width ? b[row * width + (at - column)] : 0.f;
+      }
     put(out + row * ldo + c, v, n);
   }
 }

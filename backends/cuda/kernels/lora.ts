@@ -9,7 +9,9 @@ import {
   matrix,
   maybe,
   maybeMatrix,
+  nowhere,
   u32,
+  type Arg,
   type KernelLaunch,
   type Place,
   type Rows,
@@ -61,25 +63,43 @@ export const lowRank = ({ x, a, ...o }: LowRank & { readonly x: Rows; readonly a
 export const backRank = ({ dy, b, ...o }: LowRank & { readonly dy: Rows; readonly b: number }) =>
   low(dy, b, false, o)
 
-/** A small f32 matrix [rows, rank] rounded into `columns` columns of a scratch, zeros around it; null: zeros alone. */
-export const placeRows = (o: {
-  readonly b: number | null
+/** A small f32 matrix [rows, width] rounded into `columns` columns of a scratch, zeros around it; null: zeros alone. */
+export interface Placed {
+  readonly b: Place | null
+  readonly width: number
   readonly out: Rows
   readonly rows: number
   readonly columns: number
   /** Where in the columns it starts. */
   readonly column: number
-  readonly rank: number
-  readonly dtype: Float
-}): KernelLaunch =>
-  launch(
-    kernel('lora.cu', 'place_rows', macros(o.dtype)),
-    [Math.min(1056, divide(o.rows * divide(o.columns, 8), 256))],
+}
+
+const placed = (j: Placed): ReadonlyArray<Arg> => [
+  maybe(j.b),
+  u32(j.width),
+  ...matrix(j.out),
+  u32(j.rows),
+  u32(j.columns),
+  u32(j.column),
+]
+const nothing: ReadonlyArray<Arg> = [nowhere, u32(0), nowhere, u32(0), u32(0), u32(8), u32(0)]
+
+/** Four a launch. */
+export const placeRows = (jobs: ReadonlyArray<Placed>, dtype: Float): ReadonlyArray<KernelLaunch> =>
+  jobs.length === 0 ? [] : [placeFour(jobs.slice(0, 4), dtype), ...placeRows(jobs.slice(4), dtype)]
+
+const placeFour = (jobs: ReadonlyArray<Placed>, dtype: Float): KernelLaunch => {
+  const octets = (j: Placed): number => j.rows * divide(j.columns, 8)
+  const size = jobs.reduce((n, j) => n + 8 * octets(j), 0)
+  return launch(
+    kernel('lora.cu', 'place_rows', macros(dtype)),
+    [Math.min(1056, divide(Math.max(...jobs.map(octets)), 256)), jobs.length],
     256,
-    [maybe(o.b), u32(o.rank), ...matrix(o.out), u32(o.rows), u32(o.columns), u32(o.column)],
-    o.rows * o.columns * elementBytes[o.dtype] + 4 * o.rows * o.rank,
+    [0, 1, 2, 3].flatMap((i) => (jobs[i] === undefined ? nothing : placed(jobs[i]))),
+    size * elementBytes[dtype] + jobs.reduce((n, j) => n + 4 * j.rows * j.width, 0),
     0,
   )
+}
 
 /** out += mask ∘ (v·A): an adapter's part of a cotangent behind the forward's dropout. */
 export const addLowRank = (o: {

@@ -1,5 +1,6 @@
 /** Which steps stand for a function: backwards from what it returns, a proposed step where there is one, else the op's own. */
 import type { Context } from './context.ts'
+import { derived } from './derived.ts'
 import { plain } from './plain.ts'
 import type { Proposal, Rule } from './rule.ts'
 import type { Join, Key, Step } from './step.ts'
@@ -51,7 +52,7 @@ const needed = (c: Context, makers: ReadonlyMap<Key, Step>): ReadonlySet<Step> =
     if (seen.has(key)) continue
     seen.add(key)
     const site = typeof key === 'number' ? c.maker(key) : undefined
-    let step = makers.get(key)
+    let step = makers.get(key) ?? derived(c, key)
     if (step === undefined && site !== undefined) {
       step = own.get(site.index) ?? plain(c, site)
       own.set(site.index, step)

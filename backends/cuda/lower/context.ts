@@ -14,6 +14,12 @@ export interface Target {
   readonly shared: number
 }
 
+/** Bytes of the arena. */
+export interface Span {
+  readonly offset: number
+  readonly bytes: number
+}
+
 export interface Site {
   readonly eqn: Eqn
   readonly index: number
@@ -23,6 +29,8 @@ export interface Context {
   readonly program: Program
   readonly fn: Fn
   readonly target: Target
+  /** Where the f32 masters of all trained parameters lie, one behind the other. */
+  readonly masters: Span
   readonly types: ReadonlyMap<Id, TensorType>
   readonly state: (id: Id) => State | undefined
   /** The equation that makes a value. */
@@ -35,7 +43,7 @@ export interface Context {
   readonly type: (id: Id) => TensorType
 }
 
-export const contextOf = (program: Program, fn: Fn, target: Target): Context => {
+export const contextOf = (program: Program, fn: Fn, target: Target, masters: Span): Context => {
   const types = typesOf(program, fn)
   const makers = new Map<Id, Site>()
   const readers = new Map<Id, Site[]>()
@@ -51,6 +59,7 @@ export const contextOf = (program: Program, fn: Fn, target: Target): Context => 
     program,
     fn,
     target,
+    masters,
     types,
     state: (id) => reads.get(id),
     maker: (id) => makers.get(id),

@@ -4,7 +4,7 @@ import { bytes, type TensorType } from '../../../ir/type.ts'
 import { aligned } from '../../../passes/memory.ts'
 import type { Launch } from '../launch.ts'
 import { choose } from './choose.ts'
-import { contextOf, type Target } from './context.ts'
+import { contextOf, type Span, type Target } from './context.ts'
 import { layOut } from './place.ts'
 import type { Rule } from './rule.ts'
 import { rules as allRules } from './rules/index.ts'
@@ -55,6 +55,17 @@ const placeState = (p: Program): ReadonlyMap<string, Port> => {
   )
 }
 
+/** From the first trained f32 tensor to the end of the last. */
+export const mastersOf = (p: Program, state: ReadonlyMap<string, Port>): Span => {
+  const ports = p.state.flatMap((s) =>
+    s.role === 'train' && s.type.dtype === 'f32' ? [state.get(s.name)!] : [],
+  )
+  const [first, last] = [ports[0], ports.at(-1)]
+  return first === undefined || last === undefined
+    ? { offset: 0, bytes: 0 }
+    : { offset: first.offset, bytes: last.offset + bytes(last.type) - first.offset }
+}
+
 const lowerFn = (
   p: Program,
   f: Fn,
@@ -63,7 +74,7 @@ const lowerFn = (
   base: number,
   rules: ReadonlyArray<Rule>,
 ): LoweredFn => {
-  const c = contextOf(p, f, target)
+  const c = contextOf(p, f, target, mastersOf(p, state))
   const { steps, joins } = choose(c, rules)
   const stateAt = new Map([...state].map(([name, s]) => [name, s.offset]))
   const layout = layOut(p, f, steps, joins, stateAt, base)
@@ -108,14 +119,15 @@ const lowerFn = (
 
 /** Profile group of a kernel by its source, where it is always the same. */
 const groups: Readonly<Record<string, string>> = {
-  nf4: 'decode',
-  lora: 'lora',
-  norm: 'norm',
-  rope: 'rope',
-  loss: 'loss',
-  attention: 'attention',
-  attention_mma: 'attention',
-  attention_wgmma: 'attention',
+  'nf4.cu': 'decode',
+  'lora.cu': 'lora',
+  'lora_mma.cu': 'lora',
+  'norm.cu': 'norm',
+  'rope.cu': 'rope',
+  'loss.cu': 'loss',
+  'attention.cu': 'attention',
+  'attention_mma.cu': 'attention',
+  'attention_wgmma.cu': 'attention',
 }
 
 export const lower = (

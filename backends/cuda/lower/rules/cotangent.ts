@@ -2,7 +2,9 @@
 import type { Id } from '../../../../ir/graph.ts'
 import { tensor } from '../../../../ir/type.ts'
 import { dequantize } from '../../kernels/nf4.ts'
-import { addLowRank, backRank, placeRows } from '../../kernels/lora.ts'
+import type { Rows } from '../../kernels/card.ts'
+import { addLowRank, placeRows } from '../../kernels/lora.ts'
+import { lowProducts, narrowReads } from '../adapters.ts'
 import type { Context } from '../context.ts'
 import { maskReads } from '../pattern.ts'
 import { product } from '../product.ts'
@@ -10,7 +12,7 @@ import type { Proposal, Rule } from '../rule.ts'
 import type { Join, Key, Places, Step } from '../step.ts'
 import { elementBytes } from '../../kernels/element.ts'
 import { lowColumns, startsOf, sum } from './sizes.ts'
-import { baseOf, rootOf, termsOf, type Base, type Terms } from './terms.ts'
+import { baseOf, rootOf, termsOf, type Base, type Low, type Terms } from './terms.ts'
 
 /** Cotangents in the order they lie in, where they are results of one equation: q, k, v. */
 const ordered = (bases: ReadonlyArray<Base>): ReadonlyArray<Base> =>
@@ -55,24 +57,29 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
     const below = (row: number) => ({ offset: weights.offset + row * k * each, ld: k })
     const into = at.rows(root)
     const start = residual === null ? undefined : at.rows(residual)
-    const vs = t.lows.map((l) => {
-      const i = beside.indexOf(l)
-      return backRank({
-        dy: at.rows(l.dy),
-        b: at.offset(l.b),
-        out: at.rows(l.v),
-        beside:
-          together && i >= 0
-            ? { offset: first.offset + (wide + ranks[i]!) * each, ld: first.ld }
-            : null,
-        clear: i === beside.length - 1 ? low.inner - low.used : 0,
-        rows,
-        width: bases.find((b) => b.dy === l.dy)?.out ?? c.type(l.dy).shape[1]!,
-        rank: l.rank,
-        by: l.by,
-        dtype,
-      })
-    })
+    const vs = lowProducts(
+      c,
+      at,
+      t.lows.map((l) => {
+        const i = beside.indexOf(l)
+        return {
+          x: at.rows(l.dy),
+          inner: c.type(l.dy).shape[1]!,
+          master: at.offset(l.b),
+          out: at.rows(l.v),
+          beside:
+            together && i >= 0
+              ? { offset: first.offset + (wide + ranks[i]!) * each, ld: first.ld }
+              : null,
+          clear: i === beside.length - 1 ? low.inner - low.used : 0,
+          rank: l.rank,
+          by: l.by,
+        }
+      }),
+      false,
+      rows,
+      dtype,
+    )
     const decodes = dequantize(
       bases.map((b, i) => ({
         offset: at.offset(b.w.id),
@@ -81,36 +88,36 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
       })),
       dtype,
     )
-    const rowsOfA = beside.map((l, i) =>
-      placeRows({
-        b: at.offset(l.a),
-        out: below(wide + ranks[i]!),
-        rows: l.rank,
-        columns: k,
-        column: 0,
-        rank: k,
-        dtype,
-      }),
+    const rowsOf = (l: Low, out: Rows) => ({
+      b: at.offset(l.a),
+      width: k,
+      out,
+      rows: l.rank,
+      columns: k,
+      column: 0,
+    })
+    const rowsOfA = placeRows(
+      [
+        ...beside.map((l, i) => rowsOf(l, below(wide + ranks[i]!))),
+        ...(low.inner === low.used
+          ? []
+          : [
+              {
+                b: null,
+                width: 0,
+                out: below(wide + low.used),
+                rows: low.inner - low.used,
+                columns: k,
+                column: 0,
+              },
+            ]),
+      ],
+      dtype,
     )
-    const pad =
-      low.inner > low.used
-        ? [
-            placeRows({
-              b: null,
-              out: below(wide + low.used),
-              rows: low.inner - low.used,
-              columns: k,
-              column: 0,
-              rank: 0,
-              dtype,
-            }),
-          ]
-        : []
     const whole = [
       ...vs,
       ...decodes,
       ...rowsOfA,
-      ...pad,
       product({
         a: { rows: first, dtype },
         b: { rows: weights, dtype },
@@ -136,15 +143,7 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
         }),
       ),
       ...beside.flatMap((l) => [
-        placeRows({
-          b: at.offset(l.a),
-          out: below(0),
-          rows: l.rank,
-          columns: k,
-          column: 0,
-          rank: k,
-          dtype,
-        }),
+        ...placeRows([rowsOf(l, below(0))], dtype),
         product({
           a: { rows: at.rows(l.v), dtype },
           b: { rows: below(0), dtype },
@@ -184,6 +183,7 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
         ...bases.flatMap((b) => [b.dy, b.w.id]),
         ...t.lows.flatMap((l) => [l.dy, l.a, l.b, ...maskReads(l.mask)]),
         ...(residual === null ? [] : [residual]),
+        ...(t.lows.length === 0 ? [] : narrowReads(c, dtype)),
       ]),
     ],
     writes: [

@@ -2,8 +2,10 @@
 import type { Id } from '../../../../ir/graph.ts'
 import { tensor } from '../../../../ir/type.ts'
 import { dequantize } from '../../kernels/nf4.ts'
-import { lowRank, placeRows } from '../../kernels/lora.ts'
+import type { Rows } from '../../kernels/card.ts'
+import { placeRows } from '../../kernels/lora.ts'
 import { dropout } from '../../kernels/elementwise.ts'
+import { lowProducts, narrowReads, type Low } from '../adapters.ts'
 import type { Context, Site } from '../context.ts'
 import {
   addend,
@@ -134,6 +136,7 @@ const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal =>
       ...(residual === null ? [] : [residual]),
       ...members.map((m) => m.w.id),
       ...adapters.flatMap((a) => [a.a, a.b, ...maskReads(a.input.mask)]),
+      ...(adapters.length === 0 ? [] : narrowReads(c, dtype)),
     ],
     writes: [
       ...members.map((m) => ({ key: m.y as Key, type: tensor(dtype, rows, m.out) })),
@@ -149,40 +152,44 @@ const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal =>
         ld: weights.ld,
       })
       const beside = (column: number) => ({ offset: from.offset + column * each, ld: from.ld })
+      const job = (a: Adapter, i: number, x: Rows): Low => ({
+        x,
+        inner: k,
+        master: at.offset(a.a),
+        out: at.rows(a.low),
+        // Beside x, where the product reads it; the last adapter clears what is left of the columns.
+        beside: beside(k + ranks[i]!),
+        clear: i === adapters.length - 1 ? low.inner - low.used : 0,
+        rank: a.rank,
+        by: a.by,
+      })
       return [
+        ...lowProducts(
+          c,
+          at,
+          adapters.flatMap((a, i) => (a.input.mask === null ? [job(a, i, from)] : [])),
+          true,
+          rows,
+          dtype,
+        ),
+        // One scratch serves every mask, so these go one by one.
         ...adapters.flatMap((a, i) => {
           const { mask } = a.input
-          const input = mask === null ? from : { offset: at.scratch(1), ld: k }
-          const last = i === adapters.length - 1
+          if (mask === null) return []
+          const behind = { offset: at.scratch(1), ld: k }
           return [
-            ...(mask === null
-              ? []
-              : [
-                  dropout({
-                    a: from,
-                    out: input,
-                    rows,
-                    width: k,
-                    dtype,
-                    seed: at.offset(mask.seed),
-                    keys: at.offset(mask.keys),
-                    rate: mask.rate,
-                    salt: mask.salt,
-                  }),
-                ]),
-            lowRank({
-              x: input,
-              a: at.offset(a.a),
-              out: at.rows(a.low),
-              // Beside x, where the product reads it; the last adapter clears what is left of the columns.
-              beside: beside(k + ranks[i]!),
-              clear: last ? low.inner - low.used : 0,
+            dropout({
+              a: from,
+              out: behind,
               rows,
               width: k,
-              rank: a.rank,
-              by: a.by,
               dtype,
+              seed: at.offset(mask.seed),
+              keys: at.offset(mask.keys),
+              rate: mask.rate,
+              salt: mask.salt,
             }),
+            ...lowProducts(c, at, [job(a, i, behind)], true, rows, dtype),
           ]
         }),
         ...dequantize(
@@ -193,24 +200,22 @@ const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal =>
           })),
           dtype,
         ),
-        ...members.flatMap((m, i) => {
-          const own = m.adapter === null ? -1 : adapters.indexOf(m.adapter)
-          return [
-            ...(adapters.length === 0
-              ? []
-              : [
-                  placeRows({
-                    b: own < 0 ? null : at.offset(m.adapter!.b),
-                    out: { offset: target(i).offset + k * each, ld: weights.ld },
-                    rows: m.out,
-                    columns: low.inner,
-                    column: own < 0 ? 0 : ranks[own]!,
-                    rank: own < 0 ? 0 : m.adapter!.rank,
-                    dtype,
-                  }),
-                ]),
-          ]
-        }),
+        ...(adapters.length === 0
+          ? []
+          : placeRows(
+              members.map((m, i) => {
+                const own = m.adapter === null ? -1 : adapters.indexOf(m.adapter)
+                return {
+                  b: own < 0 ? null : at.offset(m.adapter!.b),
+                  width: own < 0 ? 0 : m.adapter!.rank,
+                  out: { offset: target(i).offset + k * each, ld: weights.ld },
+                  rows: m.out,
+                  columns: low.inner,
+                  column: own < 0 ? 0 : ranks[own]!,
+                }
+              }),
+              dtype,
+            )),
         product({
           a: { rows: from, dtype },
           b: { rows: weights, dtype, t: true },

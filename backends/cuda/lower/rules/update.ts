@@ -160,6 +160,38 @@ const updates = (c: Context): ReadonlyArray<Proposal> => {
   })
 }
 
+/** Buffers that start again from zero, neighbours at once. */
+const clears = (c: Context): ReadonlyArray<Proposal> => {
+  const taken = new Set(c.fn.updates.map((u) => u.id))
+  const fills = c.fn.eqns.flatMap((eqn, index) => {
+    const site = { eqn, index }
+    const zeros = eqn.op === 'fill' && eqn.attrs['value'] === 0 && eqn.attrs['dtype'] === 'f32'
+    return zeros && taken.has(outOf(site)) ? [site] : []
+  })
+  const ids = fills.map((s) => outOf(s))
+  return ids.length < 2
+    ? []
+    : [
+        steps({
+          rule: 'clear gradients',
+          group: 'optimizer',
+          covers: fills.map((s) => s.index),
+          reads: [],
+          writes: ids.map((key) => ({ key, type: c.type(key) })),
+          over: [],
+          scratch: [],
+          works: (at) =>
+            rangesOf(at, [ids], c.type).map((r) => ({
+              _tag: 'clear',
+              offset: at.offset(ids[r.first]!),
+              length: 4 * r.count,
+              bytes: 4 * r.count,
+              flops: 0,
+            })),
+        }),
+      ]
+}
+
 const groupBy = <T>(list: ReadonlyArray<T>, key: (x: T) => string): ReadonlyMap<string, T[]> => {
   const groups = new Map<string, T[]>()
   for (const x of list) groups.set(key(x), [...(groups.get(key(x)) ?? []), x])
@@ -168,6 +200,6 @@ const groupBy = <T>(list: ReadonlyArray<T>, key: (x: T) => string): ReadonlyMap<
 
 export const update: Rule = {
   name: 'update',
-  doc: 'Σ sumSquares(gᵢ), adamw(pᵢ, c·gᵢ, mᵢ, vᵢ) → one sum and one step over all adapters as flat ranges',
-  propose: (c) => [...norms(c), ...updates(c)],
+  doc: 'Σ sumSquares(gᵢ), adamw(pᵢ, c·gᵢ, mᵢ, vᵢ), fill 0 → one sum, one step and one clearing over all adapters as flat ranges',
+  propose: (c) => [...norms(c), ...updates(c), ...clears(c)],
 }

@@ -1,0 +1,88 @@
+/** The cuda backend's launch lists on the CPU: the kernels' own sources emulated, products by the kernel of our own. No driver, no library. */
+import * as E from 'fp-ts/lib/Either.js'
+import * as TE from 'fp-ts/lib/TaskEither.js'
+import {
+  backendError,
+  type Backend,
+  type BackendError,
+  type Feeds,
+} from '../../backends/backend.ts'
+import { decode, encode, misfit } from '../../backends/bytes.ts'
+import { ownProduct } from '../../backends/cuda/bind.ts'
+import type { Target } from '../../backends/cuda/lower/context.ts'
+import { lower, type Port } from '../../backends/cuda/lower/lower.ts'
+import type { Rule } from '../../backends/cuda/lower/rule.ts'
+import { rules as allRules } from '../../backends/cuda/lower/rules/index.ts'
+import type { Work } from '../../backends/cuda/launch.ts'
+import type { Program } from '../../ir/graph.ts'
+import { bytes, size } from '../../ir/type.ts'
+import { emulate } from './emulate.ts'
+
+const perform = (arena: Buffer, w: Work): void => {
+  switch (w._tag) {
+    case 'kernel':
+      return emulate(arena, [w])
+    case 'product':
+      return emulate(arena, [ownProduct(w)])
+    case 'clear':
+      arena.fill(0, w.offset, w.offset + w.length)
+      return
+    case 'copy':
+      arena.copyWithin(w.to, w.from, w.from + w.length)
+  }
+}
+
+const fail = (message: string): E.Either<BackendError, never> =>
+  E.left(backendError('emulated', message))
+
+/** Memory that nothing has written yet holds NaN in every float type. */
+const GARBAGE = 0xff
+
+export const emulated = (target: Target, rules: ReadonlyArray<Rule> = allRules): Backend => ({
+  name: `cuda emulated as sm_${target.arch}`,
+  doc: 'launch lists of the cuda backend on the CPU',
+  diagnose: async () => null,
+  prepare: (p: Program) => {
+    const lowered = lower(p, target, rules)
+    const arena = Buffer.alloc(lowered.arenaBytes, 0)
+    const view = (port: Port) => arena.subarray(port.offset, port.offset + bytes(port.type))
+    const stateEnd = [...lowered.state.values()].reduce(
+      (m, s) => Math.max(m, s.offset + bytes(s.type)),
+      0,
+    )
+    return TE.right({
+      run: (name: string, inputs: Feeds) => async () => {
+        const f = lowered.fns.find((x) => x.name === name)
+        if (f === undefined) return fail(`no function ${name}`)
+        arena.fill(GARBAGE, Math.ceil(stateEnd / 256) * 256)
+        for (const port of f.inputs) {
+          const given = inputs[port.name]
+          if (given?.length !== size(port.type)) return fail(`%${port.name}`)
+          view(port).set(encode(port.type, given))
+        }
+        for (const l of f.launches) perform(arena, l)
+        return E.right(
+          Object.fromEntries(
+            f.outs.map((o) => {
+              const x = decode(o.type, Uint8Array.from(view(o)))
+              return [o.name, o.type.dtype === 'i32' ? Int32Array.from(x) : Float32Array.from(x)]
+            }),
+          ),
+        )
+      },
+      read: (name: string) => async () => {
+        const s = lowered.state.get(name)
+        return s === undefined ? fail(`no state ${name}`) : E.right(Uint8Array.from(view(s)))
+      },
+      write: (name: string, given: Uint8Array) => async () => {
+        const s = lowered.state.get(name)
+        if (s === undefined) return fail(`no state ${name}`)
+        const why = misfit(s.type, given)
+        if (why !== null) return fail(why)
+        view(s).set(given)
+        return E.right(undefined)
+      },
+      close: () => TE.right(undefined),
+    })
+  },
+})
