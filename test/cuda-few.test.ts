@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { few, fewLow, fewPlan, fewWorkspaceBytes } from '../backends/cuda/kernels/few.ts'
+import { wide, widePlan, wideWorkspaceBytes } from '../backends/cuda/kernels/wide.ts'
 import { dequantize, quantize } from '../ir/nf4.ts'
 import { round } from '../ir/number.ts'
 import type { Tensor } from '../ir/op.ts'
@@ -13,8 +14,8 @@ import { apply, t } from './op-cases.ts'
 
 const { normal } = generator(5)
 const halves = ['bf16', 'f16'] as const
-/** Half a unit in the last place, relative. */
-const unit = { bf16: 2 ** -9, f16: 2 ** -12 }
+/** What rounding once may be off by, relative. */
+const unit = { bf16: 2 ** -8, f16: 2 ** -11 }
 
 const encoded = (dtype: DType, rows: number, width: number) => {
   const type = { dtype, shape: [rows, width] } as TensorType
@@ -113,6 +114,53 @@ describe('few rows on fibers', { skip: noCompiler }, () => {
           })
           within(`matrix ${i}`, dtype, arena.get(outs[i]!), want, size)
         })
+      })
+
+  for (const dtype of halves)
+    for (const [rows, k, n, shared, normed] of [
+      [1, 32, 5, 101376, false],
+      [1, 1696, 70, 101376, true],
+      [3, 160, 33, 101376, true],
+      [12, 416, 40, 101376, false],
+      // In parts, the last one shorter.
+      [25, 1056, 19, 32768, false],
+    ] as const)
+      test(`${dtype}: ${rows} × ${k} with ${n} rows of 16 bit, ${shared} bytes shared`, () => {
+        const arena = makeArena()
+        const shape = { rows, k }
+        const [x, w] = [normal(tensor(dtype, rows, k)), normal(tensor(dtype, k))]
+        const weights = normal(tensor(dtype, n, k), 0.02)
+        const residual = normal(tensor(dtype, rows, n))
+        const out = arena.mayWrite(arena.put(residual, 3))
+        const plan = widePlan(shape, { ...room, shared })!
+        assert.equal(plan.parts > 1, shared < 101376)
+        arena.run(
+          wide({
+            ...shape,
+            plan,
+            room,
+            dtype,
+            n,
+            weights: arena.put(weights),
+            x: arena.put(x, 8),
+            norm: normed ? { w: arena.put(w).offset, eps: 1e-5 } : null,
+            residual: out,
+            out,
+            workspace: arena.scratch(wideWorkspaceBytes(shape, plan, n)),
+          }),
+        )
+        const h = normed ? rounded(dtype, apply('rmsNorm', { eps: 1e-5 }, x, w)[0]!) : x
+        const exact = dot(h, weights).data
+        const size = dot(absolute(h), absolute(weights)).data
+        const want = exact.map((v, i) => v + residual.data[i]!)
+        // A norm may round the other way where it lies between two numbers.
+        within(
+          'wide',
+          dtype,
+          arena.get(out),
+          want,
+          size.map((v) => v * (normed ? 1 : 0.01)),
+        )
       })
 
   for (const dtype of halves)

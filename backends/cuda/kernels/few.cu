@@ -16,10 +16,16 @@
 struct Codes { u32 x, y; };
 #ifdef EMULATED
 DEV Codes codes_at(const u8* p) { return *(const Codes*)p; }
+DEV uint4 wide_at(const void* p) { return *(const uint4*)p; }
 #else
 DEV Codes codes_at(const u8* p) {
   Codes v;
   asm volatile("ld.global.nc.L1::no_allocate.v2.b32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(p));
+  return v;
+}
+DEV uint4 wide_at(const void* p) {
+  uint4 v;
+  asm volatile("ld.global.nc.L1::no_allocate.v4.b32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p));
   return v;
 }
 #endif
@@ -314,5 +320,90 @@ KERNEL __launch_bounds__(256) few_low(LOW(0), LOW(1), LOW(2), const elem* x, u32
     }
     sum = block_sum(sum);
     if (threadIdx.x == 0) store(u + (u64)r * ldu + j, rounded(sum, u) * by);
+  }
+}
+
+// Weights of 16 bit, as they are: a lane reads 16 bytes of two rows at a time, a piece is 128 columns. W [n, k], k a multiple of 32; gridDim.y
+// blocks split the columns by `per` thirty-twos where `partial` is given. Otherwise as few_rows.
+KERNEL __launch_bounds__(WARPS * 32, 1) few_wide(const elem* weights, u32 ldw, u32 n, elem* out, u32 ldo, const elem* x, u32 ldx, const elem* w, float eps,
+                                              const elem* residual, u32 ldr, float* partial, u32 rows, u32 perRow, u32 per) {
+  DYNAMIC_SHARED(u8, shared);
+  u32 warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
+  u32 first = blockIdx.y * per, last = min(perRow, first + per), units = (last - first + 3) >> 2, lds = per * 32 + 32;
+  elem* xs = (elem*)shared;
+  float* part = (float*)(xs + rows * lds);
+  u32 tiles = tiles_of(n), tile = blockIdx.x, unit = warp;
+  bool work = warp < units;
+  uint4 p[2][4];
+  // Where the two rows of the next piece lie, and its first thirty-two.
+  const elem* from[2];
+  u32 block = last;
+  auto aim = [&](u32 to, u32 piece) {
+    block = first + piece * 4;
+#pragma unroll
+    for (u32 h = 0; h < 2; h++) from[h] = weights + (u64)min(to * 16 + g + 8 * h, n - 1) * ldw + block * 32 + 8 * t;
+  };
+  auto ask = [&](u32 b) {
+#pragma unroll
+    for (u32 h = 0; h < 2; h++)
+      if (block + b < last) p[h][b] = wide_at(from[h] + 32 * b);
+  };
+  if (work && tile < tiles) {
+    aim(tile, unit);
+#pragma unroll
+    for (u32 b = 0; b < 4; b++) ask(b);
+  }
+  stage(xs, lds, x, ldx, w, eps, rows, first * 32, (last - first) * 32);
+  __syncthreads();
+  for (u32 turn = 0; tile < tiles; turn++) {
+    float c[TILES][4] = {};
+    for (bool more = work; more;) {
+      u32 here = unit;
+      unit += WARPS;
+      more = unit < units;
+      if (!more) unit = warp;
+      if (more) aim(tile, unit);
+      else if (tile + gridDim.x < tiles) aim(tile + gridDim.x, unit);
+      else block = last;
+#pragma unroll
+      for (u32 b = 0; b < 4; b++) {
+        if (first + here * 4 + b < last) {
+          u32 a[2][4] = {{p[0][b].x, p[1][b].x, p[0][b].y, p[1][b].y}, {p[0][b].z, p[1][b].z, p[0][b].w, p[1][b].w}};
+#pragma unroll
+          for (u32 i = 0; i < TILES; i++) {
+            u32 r = i * 8 + g;
+            uint4 v = make_uint4(0, 0, 0, 0);
+            if (r < rows) v = *(const uint4*)(xs + r * lds + (here * 4 + b) * 32 + 8 * t);
+            u32 lo[2] = {v.x, v.y}, hi[2] = {v.z, v.w};
+            mma(c[i], a[0], lo, (const elem*)0);
+            mma(c[i], a[1], hi, (const elem*)0);
+          }
+        }
+        ask(b);
+      }
+    }
+    float* mine = part + ((turn & 1) * WARPS + warp) * rows * 16;
+#pragma unroll
+    for (u32 i = 0; i < TILES; i++)
+#pragma unroll
+      for (u32 e = 0; e < 4; e++) {
+        u32 r = i * 8 + 2 * t + (e & 1);
+        if (r < rows) mine[r * 16 + g + 8 * (e >> 1)] = c[i][e];
+      }
+    __syncthreads();
+    const float* all = part + (turn & 1) * WARPS * rows * 16;
+    for (u32 i = (threadIdx.x + turn * 32) % THREADS; i < rows * 16; i += THREADS) {
+      u32 r = i >> 4, column = tile * 16 + (i & 15);
+      float v = 0.f;
+#pragma unroll
+      for (u32 j = 0; j < WARPS; j++) v += all[(j * rows + r) * 16 + (i & 15)];
+      if (column >= n) continue;
+      if (partial) partial[((u64)blockIdx.y * rows + r) * n + column] = v;
+      else {
+        if (residual) v += load(residual + (u64)r * ldr + column);
+        store(out + (u64)r * ldo + column, v);
+      }
+    }
+    tile += gridDim.x;
   }
 }

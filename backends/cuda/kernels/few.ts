@@ -1,5 +1,6 @@
 /** Cards of products of a handful of rows with 4-bit weights: the codes are read once, nothing decoded is written. */
 import { blocks, isEncoded, type Float, type TensorType } from '../../../ir/type.ts'
+import type { Kernel } from '../launch.ts'
 import {
   at,
   divide,
@@ -77,20 +78,35 @@ const warpsFor = (per: number, tiles: number): number => {
 const sharedBytes = (s: FewShape, warps: number, per: number): number =>
   LUT + 2 * s.rows * (per * 64 + 8) + 2 * warps * s.rows * 16 * (s.pair ? 2 : 1) * 4
 
-/** How the work is split; null: these shapes do not fit the GPU. */
-export const fewPlan = (s: FewShape, room: Room): FewPlan | null => {
-  const blocksOfRow = s.k / 64
-  const eights = divide(s.rows, 8)
-  const tiles = eights === 3 ? 4 : eights
-  if (s.rows < 1 || s.rows > FEW || (s.pair && tiles > 1)) return null
-  for (let parts = 1; parts <= blocksOfRow; parts++) {
-    const per = divide(blocksOfRow, parts)
+/** Tiles of 8 rows that the kernel is compiled for. */
+const tilesOf = (rows: number): number => {
+  const eights = divide(rows, 8)
+  return eights === 3 ? 4 : eights
+}
+
+/** The fewest parts of `blocks` whose shared memory fits; null: none do. */
+export const splitOf = (
+  rows: number,
+  blocks: number,
+  bytesOf: (warps: number, per: number) => number,
+  room: Room,
+): FewPlan | null => {
+  if (rows < 1 || rows > FEW) return null
+  const tiles = tilesOf(rows)
+  for (let parts = 1; parts <= blocks; parts++) {
+    const per = divide(blocks, parts)
     const warps = warpsFor(per, tiles)
-    if (sharedBytes(s, warps, per) <= room.shared - STATIC)
-      return { warps, tiles, parts: divide(blocksOfRow, per), per }
-    if (s.pair) return null
+    if (bytesOf(warps, per) <= room.shared - STATIC)
+      return { warps, tiles, parts: divide(blocks, per), per }
   }
   return null
+}
+
+/** How the work is split; null: these shapes do not fit the GPU. */
+export const fewPlan = (s: FewShape, room: Room): FewPlan | null => {
+  const plan = splitOf(s.rows, s.k / 64, (warps, per) => sharedBytes(s, warps, per), room)
+  // The two of a pair meet in one block of threads.
+  return s.pair && plan !== null && (plan.parts > 1 || plan.tiles > 1) ? null : plan
 }
 
 export interface FewMatrix {
@@ -127,7 +143,8 @@ export const fewWorkspaceBytes = (
   matrices: ReadonlyArray<{ readonly type: TensorType }>,
 ): number => (parts === 1 ? 0 : 4 * parts * s.rows * sum(matrices.map(rowsOf)))
 
-const matrixArgs = (m: FewMatrix | undefined): ReadonlyArray<Arg> => {
+/** A matrix of a launch, or that it has none there. */
+export const matrixArgs = (m: FewMatrix | undefined): ReadonlyArray<Arg> => {
   if (m === undefined)
     return [nowhere, nowhere, nowhere, nowhere, u32(0), nowhere, u32(0), nowhere, u32(0), u32(0)]
   const p = places(m.type, m.offset)
@@ -144,10 +161,40 @@ const matrixArgs = (m: FewMatrix | undefined): ReadonlyArray<Arg> => {
   ]
 }
 
-const adds = (o: FewOperands): ReadonlyArray<Arg> => [
+export const fewKernel = (name: string, dtype: Float, plan: FewPlan, mt = 1): Kernel =>
+  kernel(
+    'few.cu',
+    name,
+    { ...macros(dtype), WARPS: plan.warps, TILES: plan.tiles, MT: mt },
+    dtype === 'bf16' ? 80 : 75,
+  )
+/** One block of threads a multiprocessor; each takes tiles in turn. */
+export const fewGrid = (
+  tiles: number,
+  { parts }: FewPlan,
+  room: Room,
+): readonly [number, number] => [Math.min(tiles, Math.max(1, Math.floor(room.sms / parts))), parts]
+
+const adds = (o: Pick<FewOperands, 'residual' | 'low'>): ReadonlyArray<Arg> => [
   ...maybeMatrix(o.residual),
   ...maybeMatrix(o.low),
 ]
+
+/** The parts of a split inner dimension added up. */
+export const fewJoin = (
+  o: Pick<FewOperands, 'plan' | 'rows' | 'dtype' | 'residual' | 'low' | 'workspace'>,
+  matrices: ReadonlyArray<Arg>,
+  width: number,
+): KernelLaunch =>
+  launch(
+    fewKernel('few_join', o.dtype, o.plan),
+    [divide(width, 256), o.rows],
+    256,
+    [...matrices, ...adds(o), at(o.workspace), u32(o.plan.parts)],
+    4 * o.plan.parts * o.rows * width +
+      o.rows * width * elementBytes[o.dtype] * (o.residual === null ? 1 : 2),
+    o.plan.parts * o.rows * width,
+  )
 
 /** y = x·Wᵀ of every matrix, with adapters and the residual added, or swiglu of the two. */
 export const few = (o: FewOperands): ReadonlyArray<KernelLaunch> => {
@@ -160,13 +207,8 @@ export const few = (o: FewOperands): ReadonlyArray<KernelLaunch> => {
   const low = sum(matrices.map((m) => (m.adapter === null ? 0 : 4 * m.adapter.rank * rowsOf(m))))
   const partial = fewWorkspaceBytes(o, plan, matrices)
   const product = launch(
-    kernel(
-      'few.cu',
-      'few_rows',
-      { ...macros(o.dtype), WARPS: plan.warps, TILES: plan.tiles, MT: mt },
-      o.dtype === 'bf16' ? 80 : 75,
-    ),
-    [Math.min(tiles, Math.max(1, Math.floor(o.room.sms / plan.parts))), plan.parts],
+    fewKernel('few_rows', o.dtype, plan, mt),
+    fewGrid(tiles, plan, o.room),
     32 * plan.warps,
     [
       ...args,
@@ -187,14 +229,7 @@ export const few = (o: FewOperands): ReadonlyArray<KernelLaunch> => {
     sharedBytes(o, plan.warps, plan.per),
   )
   if (plan.parts === 1) return [product]
-  const join = launch(
-    kernel('few.cu', 'few_join', product.kernel.defines, product.kernel.needs),
-    [divide(sum(heights), 256), rows],
-    256,
-    [...args, ...adds(o), at(o.workspace), u32(plan.parts)],
-    partial + results * (o.residual === null ? 1 : 2),
-    plan.parts * rows * sum(heights),
-  )
+  const join = fewJoin(o, args, sum(heights))
   return [product, join]
 }
 
@@ -214,12 +249,7 @@ export const fewLow = (
 ): KernelLaunch => {
   const ranks = sum(o.adapters.map((a) => a.rank))
   return launch(
-    kernel(
-      'few.cu',
-      'few_low',
-      { ...macros(o.dtype), WARPS: o.plan.warps, TILES: o.plan.tiles, MT: 1 },
-      o.dtype === 'bf16' ? 80 : 75,
-    ),
+    fewKernel('few_low', o.dtype, o.plan),
     [ranks],
     256,
     [

@@ -19,7 +19,7 @@ import { groups, memberOf, type Adapter, type Member } from './linear.ts'
 import { startsOf, sum } from './sizes.ts'
 
 /** Beyond this, every block of threads norming all rows again costs more than a launch. */
-const NORMED = 8
+export const NORMED = 8
 
 const adaptersOf = (members: ReadonlyArray<Member>): ReadonlyArray<Adapter> =>
   members.flatMap((m) => (m.adapter === null ? [] : [m.adapter]))
@@ -51,7 +51,7 @@ const swigluOf = (c: Context, members: ReadonlyArray<Member>): Site | null => {
 }
 
 /** The norm that makes x for these equations alone. */
-const normOf = (c: Context, x: Id, covers: ReadonlyArray<number>): Site | null => {
+export const normOf = (c: Context, x: Id, covers: ReadonlyArray<number>): Site | null => {
   const site = c.made(x, 'rmsNorm')
   return site !== undefined && !c.returned(x) && c.readers(x).every((r) => covers.includes(r.index))
     ? site
@@ -160,7 +160,8 @@ const stepOf = (c: Context, { x, members, plan, norm, swiglu }: Layer): Step => 
 }
 
 /** What a backward pass reads again must be kept, and its rows are many. */
-const forwardOnly = (c: Context): boolean => c.fn.eqns.every((e) => e.place.stage === 'forward')
+export const forwardOnly = (c: Context): boolean =>
+  c.fn.eqns.every((e) => e.place.stage === 'forward')
 
 export const few: Rule = {
   name: 'few',

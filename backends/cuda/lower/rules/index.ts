@@ -11,10 +11,12 @@ import { residual } from './residual.ts'
 import { rope } from './rope.ts'
 import { token } from './token.ts'
 import { update } from './update.ts'
+import { wide } from './wide.ts'
 
 export const rules: ReadonlyArray<Rule> = [
   // Before `linear`: of few rows it would write more than it reads.
   few,
+  wide,
   // Before `residual`: sums of adapters and of the stream belong to the layer.
   linear,
   cotangent,
