@@ -72,6 +72,14 @@ const units: Readonly<Record<string, Unit>> = {
   'lora.cu': { needs: 75, defines: alone },
   'few.cu': { needs: 80, defines: few('bf16') },
   'token.cu': { needs: 75, defines: token },
+  'lora_mma.cu': {
+    needs: 80,
+    defines: [8, 1].map((n) => ({ ...macros('bf16'), RANK_TILES: n, COLUMNS: 64, WARPS: 8 })),
+  },
+  'norm_rows.cu': {
+    needs: 75,
+    defines: alone.slice(1).flatMap((d) => [64, 512, 1024].map((n) => ({ ...d, THREADS: n }))),
+  },
 }
 
 test('every source is compiled here', () => {

@@ -10,7 +10,7 @@ import type { Base } from '../models/base.ts'
 import { model, type Shapes } from '../models/llama.ts'
 import { modelPasses, type Techniques } from '../pipeline.ts'
 import { countable } from './countable.ts'
-import { passIssue } from './plan.ts'
+import { passIssue } from './choose.ts'
 
 /** After the passes that look at weights: what tells the output head from a linear layer is how other functions use it. */
 const asked = (fns: ReadonlyArray<string>): Pass => ({

@@ -16,7 +16,7 @@ import {
 } from '../../kernels/attention-fast.ts'
 import { rope as turnBack } from '../../kernels/rope.ts'
 import { soleReader, type Context, type Site } from '../context.ts'
-import { rangesAt, rangesKey } from '../derived.ts'
+import { rangesKey } from '../derived.ts'
 import { argOf, attr, outOf } from '../pattern.ts'
 import { steps, type Rule } from '../rule.ts'
 import type { Step } from '../step.ts'
@@ -62,7 +62,7 @@ export const attentionStep = (c: Context, site: Site): Step => {
         lse: at.offset(lse),
       }
       return engine !== null && aligned(o, o.q, o.k, o.v, o.out)
-        ? attentionOn(engine, { ...o, ...rangesAt(c, at, segments) })
+        ? attentionOn(engine, { ...o, ranges: at.offset(rangesKey(segments)) })
         : [forward(o)]
     },
   }
@@ -127,7 +127,7 @@ export const attentionGradStep = (
       if (engine !== null && aligned(o, o.q, o.k, o.v, o.out, o.ct, o.dq, o.dk, o.dv))
         return attentionGradOn(engine, {
           ...o,
-          ...rangesAt(c, at, segments!),
+          ranges: at.offset(rangesKey(segments!)),
           ...(turn === null ? {} : { turn }),
         })
       return [
