@@ -29,7 +29,11 @@ const scheduled = (p: Program): Program => right(compile([schedule])(p)).program
 const bytesOf = (t: Tensor): Uint8Array =>
   isEncoded(t.type.dtype) ? Uint8Array.from(t.data) : encode(t.type, t.data)
 
-const load = async (session: Session, states: ReadonlyArray<State>, of: (s: State) => Tensor) => {
+export const load = async (
+  session: Session,
+  states: ReadonlyArray<State>,
+  of: (s: State) => Tensor,
+) => {
   for (const s of states) right(await session.write(s.name, bytesOf(of(s)))())
 }
 
