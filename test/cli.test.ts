@@ -18,7 +18,16 @@ test('in a process of its own: help, usage, a problem, colours only where they a
   ])
   assert.equal(help.code, 0)
   assert.equal(help.err, '')
-  for (const name of ['train', 'evaluate', 'generate', 'compile', 'memory', 'check', 'doctor'])
+  for (const name of [
+    'train',
+    'evaluate',
+    'generate',
+    'compile',
+    'memory',
+    'check',
+    'profile',
+    'doctor',
+  ])
     assert.match(help.out, new RegExp(`^  ${name} `, 'm'))
   assert.equal(usage.code, 2)
   assert.match(usage.err, /unknown command 'trian'[^]*train/)
@@ -55,7 +64,16 @@ test('what is heavy is loaded when it is needed', async () => {
 })
 
 test('every subcommand shows an example; wrong usage is 2', async () => {
-  for (const name of ['train', 'evaluate', 'generate', 'compile', 'memory', 'check', 'doctor']) {
+  for (const name of [
+    'train',
+    'evaluate',
+    'generate',
+    'compile',
+    'memory',
+    'check',
+    'profile',
+    'doctor',
+  ]) {
     const { code, out } = await here(name, '--help')
     assert.equal(code, 0)
     assert.match(out, new RegExp(`Examples?:\\n {2}\\$ tunec ${name}`))

@@ -22,6 +22,8 @@ export interface Settings {
   readonly cacheDir: string | null
   /** Another architecture than the card's own: `compute_75` runs the Turing code on a newer card. */
   readonly arch?: Arch
+  /** Bytes of decoded weights at once (`Target.scratch`). */
+  readonly scratch?: number
 }
 
 export const settings = (): Settings => ({
@@ -37,7 +39,7 @@ export const open = (s: Settings = settings()): Cuda<Gpu> => {
     openDriver(where),
     E.chain((driver) => driverHost(driver, s.index)),
     E.chain((host) => {
-      const { index: _, ...options } = s
+      const { index: _, scratch: __, ...options } = s
       const gpu = openGpu(host, { ...options, where })
       return E.isLeft(gpu) ? ending(gpu, host.close) : gpu
     }),
@@ -54,7 +56,10 @@ export const targetOf = (gpu: Gpu): Target => ({
 export const prepareCuda = (p: Program, s: Settings = settings()): Cuda<CudaSession> =>
   pipe(
     open(s),
-    E.chain((gpu) => openSession(gpu, lower(p, targetOf(gpu)))),
+    E.chain((gpu) => {
+      const scratch = s.scratch === undefined ? {} : { scratch: s.scratch }
+      return openSession(gpu, lower(p, { ...targetOf(gpu), ...scratch }))
+    }),
   )
 
 export const cuda: Backend = {

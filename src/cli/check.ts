@@ -1,5 +1,4 @@
 /** `tunec check`: everything that can be said about a job without running it. */
-import fs from 'node:fs'
 import * as E from 'fp-ts/lib/Either.js'
 import { renderReport } from '../data/report-text.ts'
 import { lacksMemory } from '../machine.ts'
@@ -11,6 +10,7 @@ import type { Plan } from '../plan/plan.ts'
 import { renderPlan } from '../report/plan.ts'
 import { size } from '../report/units.ts'
 import { promised } from '../train/state.ts'
+import { holdsWeights } from '../train/weights-there.ts'
 import type { Run } from './command.ts'
 import { nearby, openHere, refuse, runnableFrom, showNotices } from './open.ts'
 
@@ -42,12 +42,6 @@ const inputs = ({ base, data }: Plan): string | null =>
       : holdsWeights(base.folder)
         ? null
         : `to train, put the weights into ${base.folder}, which holds none`
-
-/** Whether a model's folder holds something that is meant as weights, in whatever format. */
-const holdsWeights = (folder: string): boolean =>
-  fs
-    .readdirSync(folder)
-    .some((n) => /\.(safetensors|bin|pt|pth|ckpt|gguf|h5|msgpack)(\.index\.json)?$/.test(n))
 
 /** What the headers of the base's files do not promise, where there are such files. */
 const unpromised = async ({ base, program }: Plan): Promise<Issue | null> => {

@@ -167,6 +167,20 @@ const check: Command = {
   load: async () => (await import('./check.ts')).run,
 }
 
+const profile: Command = {
+  name: 'profile',
+  argument: ['config', 'a YAML file, or a plan that compile wrote'],
+  doc: 'run some steps on the GPU and show where their time and memory go',
+  options: [
+    { flags: '--steps <count>', doc: 'optimizer steps that are timed (default: 5)', ...whole },
+    { flags: '--json', doc: 'print JSON' },
+    dataset,
+    lenient,
+  ],
+  examples: [`profile ${EXAMPLE}`, `profile ${LARGE} --steps 10 --json`],
+  load: async () => (await import('./profile.ts')).run,
+}
+
 const doctor: Command = {
   name: 'doctor',
   doc: 'show which backends work here and, for each that does not, why',
@@ -182,5 +196,6 @@ export const commands: ReadonlyArray<Command> = [
   compile,
   memory,
   check,
+  profile,
   doctor,
 ]
