@@ -149,7 +149,12 @@ export const conformanceSuite = (backend: Backend): void => {
   test(`${backend.name}: dropout over a matrix as large as a micro-batch`, () =>
     largeDropout(backend))
   test(`${backend.name}: attention over long packed rows`, () => longRows(backend))
-  for (const compute of ['f32', 'bf16', 'f16'] as const)
+  modelSuite(backend, ['f32', 'bf16', 'f16'])
+}
+
+/** The part of it whose kernels differ most between architectures. */
+export const modelSuite = (backend: Backend, computes: ReadonlyArray<Float>): void => {
+  for (const compute of computes)
     for (const recompute of ['none', 'layers'] as const)
       test(`${backend.name}: a model in ${compute}, recompute ${recompute}: NF4, dropout, packing, two steps`, () =>
         trainTwoSteps(backend, compute, { _tag: recompute }))
