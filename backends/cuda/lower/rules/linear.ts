@@ -39,7 +39,7 @@ export interface Adapter {
   readonly covers: ReadonlyArray<number>
 }
 
-interface Member {
+export interface Member {
   readonly w: Decoded
   readonly out: number
   readonly y: Id
@@ -73,7 +73,7 @@ const adapterOf = (c: Context, x: Id, low: Id | undefined): Adapter | null => {
   }
 }
 
-const memberOf = (c: Context, site: Site, alone: boolean): Member | null => {
+export const memberOf = (c: Context, site: Site, alone: boolean): Member | null => {
   const w = decodedWeight(c, argOf(site, 1))
   if (w === undefined || !isDot(site, false, true)) return null
   let [y, top] = [outOf(site), site]
@@ -241,7 +241,7 @@ const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal =>
 }
 
 /** Layers of one input, stage and place. */
-const groups = (c: Context): ReadonlyArray<readonly [Id, ReadonlyArray<Site>]> => {
+export const groups = (c: Context): ReadonlyArray<readonly [Id, ReadonlyArray<Site>]> => {
   const found = new Map<string, [Id, Site[]]>()
   c.fn.eqns.forEach((eqn, index) => {
     const site = { eqn, index }
