@@ -24,6 +24,8 @@ export interface Settings {
   readonly arch?: Arch
   /** Bytes of decoded weights at once (`Target.scratch`). */
   readonly scratch?: number
+  /** Layers whose decoded weights stay until the backward (`Target.keep`). */
+  readonly keep?: number
 }
 
 export const settings = (): Settings => ({
@@ -39,7 +41,7 @@ export const open = (s: Settings = settings()): Cuda<Gpu> => {
     openDriver(where),
     E.chain((driver) => driverHost(driver, s.index)),
     E.chain((host) => {
-      const { index: _, scratch: __, ...options } = s
+      const { index: _, scratch: __, keep: ___, ...options } = s
       const gpu = openGpu(host, { ...options, where })
       return E.isLeft(gpu) ? ending(gpu, host.close) : gpu
     }),
@@ -57,8 +59,11 @@ export const prepareCuda = (p: Program, s: Settings = settings()): Cuda<CudaSess
   pipe(
     open(s),
     E.chain((gpu) => {
-      const scratch = s.scratch === undefined ? {} : { scratch: s.scratch }
-      return openSession(gpu, lower(p, { ...targetOf(gpu), ...scratch }))
+      const said = {
+        ...(s.scratch === undefined ? {} : { scratch: s.scratch }),
+        ...(s.keep === undefined ? {} : { keep: s.keep }),
+      }
+      return openSession(gpu, lower(p, { ...targetOf(gpu), ...said }))
     }),
   )
 
