@@ -7,7 +7,7 @@ import type * as E from 'fp-ts/lib/Either.js'
 import { reference } from '../backends/reference/index.ts'
 import type { Issue } from '../src/issue.ts'
 import { knownModels } from '../src/models/known.ts'
-import { initializePlan } from '../src/train/state.ts'
+import { initializePlan } from '../src/train/initialize.ts'
 import { train } from '../src/train/train.ts'
 import { right } from './right.ts'
 import {
