@@ -3,8 +3,7 @@ import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import { issue, type Issue } from '../issue.ts'
-import type { OpenTensor } from './file.ts'
-import type { Checkpoint } from './reader.ts'
+import type { Checkpoint, OpenTensor } from './reader.ts'
 import type { Sum } from './sums.ts'
 
 /** As text: a thread loads no TypeScript, and the build's file would have another name. */

@@ -10,7 +10,7 @@ import { attempt } from './os.ts'
 import { recogniseFolder } from './recognise.ts'
 import { agree, indexName, listed, parseIndex, weightsName } from './shards.ts'
 
-export { openFile, type TensorEntry, type TensorFile } from './file.ts'
+export { openFile, type OpenTensor, type TensorEntry, type TensorFile } from './file.ts'
 
 export interface Checkpoint {
   readonly folder: string
