@@ -1,9 +1,9 @@
 /**
- * A QLoRA step of Llama-2-7B's shape with random NF4 weights on the GPU:  npx tsx bench/llama2-7b.ts [1x2048 4x2048 …] [--rank 8] [--targets qkv|all] [--recompute none|layers] [--profile]
+ * A QLoRA step of Llama-2-7B's shape with random NF4 weights on the GPU:  npx tsx bench/llama2-7b.ts [1x2048 4x2048 …] [--rank 8] [--targets qkv|all] [--recompute none|layers] [--scratch BYTES] [--profile]
  */
 import { parseArgs } from 'node:util'
 import * as E from 'fp-ts/lib/Either.js'
-import { prepareCuda } from '../backends/cuda/index.ts'
+import { prepareCuda, settings } from '../backends/cuda/index.ts'
 import { profile, groupTimes } from '../backends/cuda/profile.ts'
 import type { CudaSession } from '../backends/cuda/session.ts'
 import { bytes, isEncoded, parts, size, tensor } from '../ir/type.ts'
@@ -25,6 +25,7 @@ const { values: o, positionals } = parseArgs({
     recompute: { type: 'string', default: 'none' },
     model: { type: 'string', default: 'meta-llama/Llama-2-7b-hf' },
     steps: { type: 'string', default: '20' },
+    scratch: { type: 'string', default: '268435456' },
     profile: { type: 'boolean', default: false },
   },
 })
@@ -117,7 +118,7 @@ for (const shape of positionals.length === 0 ? ['1x2048'] : positionals) {
   const begun = Date.now()
   const p = programOf(rows, length)
   const compiled = Date.now()
-  const opened = prepareCuda(p)
+  const opened = prepareCuda(p, { ...settings(), scratch: Number(o.scratch) })
   if (E.isLeft(opened)) {
     console.log(`${shape}: ${opened.left.call} ${opened.left.name}: ${opened.left.message}`)
     continue

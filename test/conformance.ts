@@ -29,7 +29,11 @@ const scheduled = (p: Program): Program => right(compile([schedule])(p)).program
 const bytesOf = (t: Tensor): Uint8Array =>
   isEncoded(t.type.dtype) ? Uint8Array.from(t.data) : encode(t.type, t.data)
 
-const load = async (session: Session, states: ReadonlyArray<State>, of: (s: State) => Tensor) => {
+export const load = async (
+  session: Session,
+  states: ReadonlyArray<State>,
+  of: (s: State) => Tensor,
+) => {
   for (const s of states) right(await session.write(s.name, bytesOf(of(s)))())
 }
 
@@ -145,7 +149,12 @@ export const conformanceSuite = (backend: Backend): void => {
   test(`${backend.name}: dropout over a matrix as large as a micro-batch`, () =>
     largeDropout(backend))
   test(`${backend.name}: attention over long packed rows`, () => longRows(backend))
-  for (const compute of ['f32', 'bf16', 'f16'] as const)
+  modelSuite(backend, ['f32', 'bf16', 'f16'])
+}
+
+/** The part of it whose kernels differ most between architectures. */
+export const modelSuite = (backend: Backend, computes: ReadonlyArray<Float>): void => {
+  for (const compute of computes)
     for (const recompute of ['none', 'layers'] as const)
       test(`${backend.name}: a model in ${compute}, recompute ${recompute}: NF4, dropout, packing, two steps`, () =>
         trainTwoSteps(backend, compute, { _tag: recompute }))
@@ -236,7 +245,7 @@ const small: ModelSpec = {
 }
 
 /** Two samples in the first row, one and a tail in the second; some targets not scored. */
-const packedBatch = (micro: number): Feeds => {
+export const packedBatch = (micro: number): Feeds => {
   const n = grid.rows * grid.length
   const ids = Int32Array.from({ length: n }, (_, i) => (i * 7 + micro * 11) % small.vocab)
   return {

@@ -23,9 +23,11 @@ export interface Settings {
   readonly cacheDir: string | null
   /** Another architecture than the card's own: `compute_75` runs the Turing code on a newer card. */
   readonly arch?: Arch
+  /** Bytes of decoded weights at once (`Target.scratch`). */
+  readonly scratch?: number
 }
 
-const settings = (): Settings => ({
+export const settings = (): Settings => ({
   index: 0,
   cacheDir: process.env['TUNEC_CACHE'] ?? path.join(os.homedir(), '.cache', 'tunec'),
   ...(process.env['TUNEC_CUDA_ARCH'] === undefined ? {} : { arch: process.env['TUNEC_CUDA_ARCH'] }),
@@ -38,7 +40,7 @@ export const open = (s: Settings = settings()): Cuda<Gpu> => {
     openDriver(where),
     E.chain((driver) => driverHost(driver, s.index)),
     E.chain((host) => {
-      const { index: _, ...options } = s
+      const { index: _, scratch: __, ...options } = s
       const gpu = openGpu(host, { ...options, where })
       return E.isLeft(gpu) ? ending(gpu, host.close) : gpu
     }),
@@ -55,7 +57,10 @@ export const targetOf = (gpu: Gpu): Target => ({
 export const prepareCuda = (p: Program, s: Settings = settings()): Cuda<CudaSession> =>
   pipe(
     open(s),
-    E.chain((gpu) => openSession(gpu, lower(p, targetOf(gpu)))),
+    E.chain((gpu) => {
+      const scratch = s.scratch === undefined ? {} : { scratch: s.scratch }
+      return openSession(gpu, lower(p, { ...targetOf(gpu), ...scratch }))
+    }),
   )
 
 export const cuda: Backend = {

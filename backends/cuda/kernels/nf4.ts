@@ -23,7 +23,7 @@ const encoding = (type: TensorType) => {
   return blocks(type.dtype)
 }
 /** Byte offsets of the parts of an encoded tensor. */
-const places = (type: TensorType, offset: Place) => {
+export const places = (type: TensorType, offset: Place) => {
   const part = new Map(parts(type).map((p) => [p.name, offset + p.at]))
   const scales = part.get('scales')
   if (scales === undefined) throw new Error(`${type.dtype} has no scales`)
@@ -34,7 +34,7 @@ const places = (type: TensorType, offset: Place) => {
     mean: part.get('offset') ?? null,
   }
 }
-const encodedBytes = (type: TensorType): number => {
+export const encodedBytes = (type: TensorType): number => {
   const { block, nested } = encoding(type)
   const n = size(type)
   return n / 2 + (nested === 0 ? 4 : 1) * divide(n, block)
