@@ -189,7 +189,11 @@ test('a backend that reads checkpoints itself gets their bytes; the rest and the
         ? { ...t, shape: [140_000, 16], data: new Uint8Array(140_000 * 32).map((_, i) => i & 0x3f) }
         : t,
     )
-    await writeBase(path.join(folder, 'base'), wide, { vocab_size: 140_000 })
+    const anew = async (tensors: ReadonlyArray<Tensor>): Promise<void> => {
+      await fs.rm(path.join(folder, 'base'), { recursive: true })
+      await writeBase(path.join(folder, 'base'), tensors, { vocab_size: 140_000 })
+    }
+    await anew(wide)
     const plan = planFor(folder, yaml())
     const plain = right(await reference.prepare(plan.program)())
     const sum = right(await initializePlan(plan, plain)())
@@ -213,7 +217,7 @@ test('a backend that reads checkpoints itself gets their bytes; the rest and the
     const broken = wide.map((t) =>
       t.name === q ? { ...t, data: t.data.with(7, 0x7f).with(6, 0x80) } : t,
     )
-    await writeBase(path.join(folder, 'base'), broken, { vocab_size: 140_000 })
+    await anew(broken)
     const again = reading(own, (name) => name !== q, closed)
     const i = left(await initializePlan(plan, again.session)())
     assert.match(i.message, /q_proj\.weight holds Infinity at \[0, 3\]/)
