@@ -13,9 +13,12 @@ import { run, works, type Step } from './tfjs/shell.ts'
 import { tensorflow } from './tfjs/tensorflow.ts'
 
 const project = path.dirname(import.meta.dirname)
-const root = path.join(project, FOLDER)
+/** TUNEC_TFJS names another folder, as it does for the backend. */
+const root = process.env['TUNEC_TFJS'] ?? path.join(project, FOLDER)
 
 const USAGE = `usage: npm run setup:tfjs [-- --tensorflow FOLDER]
+
+It works in .tfjs, or in the folder that TUNEC_TFJS names, and keeps what is there already.
 
   --tensorflow FOLDER   TensorFlow's libraries and headers lie there (the folder "tensorflow" of an unpacked
                         wheel, version 2.13 or later); nothing is fetched for it
@@ -42,7 +45,6 @@ const tfjs = (): Step<string> => {
   if (there) return E.right(packageIn(root))
   if (!works(['npm'])) return E.left('there is no npm to fetch the package with')
   say(`fetching ${PACKAGE} ${PACKAGE_VERSION} and what it depends on: ${MEGABYTES} MB`)
-  fs.mkdirSync(root, { recursive: true })
   fs.writeFileSync(path.join(root, 'package.json'), '{ "private": true }\n')
   return pipe(
     run(
@@ -76,10 +78,10 @@ const setUp = (asked: string | undefined): Step<string> =>
     E.Do,
     E.bind('cxx', compiler),
     E.chainFirst(({ cxx }) => E.right(report('compiler', cxx))),
-    E.bind('package', tfjs),
-    E.chainFirst((x) => E.right(report('tfjs', `${PACKAGE_VERSION}, ${x.package}`))),
     E.bind('tf', () => tensorflow(root, asked, say)),
     E.chainFirst(({ tf }) => E.right(report('TensorFlow', tf))),
+    E.bind('package', tfjs),
+    E.chainFirst((x) => E.right(report('tfjs', `${PACKAGE_VERSION}, ${x.package}`))),
     E.bind('binding', ({ cxx, tf }) => binding(root, tf, cxx, say)),
     E.chainFirst((x) => E.right(report('binding', x.binding.file))),
     E.chain(verified),
@@ -97,6 +99,7 @@ const main = (): number => {
     console.error(`error: ${PACKAGE} is set up on Linux only, this is ${process.platform}`)
     return 1
   }
+  fs.mkdirSync(root, { recursive: true })
   const done = setUp(values.tensorflow)
   if (E.isLeft(done)) {
     console.error(`error: ${done.left}`)

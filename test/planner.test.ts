@@ -83,6 +83,7 @@ test('a config that names a CPU backend is planned for none; auto follows what i
   inFolder(async (folder) => {
     for (const [backend, expected] of [
       ['onnx', null],
+      ['tfjs', null],
       ['reference', null],
       ['auto', null],
       ['cuda', assumedDevice],

@@ -51,9 +51,8 @@ const text = (error: unknown): string =>
   (error instanceof Error ? error.message : String(error)).split('\n')[0]!
 
 const quiet = (): void => {
-  // TensorFlow reads them when it is loaded; its information lines would stand between ours. oneDNN is on by default, and saying so keeps it from being announced.
+  // TensorFlow reads it when it is loaded; its information lines would stand between ours.
   process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '2'
-  process.env['TF_ENABLE_ONEDNN_OPTS'] ??= '1'
 }
 
 /** The package asks for a function that node 23 took away. */

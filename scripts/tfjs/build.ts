@@ -14,7 +14,9 @@ export interface Built {
 
 export const compiler = (): Step<string> =>
   pipe(
-    [process.env['CXX'], 'g++', 'c++', 'clang++'].find((c) => c !== undefined && works([c])),
+    [process.env['CXX'], 'g++', 'c++', 'clang++'].find(
+      (c) => c !== undefined && c !== '' && works([c]),
+    ),
     E.fromNullable('there is no C++ compiler; install one (apt install g++), or name it in CXX'),
   )
 

@@ -33,7 +33,7 @@ export const compiler = section({
   /** Bytes that a training step may take; auto: what is free on the GPU; null: nothing is said, on a GPU as auto. */
   memory_budget: withDefault(nullable(orAuto(bytes)), null),
   compute_dtype: withDefault(oneOf('auto', 'float32', 'bfloat16', 'float16'), 'auto'),
-  backend: withDefault(oneOf('auto', 'cuda', 'onnx', 'reference'), 'auto'),
+  backend: withDefault(oneOf('auto', 'cuda', 'onnx', 'tfjs', 'reference'), 'auto'),
   /** auto: follows `trainer.enable_gradient_checkpointing` and `memory_budget`. */
   recompute: withDefault(oneOf('auto', 'none', 'layers', 'budget'), 'auto'),
   /** Rows of tokens in one micro-step. */
