@@ -1,6 +1,8 @@
 /** Rounding to f16 and bf16 against tables of every value of the format. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { decodeF32 } from '../backends/bytes.ts'
+import { tensor } from '../ir/type.ts'
 import { fromBf16, fromF16, round, roundF16, toBf16, toF16 } from '../ir/number.ts'
 import { fc, holds, runs } from './fc.ts'
 
@@ -102,4 +104,19 @@ test('f16 and bf16: any number, through f32', () => {
 test('overflow: the last finite f16 is 65504, half a step further is infinite', () => {
   assert.deepEqual([65504, 65519, 65520, -65520].map(roundF16), [65504, 65504, Infinity, -Infinity])
   assert.equal(round.bf16(3.4e38), Infinity)
+})
+
+test('16-bit tensors as f32, also from bytes that are not aligned', () => {
+  const codes = Uint16Array.from({ length: 65536 }, (_, i) => i)
+  for (const [dtype, of] of [
+    ['bf16', bf16OfCode],
+    ['f16', f16OfCode],
+  ] as const)
+    for (const shift of [0, 1, 2]) {
+      const held = new Uint8Array(codes.byteLength + 4)
+      held.set(new Uint8Array(codes.buffer), shift)
+      const stored = held.subarray(shift, shift + codes.byteLength)
+      const got = decodeF32(tensor(dtype, 65536), stored)
+      got.forEach((x, code) => assert.ok(Object.is(x, of(code)), `${dtype} ${code}: ${x}`))
+    }
 })
