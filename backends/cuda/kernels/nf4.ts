@@ -18,12 +18,12 @@ import {
   type Rows,
 } from './card.ts'
 
-const encoding = (type: TensorType) => {
+export const encoding = (type: TensorType) => {
   if (!isEncoded(type.dtype)) throw new Error(`${type.dtype} is not an encoded type`)
   return blocks(type.dtype)
 }
 /** Byte offsets of the parts of an encoded tensor. */
-const places = (type: TensorType, offset: Place) => {
+export const places = (type: TensorType, offset: Place) => {
   const part = new Map(parts(type).map((p) => [p.name, offset + p.at]))
   const scales = part.get('scales')
   if (scales === undefined) throw new Error(`${type.dtype} has no scales`)
@@ -34,7 +34,7 @@ const places = (type: TensorType, offset: Place) => {
     mean: part.get('offset') ?? null,
   }
 }
-const encodedBytes = (type: TensorType): number => {
+export const encodedBytes = (type: TensorType): number => {
   const { block, nested } = encoding(type)
   const n = size(type)
   return n / 2 + (nested === 0 ? 4 : 1) * divide(n, block)

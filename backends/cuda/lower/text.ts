@@ -29,7 +29,7 @@ const argText = (a: Arg): string => {
 }
 
 const matrixText = (m: Matrix, t: boolean): string =>
-  `${m.dtype}[${m.rows}, ${m.columns}]/${m.ld}@${m.offset}${t ? 'ᵀ' : ''}`
+  `${m.dtype}[${m.rows}, ${m.columns}]/${m.ld}@${m.offset}${t ? 'ᵀ' : ''}${m.scales === undefined ? '' : `*@${m.scales}`}`
 
 const defines = (d: Readonly<Record<string, string | number>>): string =>
   Object.entries(d)
