@@ -15,6 +15,12 @@ export type Policy =
   | { readonly _tag: 'layers' }
   | { readonly _tag: 'budget'; readonly bytes: number }
 
+/** Bytes that a program takes while one of its functions runs: all state, and what the function keeps besides. */
+export type Measure = (p: Program, f: Fn) => number
+
+/** What any backend needs at least that keeps every value of the program. */
+export const byLiveness: Measure = (p, f) => stateBytes(p) + peakOf(p, f)
+
 /** `layers.3` of `layers.3.mlp`; null outside the layers. */
 export const layerOf = (scope: string): string | null => /^layers\.\d+/.exec(scope)?.[0] ?? null
 
@@ -125,24 +131,25 @@ const least = (most: number, ok: (n: number) => boolean): number => {
   return lo
 }
 
-const underBudget = (p: Program, f: Fn, budget: number): Fn => {
+const underBudget = (p: Program, f: Fn, budget: number, measure: Measure): Fn => {
   const states = stateOf(p)
-  const room = budget - stateBytes(p)
-  if (peakOf(p, f) <= room) return f
+  const fits = (g: Fn) => measure(p, g) <= budget
+  if (fits(f)) return f
   const c = candidates(p, f)
   const build = (level: number, further: number) => recompute(f, states, c.upTo(level, further))
-  const fits = (g: Fn) => peakOf(p, g) <= room
   const level = least(c.levels.length - 1, (n) => fits(build(n, 0)))
   const further = least(c.layers.length, (n) => fits(build(level - 1, n)))
-  return smaller(p, f, build(level - 1, further))
+  return smaller(p, f, build(level - 1, further), measure)
 }
 
 /** Recomputing is never allowed to raise the peak. */
-const smaller = (p: Program, f: Fn, g: Fn): Fn => (peakOf(p, g) < peakOf(p, f) ? g : f)
+const smaller = (p: Program, f: Fn, g: Fn, measure: Measure): Fn =>
+  measure(p, g) < measure(p, f) ? g : f
 
 const show = (o: Policy): string => (o._tag === 'budget' ? `budget=${o.bytes}` : o._tag)
 
-export const rematerialize = (o: Policy): Pass => ({
+/** What a value costs to keep, the backend's `measure` decides: it may keep fewer than the program names. */
+export const rematerialize = (o: Policy, measure: Measure = byLiveness): Pass => ({
   name: `rematerialize(${show(o)})`,
   keeps: 'exact',
   run: (p) => {
@@ -150,9 +157,9 @@ export const rematerialize = (o: Policy): Pass => ({
     const states = stateOf(p)
     const change = (f: Fn): Fn => {
       if (!f.eqns.some((e) => e.place.stage === 'backward')) return f
-      if (o._tag === 'budget') return underBudget(p, f, o.bytes)
+      if (o._tag === 'budget') return underBudget(p, f, o.bytes, measure)
       const c = candidates(p, f)
-      return smaller(p, f, recompute(f, states, c.upTo(c.levels.length - 1, 0)))
+      return smaller(p, f, recompute(f, states, c.upTo(c.levels.length - 1, 0)), measure)
     }
     return building((): Program => ({ ...p, fns: p.fns.map(change) }))
   },

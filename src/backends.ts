@@ -2,11 +2,12 @@
 import type { Backend } from '../backends/backend.ts'
 import { tooLongFor } from './command-line.ts'
 
-export type BackendName = 'reference' | 'onnx' | 'cuda'
+export type BackendName = 'reference' | 'onnx' | 'cuda' | 'tfjs'
 
 export const backends: Readonly<Record<BackendName, () => Promise<Backend>>> = {
   cuda: async () => (await import('../backends/cuda/index.ts')).cuda,
   onnx: async () => (await import('../backends/onnx/index.ts')).onnx,
+  tfjs: async () => (await import('../backends/tfjs/index.ts')).tfjs,
   reference: async () => (await import('../backends/reference/index.ts')).reference,
 }
 

@@ -192,7 +192,7 @@ export const dsl = {
       E.map((l) => renderLadder(l, plain).join('\n')),
     ),
   fit: fitOf,
-  footprint: footprintOf,
+  footprint: (p: Program) => footprintOf(p),
   sizes: sizesOf,
   diff: diffStages,
   title: stageTitle,

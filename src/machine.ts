@@ -11,7 +11,7 @@ export const machineMemory = (): number => {
 }
 
 /** Backends whose tensors are ordinary memory of the process. */
-const hosted: ReadonlySet<string> = new Set(['onnx', 'reference'])
+const hosted: ReadonlySet<string> = new Set(['onnx', 'tfjs', 'reference'])
 
 /** What is said of an arena that cannot be had here; null: it can. */
 export const lacksMemory = (arena: number, memory = machineMemory()): string | null =>

@@ -10,7 +10,9 @@ import {
   schedule,
   simplify,
   type Compute,
+  byLiveness,
   type Lora,
+  type Measure,
   type Optimizer,
   type Policy,
   type Quantize,
@@ -36,7 +38,8 @@ export const modelPasses = (o: Techniques): ReadonlyArray<Pass> => [
   ...(o.compute === 'f32' ? [] : [precision({ compute: o.compute })]),
 ]
 
-export const pipeline = (o: Techniques): ReadonlyArray<Pass> => [
+/** `measure` is what a budget counts: the memory of the backend that the program is for. */
+export const pipeline = (o: Techniques, measure: Measure = byLiveness): ReadonlyArray<Pass> => [
   ...modelPasses(o),
   // Towards trainable state alone, which lora has chosen.
   differentiate,
@@ -47,7 +50,7 @@ export const pipeline = (o: Techniques): ReadonlyArray<Pass> => [
   // Splits the step where gradients meet the optimizer, so after both exist.
   accumulate,
   // After accumulate: a budget counts gradient buffers. After simplify: merging equal equations would undo it.
-  ...(o.recompute._tag === 'none' ? [] : [rematerialize(o.recompute)]),
+  ...(o.recompute._tag === 'none' ? [] : [rematerialize(o.recompute, measure)]),
   // Last: offsets hold for the program as it is run.
   schedule,
 ]

@@ -135,7 +135,7 @@ test('what this compiler does not make of the config is refused with the first d
 test('changed data, a changed or missing base, another version: each is named', async () =>
   inFolder(async (folder) => {
     const { file } = await written(folder)
-    assert.match(await edit(file, (j) => (j['version'] = 2)), /no plan that this version/)
+    assert.match(await edit(file, (j) => (j['version'] = 1)), /no plan that this version/)
     const data = path.join(folder, 'data.csv')
     const rows = await fs.readFile(data, 'utf8')
     await fs.writeFile(data, `${rows}more,rows\n`)

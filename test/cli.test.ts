@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs/promises'
 import path from 'node:path'
 import { test } from 'node:test'
+import { backendNames } from '../src/backends.ts'
 import { child, here, inFolder, smallJob } from './cli-child.ts'
 
 const main = 'src/cli/main.ts'
@@ -17,7 +18,16 @@ test('in a process of its own: help, usage, a problem, colours only where they a
   ])
   assert.equal(help.code, 0)
   assert.equal(help.err, '')
-  for (const name of ['train', 'evaluate', 'generate', 'compile', 'memory', 'check', 'doctor'])
+  for (const name of [
+    'train',
+    'evaluate',
+    'generate',
+    'compile',
+    'memory',
+    'check',
+    'profile',
+    'doctor',
+  ])
     assert.match(help.out, new RegExp(`^  ${name} `, 'm'))
   assert.equal(usage.code, 2)
   assert.match(usage.err, /unknown command 'trian'[^]*train/)
@@ -54,7 +64,16 @@ test('what is heavy is loaded when it is needed', async () => {
 })
 
 test('every subcommand shows an example; wrong usage is 2', async () => {
-  for (const name of ['train', 'evaluate', 'generate', 'compile', 'memory', 'check', 'doctor']) {
+  for (const name of [
+    'train',
+    'evaluate',
+    'generate',
+    'compile',
+    'memory',
+    'check',
+    'profile',
+    'doctor',
+  ]) {
     const { code, out } = await here(name, '--help')
     assert.equal(code, 0)
     assert.match(out, new RegExp(`Examples?:\\n {2}\\$ tunec ${name}`))
@@ -70,6 +89,13 @@ test('every subcommand shows an example; wrong usage is 2', async () => {
     assert.equal(r.out, '')
   }
   assert.match(wrong[1]!.err, /"plenty", expected an amount of memory such as 16GB/)
+})
+
+test('every backend there is can be asked for', async () => {
+  for (const name of ['auto', ...backendNames])
+    for (const command of ['train', 'evaluate', 'generate'])
+      assert.equal((await here(command, 'nowhere', '--backend', name)).code, 1, name)
+  assert.equal((await here('train', 'nowhere', '--backend', 'gpu')).code, 2)
 })
 
 test('memory: the ladder, and a budget that holds, that does not, and that nothing meets', async () => {

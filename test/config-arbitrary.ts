@@ -211,7 +211,7 @@ const compiler = (
     dataset: orNull(text),
     memory_budget: recompute === 'budget' ? positive : orNull(fc.integer({ min: 1, max: 2 ** 50 })),
     compute_dtype: fc.constantFrom('auto', ...(compute === null ? [] : [compute])),
-    backend: fc.constantFrom('auto', 'onnx', 'reference'),
+    backend: fc.constantFrom('auto', 'onnx', 'tfjs', 'reference'),
     recompute: fc.constant(recompute),
     micro_batch_rows: orAuto(fc.integer({ min: 1, max: 2 ** 16 })),
     row_length: orAuto(fc.integer({ min: 1, max: 2 ** 20 })),

@@ -26,6 +26,25 @@ const paired = floats.flatMap((d) =>
 )
 const decoded = floats.map((d) => macros('f32', d))
 
+const few = (dtype: Float) =>
+  (
+    [
+      [16, 1, 1],
+      [16, 1, 2],
+      [12, 4, 1],
+      [16, 2, 1],
+    ] as const
+  ).map(([WARPS, TILES, MT]) => ({ ...macros(dtype), WARPS, TILES, MT }))
+const token = floats.flatMap((d) =>
+  (
+    [
+      [64, 8],
+      [128, 1],
+      [256, 4],
+    ] as const
+  ).map(([D, G]) => ({ ...macros(d), D, G, WARPS: 8 })),
+)
+
 interface Unit {
   readonly needs: Kernel['needs']
   readonly defines: ReadonlyArray<Kernel['defines']>
@@ -51,6 +70,16 @@ const units: Readonly<Record<string, Unit>> = {
   'optim.cu': { needs: 75, defines: decoded },
   'dot.cu': { needs: 75, defines: paired },
   'lora.cu': { needs: 75, defines: alone },
+  'few.cu': { needs: 80, defines: few('bf16') },
+  'token.cu': { needs: 75, defines: token },
+  'lora_mma.cu': {
+    needs: 80,
+    defines: [8, 1].map((n) => ({ ...macros('bf16'), RANK_TILES: n, COLUMNS: 64, WARPS: 8 })),
+  },
+  'norm_rows.cu': {
+    needs: 75,
+    defines: alone.slice(1).flatMap((d) => [64, 512, 1024].map((n) => ({ ...d, THREADS: n }))),
+  },
 }
 
 test('every source is compiled here', () => {
@@ -71,6 +100,14 @@ test('attention on Turing', { skip }, () => {
     for (const arch of ['sm_75', 'compute_75']) {
       const defines = { ...macros('f16'), D, WARPS: 4, STAGES: 1 }
       const unit = { source: sourceOf('attention_mma.cu'), defines, arch, options: [] }
+      assert.equal(right(nvrtc().compile(unit)).log, '')
+    }
+})
+
+test('few rows on Turing', { skip }, () => {
+  for (const defines of few('f16'))
+    for (const arch of ['sm_75', 'compute_75']) {
+      const unit = { source: sourceOf('few.cu'), defines, arch, options: [] }
       assert.equal(right(nvrtc().compile(unit)).log, '')
     }
 })

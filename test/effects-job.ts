@@ -111,10 +111,7 @@ const views: ReadonlyArray<View> = [
   (plan) => JSON.stringify([plan.shapes, plan.data?.samples, plan.data?.texts]),
   (plan) => print(plan.program),
   steps,
-  ({ config: c, ...plan }) =>
-    c.compiler.memory_budget === null
-      ? ''
-      : (fitIssue(fitOf({ config: c, ...plan }, c.compiler.memory_budget))?.message ?? ''),
+  (plan) => (plan.budget === null ? '' : (fitIssue(fitOf(plan, plan.budget))?.message ?? '')),
   // What `choose` is asked for.
   ({ config: c }) => c.compiler.backend,
   trained,

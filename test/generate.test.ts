@@ -11,6 +11,10 @@ import {
   type Grid,
 } from '../src/generate/index.ts'
 import { generationPlan } from '../src/generate/plan.ts'
+import { model } from '../src/models/llama.ts'
+import { pipeline } from '../src/pipeline.ts'
+import { compile } from '../passes/pass.ts'
+import { show } from '../ir/type.ts'
 import type { Options } from '../src/generate/options.ts'
 import { openRow, promptRoom, stepGrid } from '../src/generate/rows.ts'
 import { readSpec } from '../src/models/spec.ts'
@@ -185,6 +189,26 @@ test('a golden model with its trained adapter answers as transformers and PEFT d
   const o = greedy({ maxNew: golden.length - 6, vocab: spec.vocab })
   const got = right(await answer(session, place, requests([golden.slice(0, 6)]), o)())
   assert.deepEqual(got[0]!.ids, golden.slice(6))
+})
+
+test('the model that answers has the weights that are trained: the output head keeps its width and has no adapter', () => {
+  const spec = { ...tiny, hidden: 64, headDim: 16, rope: { ...tiny.rope, dim: 16 } }
+  const techniques = {
+    ...untouched,
+    lora: { r: 2, alpha: 4, dropout: 0, targets: ['q_proj', 'v_proj'] },
+    quantize: { block: 64, nested: null },
+  }
+  const g = grid(2)
+  const { program } = right(
+    generationPlan({ name: 'x', folder: null, spec, remarks: [] }, techniques, g),
+  )
+  const trained = right(
+    compile(pipeline(techniques))(
+      right(model('x', spec, { rows: 1, length: g.prompt, generate: g })),
+    ),
+  ).program
+  const types = new Map(trained.state.map((s) => [s.name, show(s.type)]))
+  for (const s of program.state) assert.equal(show(s.type), types.get(s.name), s.name)
 })
 
 test('held-out rows are answered, judged and laid beside each other', async () => {

@@ -14,6 +14,8 @@ import {
   toF16,
   toFloat8,
 } from '../ir/number.ts'
+import { decodeF32 } from '../backends/bytes.ts'
+import { tensor } from '../ir/type.ts'
 import { fc, holds, runs } from './fc.ts'
 
 const view = new DataView(new ArrayBuffer(4))
@@ -180,4 +182,19 @@ test('8 bits: the scale of a row is the least power of two that keeps its larges
     runs(2000),
   )
   for (const f of both) for (const odd of [Infinity, NaN]) holds(Number.isNaN(scaleFloat8(f, odd)))
+})
+
+test('16-bit tensors as f32, also from bytes that are not aligned', () => {
+  const codes = Uint16Array.from({ length: 65536 }, (_, i) => i)
+  for (const [dtype, of] of [
+    ['bf16', bf16OfCode],
+    ['f16', f16OfCode],
+  ] as const)
+    for (const shift of [0, 1, 2]) {
+      const held = new Uint8Array(codes.byteLength + 4)
+      held.set(new Uint8Array(codes.buffer), shift)
+      const stored = held.subarray(shift, shift + codes.byteLength)
+      const got = decodeF32(tensor(dtype, 65536), stored)
+      got.forEach((x, code) => assert.ok(Object.is(x, of(code)), `${dtype} ${code}: ${x}`))
+    }
 })

@@ -7,7 +7,8 @@ import { random } from '../src/data/random.ts'
 import type { Sample } from '../src/data/samples.ts'
 import { parseConfig } from '../src/config/index.ts'
 import { findBase } from '../src/models/base.ts'
-import { compileWith, type Plan } from '../src/plan/plan.ts'
+import { compileWith } from '../src/plan/choose.ts'
+import type { Plan } from '../src/plan/plan.ts'
 import { techniquesOf } from '../src/plan/techniques.ts'
 import { fromF32, type FloatDtype } from '../src/tensors/convert.ts'
 import { writeFolder } from '../src/tensors/writer.ts'
@@ -161,6 +162,11 @@ export const planFor = (
     program: compiled.program,
     trace: compiled.trace,
     arenaBytes: 0,
+    totalBytes: 0,
+    device: null,
+    budget: null,
+    wanted: made,
+    considered: [],
   }
 }
 

@@ -23,9 +23,11 @@ export interface Settings {
   readonly cacheDir: string | null
   /** Another architecture than the card's own: `compute_75` runs the Turing code on a newer card. */
   readonly arch?: Arch
+  /** Bytes of decoded weights at once (`Target.scratch`). */
+  readonly scratch?: number
 }
 
-const settings = (): Settings => ({
+export const settings = (): Settings => ({
   index: 0,
   cacheDir: process.env['TUNEC_CACHE'] ?? path.join(os.homedir(), '.cache', 'tunec'),
   ...(process.env['TUNEC_CUDA_ARCH'] === undefined ? {} : { arch: process.env['TUNEC_CUDA_ARCH'] }),
@@ -38,7 +40,7 @@ export const open = (s: Settings = settings()): Cuda<Gpu> => {
     openDriver(where),
     E.chain((driver) => driverHost(driver, s.index)),
     E.chain((host) => {
-      const { index: _, ...options } = s
+      const { index: _, scratch: __, ...options } = s
       const gpu = openGpu(host, { ...options, where })
       return E.isLeft(gpu) ? ending(gpu, host.close) : gpu
     }),
@@ -52,8 +54,13 @@ export const targetOf = (gpu: Gpu): Target => ({
 })
 
 /** A session on a GPU, which is given back where none comes of it. Left: among others, that the program needs what the card has not. */
-export const prepareOn = (gpu: Gpu, p: Program): Cuda<CudaSession> => {
-  const target = targetOf(gpu)
+export const prepareOn = (
+  gpu: Gpu,
+  p: Program,
+  s: Pick<Settings, 'scratch'> = {},
+): Cuda<CudaSession> => {
+  const scratch = s.scratch === undefined ? {} : { scratch: s.scratch }
+  const target = { ...targetOf(gpu), ...scratch }
   const lacks = lacking(p, target)
   return lacks === null
     ? openSession(gpu, lower(p, target))
@@ -64,7 +71,7 @@ export const prepareOn = (gpu: Gpu, p: Program): Cuda<CudaSession> => {
 export const prepareCuda = (p: Program, s: Settings = settings()): Cuda<CudaSession> =>
   pipe(
     open(s),
-    E.chain((gpu) => prepareOn(gpu, p)),
+    E.chain((gpu) => prepareOn(gpu, p, s)),
   )
 
 export const cuda: Backend = {

@@ -9,7 +9,7 @@ import {
   type Session,
   type Values,
 } from '../backend.ts'
-import { decode, misfit } from '../bytes.ts'
+import { decodeF32, misfit } from '../bytes.ts'
 import { bindAll, tune, type Device } from './bind.ts'
 import { each, ending, inOrder, type Cuda, type CudaError } from './driver/error.ts'
 import type { Gpu } from './driver/gpu.ts'
@@ -28,9 +28,7 @@ const fail = (message: string): BackendError => backendError('cuda', message)
 const valuesOf = (t: TensorType, stored: Uint8Array): Values =>
   t.dtype === 'i32'
     ? new Int32Array(stored.buffer, stored.byteOffset, size(t))
-    : t.dtype === 'f32'
-      ? new Float32Array(stored.buffer, stored.byteOffset, size(t))
-      : Float32Array.from(decode(t, stored))
+    : decodeF32(t, stored)
 
 const bytesOfValues = (x: Values): Uint8Array =>
   new Uint8Array(x.buffer, x.byteOffset, x.byteLength)

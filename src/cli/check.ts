@@ -1,5 +1,4 @@
 /** `tunec check`: everything that can be said about a job without running it. */
-import fs from 'node:fs'
 import * as E from 'fp-ts/lib/Either.js'
 import { renderReport } from '../data/report-text.ts'
 import { lacksMemory } from '../machine.ts'
@@ -9,18 +8,29 @@ import { dataReportOf } from '../plan/data-report.ts'
 import { fitIssue, fitOf } from '../plan/fit.ts'
 import type { Plan } from '../plan/plan.ts'
 import { renderPlan } from '../report/plan.ts'
+import { size } from '../report/units.ts'
 import { promised } from '../train/state.ts'
+import { holdsWeights } from '../train/weights-there.ts'
 import type { Run } from './command.ts'
-import { nearby, openConfig, refuse, runnableFrom, showNotices } from './open.ts'
+import { nearby, openHere, refuse, runnableFrom, showNotices } from './open.ts'
 
 const dataLines = (plan: Plan): ReadonlyArray<string> => {
   const report = dataReportOf(plan)
   return report === null ? [] : renderReport(report)
 }
 
+/** What the run's memory lacks, the machine's or the GPU's; null: it is there. */
+const lacking = ({ device, arenaBytes, totalBytes }: Plan): string | null => {
+  if (device === null) return lacksMemory(arenaBytes)
+  const { freeBytes: free, name } = device
+  return free === null || totalBytes <= free
+    ? null
+    : `it takes ${size(totalBytes)} of device memory, and the ${name} has ${size(free)} free`
+}
+
 /** All that a run would need besides, or null. */
 const missing = (plan: Plan): string | null => {
-  const all = [lacksMemory(plan.arenaBytes), inputs(plan)].filter((x) => x !== null)
+  const all = [lacking(plan), inputs(plan)].filter((x) => x !== null)
   return all.length === 0 ? null : all.join('; ')
 }
 
@@ -33,12 +43,6 @@ const inputs = ({ base, data }: Plan): string | null =>
         ? null
         : `to train, put the weights into ${base.folder}, which holds none`
 
-/** Whether a model's folder holds something that is meant as weights, in whatever format. */
-const holdsWeights = (folder: string): boolean =>
-  fs
-    .readdirSync(folder)
-    .some((n) => /\.(safetensors|bin|pt|pth|ckpt|gguf|h5|msgpack)(\.index\.json)?$/.test(n))
-
 /** What the headers of the base's files do not promise, where there are such files. */
 const unpromised = async ({ base, program }: Plan): Promise<Issue | null> => {
   if (base.folder === null || !holdsWeights(base.folder)) return null
@@ -47,7 +51,7 @@ const unpromised = async ({ base, program }: Plan): Promise<Issue | null> => {
 }
 
 export const run: Run = async (file, o, t) => {
-  const opened = openConfig(file, o)
+  const opened = await openHere(file, o)
   if (E.isLeft(opened)) return refuse(opened.left, t)
   showNotices(file, opened.right.notices, t)
   const planned = runnableFrom(opened.right, t)
@@ -56,7 +60,7 @@ export const run: Run = async (file, o, t) => {
   const lines = dataLines(plan).map(nearby)
   const marked = lines.map((l) => (l.startsWith('!') ? t.style.yellow(l) : l))
   t.out(...renderPlan(plan, t.style), ...(lines.length === 0 ? [] : ['', ...marked]))
-  const budget = plan.config.compiler.memory_budget
+  const { budget } = plan
   const problem = budget === null ? null : fitIssue(fitOf(plan, budget))
   if (problem !== null) return refuse([problem], t)
   const broken = await unpromised(plan)

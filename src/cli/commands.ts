@@ -1,4 +1,5 @@
 /** Every subcommand with its options and an example. */
+import { backendNames } from '../backends.ts'
 import { parseBytes } from '../config/bytes.ts'
 import { isWithin, rowLength, rows, within, type Bound } from '../config/bounds.ts'
 import type { Command, Option } from './command.ts'
@@ -30,7 +31,7 @@ const dataset: Option = {
 const backend: Option = {
   flags: '--backend <name>',
   doc: "instead of the config's compiler.backend",
-  choices: ['auto', 'onnx', 'reference'],
+  choices: ['auto', ...backendNames],
 }
 
 const train: Command = {
@@ -166,6 +167,20 @@ const check: Command = {
   load: async () => (await import('./check.ts')).run,
 }
 
+const profile: Command = {
+  name: 'profile',
+  argument: ['config', 'a YAML file, or a plan that compile wrote'],
+  doc: 'run some steps on the GPU and show where their time and memory go',
+  options: [
+    { flags: '--steps <count>', doc: 'optimizer steps that are timed (default: 5)', ...whole },
+    { flags: '--json', doc: 'print JSON' },
+    dataset,
+    lenient,
+  ],
+  examples: [`profile ${EXAMPLE}`, `profile ${LARGE} --steps 10 --json`],
+  load: async () => (await import('./profile.ts')).run,
+}
+
 const doctor: Command = {
   name: 'doctor',
   doc: 'show which backends work here and, for each that does not, why',
@@ -181,5 +196,6 @@ export const commands: ReadonlyArray<Command> = [
   compile,
   memory,
   check,
+  profile,
   doctor,
 ]

@@ -135,7 +135,7 @@ const write = async (plan: Plan, o: Options, t: Terminal): Promise<Issue | null>
 export const run: Run = async (file, o, t) => {
   if (textOf(o, 'arch') !== undefined && textOf(o, 'dumpKernels') === undefined)
     return refuse([issue('--arch says what --dump-kernels compiles for, and stands alone here')], t)
-  const opened = openPlan(file, o, t)
+  const opened = await openPlan(file, o, t)
   if (E.isLeft(opened)) return refuse(opened.left, t)
   const plan = opened.right
   const [diff, stop] = [textOf(o, 'diff'), textOf(o, 'stopAfter')]
@@ -144,7 +144,7 @@ export const run: Run = async (file, o, t) => {
   if (failed !== null) return refuse([failed], t)
   if (stop !== undefined && showStage(plan.trace, stop, t) !== 0) return 1
   if (diff !== undefined && showDiff(plan.trace, diff, t) !== 0) return 1
-  const budget = plan.config.compiler.memory_budget
+  const { budget } = plan
   const problem = budget === null ? null : fitIssue(fitOf(plan, budget))
   return problem === null ? 0 : refuse([problem], t)
 }

@@ -6,14 +6,15 @@ import type { Config } from '../config/index.ts'
 import { issue, one, type Issues } from '../issue.ts'
 import { textOf, type Options } from './command.ts'
 
-const nameIn = (o: Options, c: Config): BackendName | 'auto' => {
+/** `--backend`, else the config's. */
+export const backendIn = (o: Options, c: Config): BackendName | 'auto' => {
   const asked = textOf(o, 'backend')
   return backendNames.find((n) => n === asked) ?? (asked === 'auto' ? 'auto' : c.compiler.backend)
 }
 
 /** `--backend`, else the config's. Left: it does not work here. */
 export const engineFor = async (c: Config, o: Options): Promise<E.Either<Issues, Backend>> => {
-  const name = nameIn(o, c)
+  const name = backendIn(o, c)
   const chosen = await choose(name)
   if ('why' in chosen)
     return E.left(

@@ -12,7 +12,7 @@ import { ladderJson, renderLadder } from '../report/ladder.ts'
 import { longRows } from '../report/plan.ts'
 import { size } from '../report/units.ts'
 import { flagOf, numberOf, textOf, type Options, type Run } from './command.ts'
-import { openConfig, planFrom, refuse, showNotices } from './open.ts'
+import { openHere, planFrom, refuse, showNotices } from './open.ts'
 import type { Terminal } from './terminal.ts'
 
 /** Shapes given on the command line stand for those that the data would give. */
@@ -67,9 +67,9 @@ const show = (plan: Plan, l: Ladder, fit: Fit | null, o: Options, t: Terminal): 
     t.out('', t.style.green(`fits: ${size(fit.total)} of ${size(fit.budget)}`))
 }
 
-const planAndLadder = (file: string, o: Options, t: Terminal) =>
+const planAndLadder = async (file: string, o: Options, t: Terminal) =>
   pipe(
-    openConfig(file, o),
+    await openHere(file, o),
     E.chainFirst(({ notices }) =>
       E.right(flagOf(o, 'json') ? undefined : showNotices(file, notices, t)),
     ),
@@ -79,11 +79,10 @@ const planAndLadder = (file: string, o: Options, t: Terminal) =>
   )
 
 /** The budget asked for, else the config's own. */
-const budgetOf = (o: Options, plan: Plan): number | null =>
-  numberOf(o, 'budget') ?? plan.config.compiler.memory_budget
+const budgetOf = (o: Options, plan: Plan): number | null => numberOf(o, 'budget') ?? plan.budget
 
 export const run: Run = async (file, o, t) => {
-  const made = planAndLadder(file, o, t)
+  const made = await planAndLadder(file, o, t)
   if (E.isLeft(made)) return refuse(made.left, t)
   const { plan, ladder } = made.right
   const budget = budgetOf(o, plan)

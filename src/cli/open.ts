@@ -6,11 +6,13 @@ import { parseConfig, type Config, type Notice } from '../config/index.ts'
 import { readYaml } from '../config/yaml/convert.ts'
 import { positionOf } from '../config/yaml/node.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
+import type { Device } from '../plan/device.ts'
 import { isPlanFile, readPlan } from '../plan/file.ts'
 import { planOf, type Plan } from '../plan/plan.ts'
 import { foresee } from '../train/foresee.ts'
 import { renderIssues } from '../report/issues.ts'
 import { readText } from '../text-file.ts'
+import { deviceHere } from './card.ts'
 import { flagOf, textOf, type Exit, type Options } from './command.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -74,14 +76,29 @@ export const remarked = (plan: Plan, t: Terminal): Plan => {
   return plan
 }
 
+/** A config, and what it is planned for here. */
+export interface OpenedHere extends OpenedConfig {
+  readonly device: Device | null
+}
+
+export const openHere = async (file: string, o: Options): Promise<E.Either<Issues, OpenedHere>> => {
+  const opened = openConfig(file, o)
+  if (E.isLeft(opened)) return opened
+  return E.right({ ...opened.right, device: await deviceHere(opened.right.config, o) })
+}
+
 /** Compiles a config after `change`. */
 export const planFrom = (
-  opened: OpenedConfig,
+  opened: OpenedHere,
   t: Terminal,
   change: (c: Config) => Config = (c) => c,
 ): E.Either<Issues, Plan> =>
   pipe(
-    planOf(change(opened.config), { folder: opened.folder, clock: t.clock }),
+    planOf(change(opened.config), {
+      folder: opened.folder,
+      clock: t.clock,
+      device: opened.device,
+    }),
     E.bimap(
       (issues) => placed(opened.file, issues),
       (plan) => remarked(plan, t),
@@ -93,7 +110,7 @@ export type Demand = (plan: Plan) => E.Either<Issues, unknown>
 
 /** A plan whose run can succeed as far as plan and data tell. */
 export const runnableFrom = (
-  opened: OpenedConfig,
+  opened: OpenedHere,
   t: Terminal,
   demand: Demand = foresee,
 ): E.Either<Issues, Plan> =>
@@ -108,15 +125,15 @@ export const runnableFrom = (
   )
 
 /** A config, compiled, or a plan, read; either way one whose run can succeed. */
-export const openPlan = (
+export const openPlan = async (
   file: string,
   o: Options,
   t: Terminal,
   demand: Demand = foresee,
-): E.Either<Issues, Plan> => {
+): Promise<E.Either<Issues, Plan>> => {
   if (!isPlanFile(file))
     return pipe(
-      openConfig(file, o),
+      await openHere(file, o),
       E.chainFirst(({ notices }) => E.right(showNotices(file, notices, t))),
       E.chain((opened) => runnableFrom(opened, t, demand)),
     )

@@ -108,7 +108,7 @@ const showPlan = (plan: Plan, o: Options, t: Terminal): void => {
 
 /** Over budget is known before anything is loaded. */
 const overBudget = (plan: Plan): ReturnType<typeof fitIssue> => {
-  const budget = plan.config.compiler.memory_budget
+  const { budget } = plan
   return budget === null ? null : fitIssue(fitOf(plan, budget))
 }
 
@@ -150,7 +150,7 @@ const trainOn = async (plan: Plan, backend: Backend, o: Options, t: Terminal): P
 }
 
 export const run: Run = async (file, o, t) => {
-  const opened = openPlan(file, o, t, ready)
+  const opened = await openPlan(file, o, t, ready)
   if (E.isLeft(opened)) return refuse(opened.left, t)
   const plan = opened.right
   const problem = overBudget(plan) ?? unaskedIn(plan, o)

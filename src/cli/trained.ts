@@ -149,10 +149,16 @@ export const openTrained = (
         }),
       )
 
+/** Who only asks a model is not held to what was free when it was trained. */
+const unbound = (c: Config): Config =>
+  c.compiler.memory_budget === 'auto'
+    ? { ...c, compiler: { ...c.compiler, memory_budget: null } }
+    : c
+
 /** Decides shapes and reads data as a run would. A base that is asked as it is gets no adapter. */
 export const planTrained = ({ config, folder }: Trained, t: Terminal): E.Either<Issues, Plan> =>
   pipe(
-    planOf(config, { folder, clock: t.clock }),
+    planOf(unbound(config), { folder, clock: t.clock }),
     E.map((plan) => remarked(plan, t)),
   )
 

@@ -4,13 +4,24 @@ import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import { showReason } from '../../ir/reason.ts'
 import { schedule, simplify } from '../../passes/index.ts'
-import { compile, type Compiled } from '../../passes/pass.ts'
+import { compile, type Compiled, type Pass } from '../../passes/pass.ts'
 import { issue, one, type Issues } from '../issue.ts'
 import type { Base } from '../models/base.ts'
 import { model, type Shapes } from '../models/llama.ts'
 import { modelPasses, type Techniques } from '../pipeline.ts'
 import { countable } from './countable.ts'
-import { passIssue } from './plan.ts'
+import { passIssue } from './choose.ts'
+
+/** After the passes that look at weights: what tells the output head from a linear layer is how other functions use it. */
+const asked = (fns: ReadonlyArray<string>): Pass => ({
+  name: `asked(${fns.join(', ')})`,
+  keeps: 'exact',
+  run: (p) => E.right({ ...p, fns: p.fns.filter((f) => fns.includes(f.name)) }),
+  promise: (p) => {
+    const other = p.fns.find((f) => !fns.includes(f.name))
+    return other === undefined ? null : `@${other.name} is not asked for`
+  },
+})
 
 /** `fns` of `evaluate`, `prefill` and `decode`, for these shapes. Left: as `planOf`. */
 export const askingProgram = (
@@ -29,10 +40,9 @@ export const askingProgram = (
         E.mapLeft((r) => one(issue(`the model cannot be built: ${showReason(r)}`))),
       ),
     ),
-    E.map((p) => ({ ...p, fns: p.fns.filter((f) => fns.includes(f.name)) })),
     E.chain((p) =>
       pipe(
-        compile([...modelPasses(techniques), simplify, schedule], clock)(p),
+        compile([...modelPasses(techniques), asked(fns), simplify, schedule], clock)(p),
         E.mapLeft((e) => one(passIssue(e))),
       ),
     ),

@@ -2,9 +2,10 @@
 import * as t from 'io-ts'
 import type { ModelSpec } from '../models/spec.ts'
 import type { Shapes } from '../models/llama.ts'
+import { deviceCodec } from './device.ts'
 import { fingerprintCodec } from './fingerprint.ts'
 
-export const VERSION = 1
+export const VERSION = 2
 
 /** What a plan is made of. Everything else in its file is made of this again, and has to come out the same. */
 export const inputsCodec = t.type({
@@ -19,6 +20,8 @@ export const inputsCodec = t.type({
     files: t.union([t.readonlyArray(fingerprintCodec), t.null]),
   }),
   data: t.union([fingerprintCodec, t.null]),
+  /** What it was planned for, with the rates and the free memory that it was planned by; null: a CPU. */
+  device: t.union([deviceCodec, t.null]),
 })
 export type PlanInputs = t.TypeOf<typeof inputsCodec>
 
@@ -27,6 +30,7 @@ export interface PlanFile extends PlanInputs {
   readonly techniques: object
   readonly shapes: Shapes
   readonly arenaBytes: number
+  readonly totalBytes: number
   /** Bytes of temporaries each function needs at once. */
   readonly peaks: Readonly<Record<string, number>>
   /** The scheduled program as IR text. */

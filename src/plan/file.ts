@@ -6,7 +6,6 @@ import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import { print } from '../../ir/print.ts'
-import { peakOf } from '../../passes/memory.ts'
 import { parseConfig, renderConfig, type Config } from '../config/index.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { findBase, type Base } from '../models/base.ts'
@@ -17,6 +16,7 @@ import type { Dataset } from './dataset.ts'
 import { firstDifference } from './difference.ts'
 import { inputsCodec, VERSION, type PlanFile, type PlanInputs } from './file-codec.ts'
 import { changed, fileFingerprint, folderFingerprints, type Fingerprint } from './fingerprint.ts'
+import { machineOf } from './machine.ts'
 import { planOf, type Plan } from './plan.ts'
 
 const plainly = (value: object): Record<string, unknown> =>
@@ -50,10 +50,14 @@ const contents = (plan: Plan, home: string): E.Either<Issue, PlanFile> =>
       config: renderConfig(plan.config),
       base: { name: plan.base.name, spec: plan.base.spec, files },
       data,
+      device: plan.device,
       techniques: plainly(plan.techniques),
       shapes: plan.shapes,
       arenaBytes: plan.arenaBytes,
-      peaks: Object.fromEntries(plan.program.fns.map((f) => [f.name, peakOf(plan.program, f)])),
+      totalBytes: plan.totalBytes,
+      peaks: Object.fromEntries(
+        plan.program.fns.map((f) => [f.name, machineOf(plan.device).peak(plan.program, f)]),
+      ),
       program: print(plan.program),
     })),
   )
@@ -190,6 +194,8 @@ export const readPlan = (file: string, clock: () => number = () => 0): E.Either<
         E.chain((why) => (why === null ? E.right(undefined) : E.left(stale(file, why)))),
       ),
     ),
-    E.bind('made', ({ config, folder }) => planOf(config, { folder, clock })),
+    E.bind('made', ({ read, config, folder }) =>
+      planOf(config, { folder, clock, device: read.inputs.device }),
+    ),
     E.chain(({ read, made }) => same(file, read.json, made)),
   )

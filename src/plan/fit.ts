@@ -2,19 +2,18 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { parseDocument } from 'yaml'
 import { stateBytes } from '../../passes/memory.ts'
-import { arenaBytes } from '../../passes/schedule.ts'
 import { parseConfig, renderConfig, type Config } from '../config/index.ts'
 import { issue, type Issue } from '../issue.ts'
 import { size, written } from '../report/units.ts'
-import { compileWith, type Plan } from './plan.ts'
-import { shapesOf } from './shapes.ts'
-import { techniquesOf } from './techniques.ts'
+import { chosenFor } from './choose.ts'
+import { machineOf } from './machine.ts'
+import type { Plan } from './plan.ts'
 
 /** A way to need less. */
 export interface Change {
   /** Keys of the config and their new values: `quantization: {bits: 4}`. */
   readonly write: ReadonlyArray<string>
-  /** Bytes of the arena with it. */
+  /** Bytes of the plan with it. */
   readonly total: number
   readonly fits: boolean
 }
@@ -41,7 +40,7 @@ const SHORTEST = 128
 
 /** What a config can still do, the gentlest first. */
 const movesOf = (plan: Plan, budget: number): ReadonlyArray<Move> => {
-  const { compiler: c, adapter, quantization } = plan.config
+  const { adapter, quantization } = plan.config
   const { recompute, compute } = plan.techniques
   const lora = adapter === null ? [[['adapter'], { type: 'lora' }] as const] : []
   const move = (
@@ -53,7 +52,7 @@ const movesOf = (plan: Plan, budget: number): ReadonlyArray<Move> => {
   const add = { lora: 'adapter: {type: lora}', nf4: 'quantization: {bits: 4}' }
   return [
     ...move(
-      recompute._tag !== 'layers' && (c.memory_budget ?? Infinity) > budget,
+      recompute._tag !== 'layers' && (plan.budget ?? Infinity) > budget,
       false,
       [`compiler.memory_budget: ${written(budget)}`],
       [['compiler', 'memory_budget'], budget],
@@ -113,19 +112,22 @@ const edited = (c: Config, edits: Move['edits']): Config | undefined => {
   return E.isRight(parsed) ? parsed.right.config : undefined
 }
 
-/** Bytes of the arena of a plan whose config has other values; halves rows under a budget as planning does. */
+/** Bytes that a plan takes whose config has other values. */
 const totalWith = (plan: Plan, edits: Move['edits']): number | undefined => {
   const config = edited(plan.config, edits)
   if (config === undefined) return undefined
-  const techniques = techniquesOf(config)
-  const start = shapesOf(config, plan.base.spec, plan.data)
-  const { memory_budget: budget, micro_batch_rows: said } = config.compiler
-  for (let rows = start.rows; ; rows = Math.ceil(rows / 2)) {
-    const compiled = compileWith(plan.base, techniques, { ...start, rows }, () => 0)
-    if (E.isLeft(compiled)) return undefined
-    const total = arenaBytes(compiled.right.program)
-    if (budget === null || said !== 'auto' || rows === 1 || total <= budget) return total
-  }
+  const { base, data, device } = plan
+  const said = config.compiler.memory_budget
+  const made = chosenFor({
+    config,
+    base,
+    data,
+    machine: machineOf(device),
+    // What a GPU has free was asked once, when the plan was made.
+    budget: said === 'auto' ? plan.budget : said,
+    clock: () => 0,
+  })
+  return E.isRight(made) ? made.right.totalBytes : undefined
 }
 
 const tried = (plan: Plan, budget: number, moves: ReadonlyArray<Move>): ReadonlyArray<Change> => {
@@ -173,7 +175,7 @@ const combined = (plan: Plan, budget: number, moves: ReadonlyArray<Move>): Chang
 
 /** Compares with a budget in bytes; compiles variants only when it is exceeded. */
 export const fitOf = (plan: Plan, budget: number): Fit => {
-  const total = plan.arenaBytes
+  const total = plan.totalBytes
   if (total <= budget) return { budget, total, fits: true, single: [], together: null }
   const stateFits = stateBytes(plan.program) <= budget
   const moves = movesOf(plan, budget)

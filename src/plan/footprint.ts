@@ -1,8 +1,8 @@
 /** Where the bytes of a scheduled program go at its fullest moment. */
 import type { Eqn, Fn, Id, Program, Role, State } from '../../ir/graph.ts'
 import { bytes, isEncoded, parts, partBytes, size } from '../../ir/type.ts'
-import { buffers, type Buffer } from '../../passes/memory.ts'
-import { arenaBytes } from '../../passes/schedule.ts'
+import type { Occupancy, Occupant } from '../../backends/cuda/lower/occupancy.ts'
+import { machineOf, type Machine } from './machine.ts'
 
 /** What a temporary that is no activation is there for. */
 export type Scratch =
@@ -41,22 +41,24 @@ export interface Footprint {
   readonly workspace: number
   /** Alignment, and gaps between temporaries. */
   readonly padding: number
-  /** The arena. */
+  /** What the backend takes besides the arena: of a GPU its context, libraries and their workspace. */
+  readonly context: number
+  /** The arena and the context. */
   readonly total: number
   readonly peak: Moment
   readonly scratch: { readonly [S in Scratch]: number }
   readonly kept: ReadonlyArray<Activation>
 }
 
-/** The buffers alive while the equation runs at which most bytes are. */
-const fullest = (list: ReadonlyArray<Buffer>, eqns: number) => {
-  const delta = new Float64Array(eqns + 2)
+/** What is alive while the step runs at which most bytes are. */
+const fullest = ({ list, steps }: Occupancy) => {
+  const delta = new Float64Array(steps + 2)
   for (const b of list) {
     delta[b.from]! += b.bytes
     delta[b.to + 1]! -= b.bytes
   }
   let [now, most, at] = [0, -1, 0]
-  for (let i = 0; i <= eqns; i++) {
+  for (let i = 0; i <= steps; i++) {
     now += delta[i]!
     if (now > most) [most, at] = [now, i]
   }
@@ -67,8 +69,8 @@ const sum = <T>(list: ReadonlyArray<T>, f: (x: T) => number): number =>
   list.reduce((n, x) => n + f(x), 0)
 
 /** Which value a shared buffer holds at a moment: the last written until then. */
-const held = (b: Buffer, at: number, makers: ReadonlyMap<Id, Made>): Id | undefined =>
-  b.ids.findLast((id) => (makers.get(id)?.index ?? -1) <= at)
+const held = (b: Occupant, at: number, makers: ReadonlyMap<Id, Made>): Id | undefined =>
+  b.ids.length === 1 ? b.ids[0] : b.ids.findLast((id) => (makers.get(id)?.index ?? -1) <= at)
 
 interface Made {
   readonly eqn: Eqn
@@ -85,7 +87,7 @@ interface Use {
   readonly scratch: Footprint['scratch']
 }
 
-const useOf = (f: Fn, alive: ReadonlyArray<Buffer>, at: number): Use => {
+const useOf = (f: Fn, alive: ReadonlyArray<Occupant>, at: number): Use => {
   const makers = makersOf(f)
   const state = new Set(f.reads.map((r) => r.id))
   const readBack = new Set(f.eqns.filter((e) => e.place.stage !== 'forward').flatMap((e) => e.args))
@@ -121,8 +123,8 @@ const useOf = (f: Fn, alive: ReadonlyArray<Buffer>, at: number): Use => {
 const roleBytes = (p: Program, ...roles: ReadonlyArray<Role>): number =>
   sum(p.state, (s) => (roles.includes(s.role) ? bytes(s.type) : 0))
 
-const momentOf = (f: Fn, at: number): Moment => {
-  const e = f.eqns[Math.min(at, f.eqns.length - 1)]
+const momentOf = (f: Fn, index: number | undefined): Moment => {
+  const e = index === undefined ? undefined : f.eqns[index]
   return {
     fn: f.name,
     op: e?.op ?? '',
@@ -131,10 +133,13 @@ const momentOf = (f: Fn, at: number): Moment => {
   }
 }
 
-/** `arena` is the program's `arenaBytes` where that is known. */
-export const footprintOf = (p: Program, arena: number = arenaBytes(p)): Footprint => {
-  const [first, ...others] = p.fns.map((f) => ({ f, ...fullest(buffers(p, f), f.eqns.length) }))
-  const { f, at, alive } = others.reduce((a, b) => (b.most > a.most ? b : a), first!)
+export const footprintOf = (p: Program, machine: Machine = machineOf(null)): Footprint => {
+  const [first, ...others] = p.fns.map((f) => {
+    const occupancy = machine.occupancy(p, f)
+    return { f, occupancy, ...fullest(occupancy) }
+  })
+  const arena = machine.arena(p)
+  const { f, at, alive, occupancy } = others.reduce((a, b) => (b.most > a.most ? b : a), first!)
   const { activations, scratch } = useOf(f, alive, at)
   const state = {
     weights: roleBytes(p, 'frozen', 'train', 'scaler'),
@@ -150,8 +155,9 @@ export const footprintOf = (p: Program, arena: number = arenaBytes(p)): Footprin
     activations: kept,
     workspace,
     padding: arena - used,
-    total: arena,
-    peak: momentOf(f, at),
+    context: machine.overhead,
+    total: arena + machine.overhead,
+    peak: momentOf(f, occupancy.equationOf(at)),
     scratch,
     kept: activations,
   }

@@ -12,8 +12,9 @@ import {
   type Footprint,
   type Weights,
 } from './footprint.ts'
-import { compileWith, type Plan } from './plan.ts'
-import { shapesOf } from './shapes.ts'
+import { compileWith } from './choose.ts'
+import { machineOf } from './machine.ts'
+import type { Plan } from './plan.ts'
 
 export interface Rung {
   /** `full fine-tuning in f32`, `+ lora r=8`, … */
@@ -67,21 +68,24 @@ const stepsOf = (t: Techniques): readonly [Step, ...Step[]] => {
 
 const rung = (plan: Plan, clock: () => number) => (step: Step, shapes: Shapes) =>
   pipe(
-    compileWith(plan.base, step.techniques, shapes, clock),
-    E.map(({ program }): Rung => ({ name: step.name, shapes, footprint: footprintOf(program) })),
+    compileWith(plan.base, step.techniques, shapes, clock, machineOf(plan.device)),
+    E.map(({ program }): Rung => {
+      const footprint = footprintOf(program, machineOf(plan.device))
+      return { name: step.name, shapes, footprint }
+    }),
   )
 
 const rowsName = (s: Shapes): string => `+ ${s.rows === 1 ? 'one row' : `${s.rows} rows`} at a time`
 
 /** The plan is the last rung, and is not compiled again. */
 const rungsOf = (plan: Plan, clock: () => number): E.Either<Issues, ReadonlyArray<Rung>> => {
-  const wanted = shapesOf(plan.config, plan.base.spec, plan.data)
+  const { wanted } = plan
   const same = wanted.rows === plan.shapes.rows
   const steps = stepsOf(plan.techniques)
   const last: Rung = {
     name: same ? steps.at(-1)!.name : rowsName(plan.shapes),
     shapes: plan.shapes,
-    footprint: footprintOf(plan.program, plan.arenaBytes),
+    footprint: footprintOf(plan.program, machineOf(plan.device)),
   }
   return pipe(
     [...(same ? steps.slice(0, -1) : steps)],

@@ -2,20 +2,20 @@
 import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
+import { lackingFloat8 } from '../../backends/cuda/lower/needs.ts'
 import type { Program } from '../../ir/graph.ts'
-import { showReason } from '../../ir/reason.ts'
-import { compile, shortName, type Compiled, type PassError, type Stage } from '../../passes/pass.ts'
-import { arenaBytes } from '../../passes/schedule.ts'
+import type { Stage } from '../../passes/pass.ts'
 import type { Config } from '../config/schema/config.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
-import { beyondBounds } from '../models/bounds.ts'
 import { findBase, type Base } from '../models/base.ts'
-import { model, type Shapes } from '../models/llama.ts'
-import { pipeline, type Techniques } from '../pipeline.ts'
-import { countable } from './countable.ts'
+import { beyondBounds } from '../models/bounds.ts'
+import type { Shapes } from '../models/llama.ts'
+import type { Techniques } from '../pipeline.ts'
+import { chosenFor, type Considered } from './choose.ts'
 import { longRow, prepareDataset, type Dataset } from './dataset.ts'
-import { shapesOf } from './shapes.ts'
-import { techniquesOf } from './techniques.ts'
+import { deviceFor, type Device } from './device.ts'
+import { machineOf } from './machine.ts'
+import { computeDtype } from './techniques.ts'
 
 export interface Plan {
   readonly config: Config
@@ -30,6 +30,16 @@ export interface Plan {
   readonly trace: ReadonlyArray<Stage>
   /** What a backend with one static arena allocates: weights, state and the hungriest function's temporaries. */
   readonly arenaBytes: number
+  /** With what the backend takes besides: of a GPU its context, libraries and their workspace. */
+  readonly totalBytes: number
+  /** What is planned for; null: a CPU. */
+  readonly device: Device | null
+  /** Bytes that the config allows; null: none are named. */
+  readonly budget: number | null
+  /** The shapes before a budget had its say. */
+  readonly wanted: Shapes
+  /** What was chosen and what else would have fitted, fastest first; empty where nothing was weighed. */
+  readonly considered: ReadonlyArray<Considered>
 }
 
 /** What a plan is made of besides its config. */
@@ -37,23 +47,8 @@ export interface Setting {
   readonly folder: string
   /** Milliseconds, for the trace. */
   readonly clock: () => number
-}
-
-const blame: Readonly<Record<string, string>> = {
-  lora: 'adapter.target_modules',
-  quantize: 'quantization',
-  precision: 'compiler.compute_dtype',
-  rematerialize: 'compiler.recompute',
-}
-
-/** A pass's refusal in the config's words. */
-export const passIssue = (e: PassError): Issue => {
-  const at = blame[shortName(e.pass)]
-  const known = e.reason._tag === 'NoMatch' ? e.reason.known.join(', ') : ''
-  return issue(`the pass ${e.pass} refuses: ${showReason(e.reason)}`, {
-    ...(at === undefined ? {} : { path: at }),
-    ...(known === '' ? {} : { expected: `one or more of ${known}` }),
-  })
+  /** What it is planned for; absent: what the config's backend means where no GPU is at hand. */
+  readonly device?: Device | null
 }
 
 /** `model_parameters` over what the model's own config.json says. Left: a factor that no position survives. */
@@ -75,49 +70,30 @@ const adjusted = (c: Config, base: Base): E.Either<Issue, Base> => {
     : E.left({ ...beyond, path: 'model_parameters.rope_scaling.factor' })
 }
 
-export const compileWith = (
-  base: Base,
-  techniques: Techniques,
-  shapes: Shapes,
-  clock: () => number,
-): E.Either<Issues, Compiled> =>
-  pipe(
-    countable(base.spec, shapes),
-    E.mapLeft(one),
-    E.chain(() =>
-      pipe(
-        model(path.basename(base.name), base.spec, shapes),
-        E.mapLeft((r) => one(issue(`the model cannot be built: ${showReason(r)}`))),
-      ),
-    ),
-    E.chain((forward) =>
-      pipe(
-        compile(pipeline(techniques), clock)(forward),
-        E.mapLeft((e) => one(passIssue(e))),
-      ),
-    ),
-  )
+/** Bytes that the config allows; null where it names none. Left: it asks a GPU that is not here. */
+const budgetOf = (c: Config, device: Device | null): E.Either<Issues, number | null> => {
+  const { memory_budget: said } = c.compiler
+  if (said !== 'auto') return E.right(said)
+  return device?.freeBytes !== null && device?.freeBytes !== undefined
+    ? E.right(device.freeBytes)
+    : E.left(
+        one(
+          issue('memory_budget: auto is what is free on a GPU, and no GPU is planned for here', {
+            path: 'compiler.memory_budget',
+            expected: 'an amount such as 16GB',
+            hint: 'tunec doctor shows why no GPU works here',
+          }),
+        ),
+      )
+}
 
-/** Halves the rows of a micro-batch until the arena is within the budget, or one row is left. */
-const shrunk = (
-  base: Base,
-  techniques: Techniques,
-  shapes: Shapes,
-  c: Config,
-  clock: () => number,
-): E.Either<Issues, { readonly compiled: Compiled; readonly shapes: Shapes }> => {
-  const { memory_budget: budget, micro_batch_rows: rows } = c.compiler
-  return pipe(
-    compileWith(base, techniques, shapes, clock),
-    E.chain((compiled) =>
-      budget === null ||
-      rows !== 'auto' ||
-      shapes.rows === 1 ||
-      arenaBytes(compiled.program) <= budget
-        ? E.right({ compiled, shapes })
-        : shrunk(base, techniques, { ...shapes, rows: Math.ceil(shapes.rows / 2) }, c, clock),
-    ),
-  )
+/** Left: the GPU that is planned for cannot compute as the config asks. */
+const computable = (c: Config, device: Device | null): E.Either<Issues, void> => {
+  const asked = device !== null && computeDtype(c, device.target) === 'float8'
+  const lack = asked ? lackingFloat8(device.target) : null
+  return lack === null
+    ? E.right(undefined)
+    : E.left(one(issue(lack.why, { path: 'compiler.compute_dtype', hint: lack.hint })))
 }
 
 const datasetOf = (c: Config, base: Base, folder: string): E.Either<Issues, Dataset | null> => {
@@ -134,7 +110,10 @@ const datasetOf = (c: Config, base: Base, folder: string): E.Either<Issues, Data
 }
 
 /** Compiles a config. Left: every problem of model, data and passes. Whether it fits a budget is `fits`' question. */
-export const planOf = (c: Config, { folder, clock }: Setting): E.Either<Issues, Plan> =>
+export const planOf = (
+  c: Config,
+  { folder, clock, device: asked }: Setting,
+): E.Either<Issues, Plan> =>
   pipe(
     E.Do,
     E.bind('base', () =>
@@ -145,19 +124,21 @@ export const planOf = (c: Config, { folder, clock }: Setting): E.Either<Issues, 
       ),
     ),
     E.bind('data', ({ base }) => datasetOf(c, base, folder)),
-    E.bind('techniques', () => E.right(techniquesOf(c))),
-    E.bind('made', ({ base, data, techniques }) =>
-      shrunk(base, techniques, shapesOf(c, base.spec, data), c, clock),
+    E.let('device', () => (asked === undefined ? deviceFor(c, null) : asked)),
+    E.chainFirst(({ device }) => computable(c, device)),
+    E.bind('budget', ({ device }) => budgetOf(c, device)),
+    E.bind('made', ({ base, data, device, budget }) =>
+      chosenFor({ config: c, base, data, budget, machine: machineOf(device), clock }),
     ),
-    E.map(({ base, data, techniques, made }) => ({
+    E.map(({ base, data, device, budget, made: { compiled, ...made } }) => ({
       config: c,
       folder,
       base,
       data,
-      techniques,
-      shapes: made.shapes,
-      program: made.compiled.program,
-      trace: made.compiled.trace,
-      arenaBytes: arenaBytes(made.compiled.program),
+      device,
+      budget,
+      ...made,
+      program: compiled.program,
+      trace: compiled.trace,
     })),
   )

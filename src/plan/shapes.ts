@@ -2,33 +2,23 @@
 import { lengthOf, pack } from '../data/pack.ts'
 import type { Sample } from '../data/samples.ts'
 import { order } from '../data/order.ts'
-import type { Config } from '../config/schema/config.ts'
+import { resolveBatch, type Config } from '../config/index.ts'
 import type { Shapes } from '../models/llama.ts'
 import type { ModelSpec } from '../models/spec.ts'
 import * as E from 'fp-ts/lib/Either.js'
-import { batchingOf } from './batch.ts'
+import { batchingOf, type Batching } from './batch.ts'
 import { sequenceLimit, type Dataset } from './dataset.ts'
+import { cpuShapes, type ShapeCosts } from './shape-costs.ts'
 
-/** Most tokens of a micro-step on a CPU: beyond it, values no longer stay in its caches (bench/cpu.ts). */
-const CPU_TOKENS = 2048
-/** What every micro-step costs whatever it holds, as tokens: launching, and decoding weights if they are quantized. */
-const LAUNCH = 32
-const DECODE = 100
-/** Attention moves memory more than it multiplies: a FLOP of it takes this many of a matrix product's. */
-const ATTENTION_WEIGHT = 3.5
 /** Effective batches looked at to choose shapes. */
 const SAMPLED = 64
-/** Sequences answered side by side, and bytes that their caches may take. */
-const ANSWERS = 64
-const CACHE_BYTES = 2 ** 29
-
 const multiple = (n: number, of: number): number => Math.ceil(n / of) * of
 
 /** Cost of a packed row of T tokens in FLOPs of matrix products: linear layers and the square of attention. */
-const rowCost = (s: ModelSpec, length: number): number => {
+const rowCost = (s: ModelSpec, length: number, costs: ShapeCosts): number => {
   const [wide, narrow] = [s.heads * s.headDim, s.kvHeads * s.headDim]
   const linear = 2 * s.hidden * (2 * wide + 2 * narrow + 3 * s.intermediate)
-  const attention = ATTENTION_WEIGHT * 4 * wide * length
+  const attention = costs.attention * 4 * wide * length
   return length * (s.layers * (linear + attention) + 2 * s.hidden * s.vocab)
 }
 
@@ -47,11 +37,20 @@ export interface Grid {
   readonly length: number
 }
 
+/** Micro-steps that batches take which need so many rows each. */
+const microSteps = (needed: ReadonlyArray<number>, rows: number): number =>
+  needed.reduce((n, all) => n + Math.ceil(all / rows), 0)
+
 /** Cost of the batches: short rows waste their tails, long ones attention, many rows a half-empty last micro-step. */
-const costOf = (s: ModelSpec, needed: ReadonlyArray<number>, g: Grid, fixed: number): number => {
-  const steps = needed.reduce((n, rows) => n + Math.ceil(rows / g.rows), 0)
-  const overhead = (fixed / g.length) * rowCost(s, g.length)
-  return steps * (g.rows * rowCost(s, g.length) + overhead)
+const costOf = (
+  s: ModelSpec,
+  needed: ReadonlyArray<number>,
+  g: Grid,
+  fixed: number,
+  costs: ShapeCosts,
+): number => {
+  const row = rowCost(s, g.length, costs)
+  return microSteps(needed, g.rows) * (g.rows * row + (fixed / g.length) * row)
 }
 
 /** Row lengths are tried from the longest sample to this many times more. */
@@ -65,22 +64,23 @@ export const gridOf = (
   s: ModelSpec,
   batches: ReadonlyArray<ReadonlyArray<Sample>>,
   longest = batches.flat().reduce((m, x) => Math.max(m, lengthOf(x)), 1),
+  costs: ShapeCosts = cpuShapes,
 ): Grid => {
   const { row_length: length, micro_batch_rows: rows } = c.compiler
   const limit = sequenceLimit(c, s)
-  const fixed = LAUNCH + (c.quantization === null ? 0 : DECODE)
+  const fixed = costs.fixed(s, c.quantization !== null)
   const lengths =
     length === 'auto'
       ? range(Math.ceil((LONGER * longest) / 8))
           .map((k) => multiple(longest, 8) + 8 * (k - 1))
-          .filter((n, i) => i === 0 || (n <= limit && n <= CPU_TOKENS))
+          .filter((n, i) => i === 0 || (n <= limit && n <= costs.tokens))
       : [length]
   const grids = lengths.flatMap((n) => {
     const needed = rowsOf(batches, n)
-    const most = Math.max(1, Math.min(Math.max(...needed), Math.floor(CPU_TOKENS / n)))
+    const most = Math.max(1, Math.min(Math.max(...needed), Math.floor(costs.tokens / n)))
     return (rows === 'auto' ? range(most) : [rows]).map((r) => {
       const grid = { rows: r, length: n }
-      return { grid, cost: costOf(s, needed, grid, fixed) }
+      return { grid, cost: costOf(s, needed, grid, fixed, costs) }
     })
   })
   return grids.reduce((best, g) => (g.cost < best.cost ? g : best)).grid
@@ -101,12 +101,13 @@ export const generationShapes = (
   c: Config,
   spec: ModelSpec,
   promptLengths: ReadonlyArray<number>,
+  costs: ShapeCosts = cpuShapes,
 ): NonNullable<Shapes['generate']> => {
   const longest = promptLengths.reduce((m, n) => Math.max(m, n), 1)
   const prompt = Math.min(multiple(longest, 8), spec.context)
   const capacity = Math.min(spec.context, prompt + maxNewTokens(c, spec))
   const row = spec.layers * 2 * spec.kvHeads * spec.headDim * capacity * 4
-  const most = Math.max(1, Math.min(ANSWERS, Math.floor(CACHE_BYTES / row)))
+  const most = Math.max(1, Math.min(costs.answers, Math.floor(costs.cacheBytes / row)))
   const batches = Math.max(1, Math.ceil(promptLengths.length / most))
   return { batch: Math.max(1, Math.ceil(promptLengths.length / batches)), prompt, capacity }
 }
@@ -128,15 +129,25 @@ const firstBatches = (
   return all.slice(0, SAMPLED)
 }
 
-const withData = (c: Config, spec: ModelSpec, data: Dataset): Shapes => {
+const meanOf = (all: ReadonlyArray<Sample>): number =>
+  all.reduce((n, s) => n + lengthOf(s), 0) / all.length
+
+const batchingWith = (c: Config, data: Dataset, costs: ShapeCosts): Batching =>
+  batchingOf(c.trainer, Math.floor(costs.batchTokens / meanOf(Object.values(data.samples).flat())))
+
+const withData = (c: Config, spec: ModelSpec, data: Dataset, costs: ShapeCosts): Shapes => {
   const all = Object.values(data.samples).flat()
   const longest = all.reduce((m, x) => Math.max(m, lengthOf(x)), 1)
-  const mean = all.reduce((n, s) => n + lengthOf(s), 0) / all.length
-  const { effective } = batchingOf(c.trainer, Math.floor(CPU_TOKENS / mean))
   const held = [...data.samples.test, ...data.samples.validation].map((s) => s.prompt.length)
   return {
-    ...gridOf(c, spec, firstBatches(c, data, effective), longest),
-    generate: held.length === 0 ? null : generationShapes(c, spec, held),
+    ...gridOf(
+      c,
+      spec,
+      firstBatches(c, data, batchingWith(c, data, costs).effective),
+      longest,
+      costs,
+    ),
+    generate: held.length === 0 ? null : generationShapes(c, spec, held, costs),
   }
 }
 
@@ -150,5 +161,70 @@ const withoutData = (c: Config, spec: ModelSpec): Shapes => {
   }
 }
 
-export const shapesOf = (c: Config, spec: ModelSpec, data: Dataset | null): Shapes =>
-  data === null ? withoutData(c, spec) : withData(c, spec, data)
+export const shapesOf = (
+  c: Config,
+  spec: ModelSpec,
+  data: Dataset | null,
+  costs: ShapeCosts = cpuShapes,
+): Shapes => (data === null ? withoutData(c, spec) : withData(c, spec, data, costs))
+
+/** Shapes that a step could be compiled for. */
+export interface Candidate {
+  readonly shapes: Shapes
+  /** Micro-steps of an optimizer step, on average. */
+  readonly microSteps: number
+  /** Optimizer steps weigh alike where the config gives their samples; else each is worth what it holds. */
+  readonly worth: number
+}
+
+/** Rows at once that make 1, 2, 3, … micro-steps of so many. */
+const splits = (rows: number): ReadonlyArray<number> => [
+  ...new Set(range(rows).map((k) => Math.ceil(rows / k))),
+]
+
+const candidate = (c: Config, shapes: Shapes, microSteps: number): Candidate => {
+  const { effective_batch_size: all, gradient_accumulation_steps: steps } = resolveBatch(c.trainer)
+  if (all !== 'auto') return { shapes, microSteps, worth: 1 }
+  const times = steps === 'auto' ? 1 : steps
+  return { shapes, microSteps: times, worth: times * shapes.rows * shapes.length }
+}
+
+const candidatesWithData = (
+  c: Config,
+  spec: ModelSpec,
+  data: Dataset,
+  costs: ShapeCosts,
+): ReadonlyArray<Candidate> => {
+  const batches = firstBatches(c, data, batchingWith(c, data, costs).effective)
+  const start = withData(c, spec, data, costs)
+  const needed = rowsOf(batches, start.length)
+  const most = Math.max(1, Math.floor(costs.tokens / start.length))
+  const rows =
+    c.compiler.micro_batch_rows === 'auto'
+      ? splits(Math.max(...needed)).filter((r) => r <= most)
+      : [start.rows]
+  return rows.map((r) =>
+    candidate(c, { ...start, rows: r }, microSteps(needed, r) / batches.length),
+  )
+}
+
+const candidatesWithout = (
+  c: Config,
+  spec: ModelSpec,
+  costs: ShapeCosts,
+): ReadonlyArray<Candidate> => {
+  const start = withoutData(c, spec)
+  const fitting = Math.floor(costs.batchTokens / start.length)
+  const { effective } = batchingOf(c.trainer, Math.max(1, fitting))
+  const rows = c.compiler.micro_batch_rows === 'auto' ? splits(effective) : [start.rows]
+  return rows.map((r) => candidate(c, { ...start, rows: r }, Math.ceil(effective / r)))
+}
+
+/** What the planner chooses among: micro-batches of an optimizer step merged and split, most rows first; what the config fixes stays. */
+export const candidatesOf = (
+  c: Config,
+  spec: ModelSpec,
+  data: Dataset | null,
+  costs: ShapeCosts,
+): ReadonlyArray<Candidate> =>
+  data === null ? candidatesWithout(c, spec, costs) : candidatesWithData(c, spec, data, costs)

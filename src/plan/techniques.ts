@@ -1,4 +1,6 @@
 /** From the config's words to the settings of the passes. */
+import type { Target } from '../../backends/cuda/lower/context.ts'
+import type { Float } from '../../ir/type.ts'
 import type { Compute, Policy } from '../../passes/index.ts'
 import type { Config } from '../config/schema/config.ts'
 import type { Techniques } from '../pipeline.ts'
@@ -14,28 +16,41 @@ const NESTED = 256
 
 const dtypes = { float32: 'f32', bfloat16: 'bf16', float16: 'f16', float8: 'float8' } as const
 
+/** Turing multiplies no bfloat16. */
+const halfOf = (target: Target | null): Float =>
+  target !== null && target.arch < 80 ? 'f16' : 'bf16'
+
 /** Said explicitly, or bfloat16 for a quantized base (Ludwig: float16, which needs loss scaling), else float32. */
-export const computeDtype = (c: Config): Compute => {
+export const computeDtype = (c: Config, target: Target | null = null): Compute => {
   const said = c.compiler.compute_dtype
   if (said !== 'auto') return dtypes[said]
   const quantized = c.quantization?.bnb_4bit_compute_dtype
-  return quantized === undefined ? 'f32' : dtypes[quantized ?? 'bfloat16']
+  return quantized === undefined ? 'f32' : quantized === null ? halfOf(target) : dtypes[quantized]
 }
 
-export const recomputePolicy = (c: Config): Policy => {
-  const { recompute, memory_budget: budget } = c.compiler
+/** `limit`: bytes that there are, null where nobody says. */
+export const recomputePolicy = (c: Config, limit: number | null): Policy => {
+  const { recompute } = c.compiler
   const kind =
     recompute !== 'auto'
       ? recompute
       : c.trainer.enable_gradient_checkpointing
         ? 'layers'
-        : budget !== null
+        : limit !== null
           ? 'budget'
           : 'none'
-  return kind === 'budget' ? { _tag: 'budget', bytes: budget ?? 0 } : { _tag: kind }
+  return kind === 'budget' ? { _tag: 'budget', bytes: limit ?? 0 } : { _tag: kind }
 }
 
-export const techniquesOf = (c: Config): Techniques => {
+/** Bytes that a config names itself. */
+const namedBudget = ({ compiler: { memory_budget: said } }: Config): number | null =>
+  said === 'auto' ? null : said
+
+export const techniquesOf = (
+  c: Config,
+  limit: number | null = namedBudget(c),
+  target: Target | null = null,
+): Techniques => {
   const { adapter: a, quantization: q } = c
   const { optimizer: o, gradient_clipping: clip } = c.trainer
   const targets = a?.target_modules ?? DEFAULT_TARGETS
@@ -51,7 +66,7 @@ export const techniquesOf = (c: Config): Techniques => {
           },
     quantize:
       q === null ? null : { block: BLOCK, nested: q.bnb_4bit_use_double_quant ? NESTED : null },
-    compute: computeDtype(c),
+    compute: computeDtype(c, target),
     optimizer: {
       beta1: o.betas[0],
       beta2: o.betas[1],
@@ -60,6 +75,6 @@ export const techniquesOf = (c: Config): Techniques => {
       decoupled: o.type === 'adamw',
       clip: clip.clipglobalnorm === 0 ? null : clip.clipglobalnorm,
     },
-    recompute: recomputePolicy(c),
+    recompute: recomputePolicy(c, limit),
   }
 }

@@ -17,6 +17,7 @@ const kinds: ReadonlyArray<Kind> = [
   { name: 'cache', bytes: (f) => f.cache, fill: '#7b5ea7' },
   { name: 'activations', bytes: (f) => f.activations, fill: '#4f9d69' },
   { name: 'workspace', bytes: (f) => f.workspace + f.padding, fill: '#93a1ad' },
+  { name: 'context', bytes: (f) => f.context, fill: '#5b6670' },
 ]
 
 const WIDTH = 900

@@ -20,7 +20,13 @@ export const bar = (bytes: number, most: number): string => {
 const shapeOf = ({ shapes: { rows, length } }: Rung): string =>
   `${plural(rows, 'row')} of ${plural(length, 'token')}`
 
-const rungRow = (r: Rung, cache: boolean, most: number): ReadonlyArray<string> => {
+/** Columns that not every ladder has. */
+interface Extra {
+  readonly cache: boolean
+  readonly context: boolean
+}
+
+const rungRow = (r: Rung, { cache, context }: Extra, most: number): ReadonlyArray<string> => {
   const f = r.footprint
   return [
     r.name,
@@ -30,23 +36,29 @@ const rungRow = (r: Rung, cache: boolean, most: number): ReadonlyArray<string> =
     ...(cache ? [size(f.cache)] : []),
     size(f.activations),
     size(f.workspace + f.padding),
+    ...(context ? [size(f.context)] : []),
     size(f.total),
     bar(f.total, most),
   ]
 }
 
 const rungTable = (l: Ladder): ReadonlyArray<string> => {
-  const cache = l.rungs.some((r) => r.footprint.cache > 0)
+  const extra = {
+    cache: l.rungs.some((r) => r.footprint.cache > 0),
+    context: l.rungs.some((r) => r.footprint.context > 0),
+  }
   const most = Math.max(...l.rungs.map((r) => r.footprint.total))
   return table(
     [
       left(''),
       ...['weights', 'gradients', 'optimizer'].map(right),
-      ...(cache ? [right('cache')] : []),
-      ...['activations', 'workspace', 'total'].map(right),
+      ...(extra.cache ? [right('cache')] : []),
+      ...['activations', 'workspace'].map(right),
+      ...(extra.context ? [right('context')] : []),
+      right('total'),
       left(''),
     ],
-    l.rungs.map((r) => rungRow(r, cache, most)),
+    l.rungs.map((r) => rungRow(r, extra, most)),
   )
 }
 

@@ -1,9 +1,10 @@
 /** A plan in words: what is trained on what, by which passes, in how much memory. */
 import type { Compute } from '../../passes/index.ts'
-import { peakOf } from '../../passes/memory.ts'
 import { batchingOf } from '../plan/batch.ts'
 import { sizesOf } from '../plan/dump.ts'
+import { machineOf } from '../plan/machine.ts'
 import type { Plan } from '../plan/plan.ts'
+import { choiceLine, deviceLine } from './choice.ts'
 import type { Style } from './style.ts'
 import { table } from './table.ts'
 import { count, plural, size } from './units.ts'
@@ -55,11 +56,18 @@ const pairs = (rows: ReadonlyArray<readonly [string, string]>, s: Style): Readon
   return rows.map(([name, text]) => `${s.bold(name.padEnd(width))}  ${text}`)
 }
 
+const memoryLine = (plan: Plan): string => {
+  const beside = plan.totalBytes - plan.arenaBytes
+  const context = beside === 0 ? '' : ` and ${size(beside)} for context and libraries`
+  return `${size(plan.arenaBytes)} in one arena${context}; ${recomputeLine(plan)}`
+}
+
 /** What the compiler decided, a line each. */
 export const renderPlan = (plan: Plan, s: Style): ReadonlyArray<string> => {
   const { trainable } = sizesOf(plan.program)
   const { base } = plan
   const rows = longRows(plan)
+  const [gpu, choice] = [deviceLine(plan), choiceLine(plan)]
   return pairs(
     [
       ['model', base.name + (base.folder === null ? ' (architecture only)' : '')],
@@ -68,7 +76,9 @@ export const renderPlan = (plan: Plan, s: Style): ReadonlyArray<string> => {
       ['compute', dtypeNames[plan.techniques.compute]],
       ['batch', batchLine(plan)],
       ...(rows === null ? [] : [['rows', rows] as const]),
-      ['memory', `${size(plan.arenaBytes)} in one arena; ${recomputeLine(plan)}`],
+      ['memory', memoryLine(plan)],
+      ...(gpu === null ? [] : [['gpu', gpu] as const]),
+      ...(choice === null ? [] : [['chosen', choice] as const]),
     ],
     s,
   )
@@ -104,14 +114,15 @@ export const renderTrace = (plan: Plan, s: Style): ReadonlyArray<string> => {
 }
 
 /** What each function needs besides the state. */
-export const renderFunctions = ({ program }: Plan, s: Style): ReadonlyArray<string> => {
+export const renderFunctions = ({ program, device }: Plan, s: Style): ReadonlyArray<string> => {
+  const { peak } = machineOf(device)
   const [head, ...lines] = table(
     [
       { title: 'function', align: 'left' },
       { title: 'equations', align: 'right' },
       { title: 'peak of temporaries', align: 'right' },
     ],
-    program.fns.map((f) => [`@${f.name}`, count(f.eqns.length), size(peakOf(program, f))]),
+    program.fns.map((f) => [`@${f.name}`, count(f.eqns.length), size(peak(program, f))]),
   )
   return [s.dim(head!), ...lines]
 }

@@ -37,6 +37,18 @@ const fail = (message: string): E.Either<BackendError, never> =>
 
 /** Memory that nothing has written yet holds NaN in every float type. */
 const GARBAGE = 0xff
+/** What lies before and behind the arena, and nobody may write. */
+const GUARD = { bytes: 8192, value: 0xa5 }
+
+const guardedArena = (length: number) => {
+  const memory = Buffer.alloc(length + 2 * GUARD.bytes, GUARD.value)
+  const arena = memory.subarray(GUARD.bytes, GUARD.bytes + length).fill(0)
+  const touched = (): boolean =>
+    [memory.subarray(0, GUARD.bytes), memory.subarray(GUARD.bytes + length)].some((end) =>
+      end.some((b) => b !== GUARD.value),
+    )
+  return { arena, touched }
+}
 
 export const emulated = (target: Target, rules: ReadonlyArray<Rule> = allRules): Backend => ({
   name: `cuda emulated as sm_${target.arch}`,
@@ -44,7 +56,7 @@ export const emulated = (target: Target, rules: ReadonlyArray<Rule> = allRules):
   diagnose: async () => null,
   prepare: (p: Program) => {
     const lowered = lower(p, target, rules)
-    const arena = Buffer.alloc(lowered.arenaBytes, 0)
+    const { arena, touched } = guardedArena(lowered.arenaBytes)
     const view = (port: Port) => arena.subarray(port.offset, port.offset + bytes(port.type))
     const stateEnd = [...lowered.state.values()].reduce(
       (m, s) => Math.max(m, s.offset + bytes(s.type)),
@@ -61,6 +73,7 @@ export const emulated = (target: Target, rules: ReadonlyArray<Rule> = allRules):
           view(port).set(encode(port.type, given))
         }
         for (const l of f.launches) perform(arena, l)
+        if (touched()) return fail(`@${name} writes outside the arena`)
         return E.right(
           Object.fromEntries(
             f.outs.map((o) => {

@@ -76,11 +76,22 @@ const noLowJob: ReadonlyArray<Arg> = [
 
 const sum = (list: ReadonlyArray<number>): number => list.reduce((a, b) => a + b, 0)
 
+/** Warps of a block: as many as their partial sums leave shared memory for, fewer where several jobs fill the device. */
+const warpsOf = (o: LowRanks): number => {
+  const most = 2 ** Math.floor(Math.log2((48 * 1024) / (16 * 8 * tiles(o.rank) * 4)))
+  return Math.min(o.jobs.length > 1 ? 16 : 32, most)
+}
+
 export const lowRanks = (o: LowRanks): KernelLaunch =>
   launch(
-    kernel('lora_mma.cu', 'low_rank_mma', { ...macros(o.dtype), RANK_TILES: tiles(o.rank) }, 80),
+    kernel(
+      'lora_mma.cu',
+      'low_rank_mma',
+      { ...macros(o.dtype), RANK_TILES: tiles(o.rank), WARPS: warpsOf(o) },
+      80,
+    ),
     [divide(o.rows, 16), o.jobs.length],
-    256,
+    32 * warpsOf(o),
     [
       ...[0, 1, 2, 3].flatMap((i) => (o.jobs[i] === undefined ? noLowJob : lowJob(o.jobs[i]))),
       u32(o.byRows ? 1 : 0),
@@ -111,9 +122,13 @@ export interface LowGrads {
 
 const STAGES = 4
 const STEP = 128
-/** Columns of a block: fewer where one job has few columns, for more blocks. */
-const columnsOf = (o: LowGrads): number =>
-  o.jobs.every((j) => j.columns % 64 === 0 && j.columns > 4096) || !o.ranksFirst ? 64 : 32
+/** Blocks that a large device is filled with. */
+const FILLED = 200
+/** Columns of a block: fewer where the columns of all jobs are few, for more blocks. */
+const columnsOf = (o: LowGrads): number => {
+  const columns = sum(o.jobs.map((j) => j.columns))
+  return [64, 32].find((n) => columns / n >= FILLED) ?? 16
+}
 
 const sharedOf = (columns: number, rank: number): number =>
   Math.max(

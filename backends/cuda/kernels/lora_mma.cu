@@ -1,13 +1,16 @@
 // Low-rank products of adapters on tensor cores (16-bit types, sm_80 and later). A launch does up to four jobs, one each grid.y.
-// RANK_TILES: ranks in tiles of 8, up to 8.
+// RANK_TILES: ranks in tiles of 8, up to 8. WARPS: warps of a block of low_rank_mma.
+#ifndef WARPS
+#define WARPS 16
+#endif
 #define LOW_JOB(n) const elem *x##n, u32 ldx##n, u32 inner##n, const elem *small##n, elem *out##n, u32 ldo##n, elem *beside##n, u32 ldb##n, u32 clear##n
 #define PICK(name) (job == 0 ? name##0 : job == 1 ? name##1 : job == 2 ? name##2 : name##3)
 
 // out[row, j] = by * sum over c of x[row, c] * small(j, c), small by rows [rank, inner] or not [inner, rank]; also at `beside`, `clear` zero columns behind.
-// 16 rows a block; 8 warps split the inner dimension in pieces of 32. A lane reads 16 bytes of a row; that permutes the inner
+// 16 rows a block; its warps split the inner dimension in pieces of 32: many, for there are few blocks and it is memory that is waited for. A lane reads 16 bytes of a row; that permutes the inner
 // index the same way for both operands, which a sum does not notice. inner % 32 == 0, x rows aligned to 16 bytes.
-KERNEL __launch_bounds__(256) low_rank_mma(LOW_JOB(0), LOW_JOB(1), LOW_JOB(2), LOW_JOB(3), u32 by_rows, u32 rows, u32 rank, float by) {
-  __shared__ float part[8][16][RANK_TILES * 8];
+KERNEL __launch_bounds__(32 * WARPS) low_rank_mma(LOW_JOB(0), LOW_JOB(1), LOW_JOB(2), LOW_JOB(3), u32 by_rows, u32 rows, u32 rank, float by) {
+  __shared__ float part[WARPS][16][RANK_TILES * 8];
   u32 job = blockIdx.y, t = threadIdx.x, lane = t & 31, warp = t >> 5, g = lane >> 2, q = lane & 3, first = blockIdx.x * 16;
   const elem* x = PICK(x);
   const elem* small = PICK(small);
@@ -16,7 +19,7 @@ KERNEL __launch_bounds__(256) low_rank_mma(LOW_JOB(0), LOW_JOB(1), LOW_JOB(2), L
   const elem* r1 = x + (u64)min(first + g + 8, rows - 1) * ldx;
   float c[RANK_TILES][4] = {};
 #pragma unroll 4
-  for (u32 k = warp * 32; k < inner; k += 256) {
+  for (u32 k = warp * 32; k < inner; k += 32 * WARPS) {
     u32 at = k + q * 8;
     uint4 a = *(const uint4*)(r0 + at), b = *(const uint4*)(r1 + at);
     u32 lo[4] = {a.x, b.x, a.y, b.y}, hi[4] = {a.z, b.z, a.w, b.w};
@@ -49,13 +52,13 @@ KERNEL __launch_bounds__(256) low_rank_mma(LOW_JOB(0), LOW_JOB(1), LOW_JOB(2), L
   elem* out = PICK(out);
   elem* beside = PICK(beside);
   u32 ldo = PICK(ldo), ldb = PICK(ldb), clear = PICK(clear), wide = beside ? rank + clear : rank;
-  for (u32 i = t; i < 16 * wide; i += 256) {
+  for (u32 i = t; i < 16 * wide; i += 32 * WARPS) {
     u32 r = i / wide, j = i - r * wide, row = first + r;
     if (row >= rows) continue;
     float s = 0.f;
     if (j < rank) {
 #pragma unroll
-      for (u32 w = 0; w < 8; w++) s += part[w][r][j];
+      for (u32 w = 0; w < WARPS; w++) s += part[w][r][j];
       // Rounded before it is scaled, as two equations are.
       s = rounded(s, out) * by;
       store(out + (u64)row * ldo + j, s);

@@ -7,7 +7,9 @@ KERNEL __launch_bounds__(1024) rms_norm(const elem* a, u32 lda, const elem* b, u
   u64 row = blockIdx.x;
   u32 step = blockDim.x * 8, mine = threadIdx.x * 8;
   const elem* x = b ? sum + row * lds : a + row * lda;
-  float kept[8], squares = 0.f;
+  // The first piece of x and w stays in registers, w asked for before the sum is waited for.
+  float kept[8], weights[8], squares = 0.f;
+  if (mine < width) get(weights, w + mine, min(8u, width - mine));
   for (u32 c = mine; c < width; c += step) {
     float v[8];
     u32 n = min(8u, width - c);
@@ -29,11 +31,12 @@ KERNEL __launch_bounds__(1024) rms_norm(const elem* a, u32 lda, const elem* b, u
   for (u32 c = mine; c < width; c += step) {
     float v[8], g[8];
     u32 n = min(8u, width - c);
-    if (c != mine) get(v, x + c, n);
-    else
+    if (c != mine) {
+      get(v, x + c, n);
+      get(g, w + c, n);
+    } else
 #pragma unroll
-      for (int k = 0; k < 8; k++) v[k] = kept[k];
-    get(g, w + c, n);
+      for (int k = 0; k < 8; k++) { v[k] = kept[k]; g[k] = weights[k]; }
 #pragma unroll
     for (int k = 0; k < 8; k++) v[k] = v[k] * s * g[k];
     put(y + row * ldy + c, v, n);
@@ -44,7 +47,9 @@ KERNEL __launch_bounds__(1024) rms_norm(const elem* a, u32 lda, const elem* b, u
 KERNEL __launch_bounds__(1024) rms_norm_grad(const elem* x, u32 ldx, const elem* w, const elem* ct, u32 ldc, const elem* residual, u32 ldr, elem* dx, u32 ldd, u32 width, float eps) {
   u64 row = blockIdx.x;
   u32 step = blockDim.x * 8, mine = threadIdx.x * 8;
-  float xs[8], gs[8], squares = 0.f, dot = 0.f;
+  // The first pieces stay in registers, the residual's too: it is asked for before the sums are waited for.
+  float xs[8], gs[8], rs[8] = {}, squares = 0.f, dot = 0.f;
+  if (residual && mine < width) get(rs, residual + row * ldr + mine, min(8u, width - mine));
   for (u32 c = mine; c < width; c += step) {
     float v[8], g[8], d[8];
     u32 n = min(8u, width - c);
@@ -61,14 +66,15 @@ KERNEL __launch_bounds__(1024) rms_norm_grad(const elem* x, u32 ldx, const elem*
 #pragma unroll
       for (int k = 0; k < 8; k++) { xs[k] = v[k]; gs[k] = g[k]; }
   }
-  float s = row_scale(block_sum(squares), width, eps);
-  float mean = block_sum(dot) / (float)width * s * s;
+  block_sums(squares, dot);
+  float s = row_scale(squares, width, eps);
+  float mean = dot / (float)width * s * s;
   for (u32 c = mine; c < width; c += step) {
-    float v[8], g[8];
+    float v[8], g[8], r[8] = {};
     u32 n = min(8u, width - c);
     if (c == mine)
 #pragma unroll
-      for (int k = 0; k < 8; k++) { v[k] = xs[k]; g[k] = gs[k]; }
+      for (int k = 0; k < 8; k++) { v[k] = xs[k]; g[k] = gs[k]; r[k] = rs[k]; }
     else {
       float d[8];
       get(v, x + row * ldx + c, n);
@@ -76,9 +82,8 @@ KERNEL __launch_bounds__(1024) rms_norm_grad(const elem* x, u32 ldx, const elem*
       get(d, ct + row * ldc + c, n);
 #pragma unroll
       for (int k = 0; k < 8; k++) g[k] *= d[k];
+      if (residual) get(r, residual + row * ldr + c, n);
     }
-    float r[8] = {};
-    if (residual) get(r, residual + row * ldr + c, n);
 #pragma unroll
     for (int k = 0; k < 8; k++) v[k] = r[k] + s * (g[k] - v[k] * mean);
     put(dx + row * ldd + c, v, n);

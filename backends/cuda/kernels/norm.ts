@@ -25,6 +25,17 @@ interface Norm extends Shape {
 /** Whole warps, 8 elements a thread. */
 const threads = (width: number): number => Math.min(1024, 32 * divide(width, 256))
 
+/** Whole rows of 16-bit values, one piece of 8 a thread. */
+const whole = (o: Norm, w: Place, ...operands: ReadonlyArray<Rows>): boolean =>
+  o.dtype !== 'f32' &&
+  o.width % 8 === 0 &&
+  o.width <= 8192 &&
+  w % 16 === 0 &&
+  operands.every((r) => r.offset % 16 === 0 && r.ld % 8 === 0)
+
+const wholeKernel = (name: string, o: Norm) =>
+  kernel('norm_rows.cu', name, { ...macros(o.dtype), THREADS: threads(o.width) })
+
 /** out = rmsNorm(x) · w. With `residual`: x + residual, rounded, is written to `sum` first and normalised. */
 export const rmsNorm = (
   o: Norm & {
@@ -34,6 +45,18 @@ export const rmsNorm = (
     readonly sum?: Rows
   },
 ): KernelLaunch =>
+  o.residual === undefined && whole(o, o.w, o.x, o.out)
+    ? launch(
+        wholeKernel('rms_norm_whole', o),
+        [o.rows],
+        threads(o.width),
+        [...matrix(o.x), at(o.w), ...matrix(o.out), u32(o.width), f32(o.eps)],
+        2 * o.rows * o.width * elementBytes[o.dtype],
+        4 * o.rows * o.width,
+      )
+    : generic(o)
+
+const generic = (o: Parameters<typeof rmsNorm>[0]): KernelLaunch =>
   launch(
     kernel('norm.cu', 'rms_norm', macros(o.dtype)),
     [o.rows],
@@ -61,7 +84,9 @@ export const rmsNormGrad = (
   },
 ): KernelLaunch =>
   launch(
-    kernel('norm.cu', 'rms_norm_grad', macros(o.dtype)),
+    whole(o, o.w, o.x, o.ct, o.out, ...(o.residual === undefined ? [] : [o.residual]))
+      ? wholeKernel('rms_norm_grad_whole', o)
+      : kernel('norm.cu', 'rms_norm_grad', macros(o.dtype)),
     [o.rows],
     threads(o.width),
     [

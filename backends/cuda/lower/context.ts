@@ -12,7 +12,11 @@ export interface Target {
   readonly sms: number
   /** Most bytes of shared memory of a block. */
   readonly shared: number
+  /** Bytes of decoded weights at once, beyond which layers of one input are multiplied one after the other; 256 MiB where not said. */
+  readonly scratch?: number
 }
+
+export const scratchOf = (t: Target): number => t.scratch ?? 2 ** 28
 
 /** Bytes of the arena. */
 export interface Span {

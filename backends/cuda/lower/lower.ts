@@ -123,6 +123,7 @@ const groups: Readonly<Record<string, string>> = {
   'lora.cu': 'lora',
   'lora_mma.cu': 'lora',
   'norm.cu': 'norm',
+  'norm_rows.cu': 'norm',
   'rope.cu': 'rope',
   'loss.cu': 'loss',
   'attention.cu': 'attention',

@@ -30,11 +30,11 @@ export const compiler = section({
   dataset: withDefault(nullable(text), null),
   /** `NA`, `null`, `None` and the like in CSV cells are text; else they are missing cells, as to Ludwig. */
   na_as_text: withDefault(truth, false),
-  /** Bytes that a training step may take; null: unbounded. */
-  memory_budget: withDefault(nullable(bytes), null),
+  /** Bytes that a training step may take; auto: what is free on the GPU; null: nothing is said, on a GPU as auto. */
+  memory_budget: withDefault(nullable(orAuto(bytes)), null),
   /** float8: as bfloat16, and products with frozen linear weights in 8-bit floats. */
   compute_dtype: withDefault(oneOf('auto', 'float32', 'bfloat16', 'float16', 'float8'), 'auto'),
-  backend: withDefault(oneOf('auto', 'cuda', 'onnx', 'reference'), 'auto'),
+  backend: withDefault(oneOf('auto', 'cuda', 'onnx', 'tfjs', 'reference'), 'auto'),
   /** auto: follows `trainer.enable_gradient_checkpointing` and `memory_budget`. */
   recompute: withDefault(oneOf('auto', 'none', 'layers', 'budget'), 'auto'),
   /** Rows of tokens in one micro-step. */

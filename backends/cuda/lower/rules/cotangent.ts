@@ -5,7 +5,7 @@ import { dequantize } from '../../kernels/nf4.ts'
 import type { Rows } from '../../kernels/card.ts'
 import { addLowRank, placeRows } from '../../kernels/lora.ts'
 import { lowProducts, narrowReads } from '../adapters.ts'
-import type { Context } from '../context.ts'
+import { scratchOf, type Context } from '../context.ts'
 import { maskReads } from '../pattern.ts'
 import { product } from '../product.ts'
 import type { Proposal, Rule } from '../rule.ts'
@@ -46,6 +46,10 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
         ]
       : []
 
+  // Where little memory is left, weights are decoded and multiplied one after the other.
+  const all = (wide + low.inner) * k * each
+  const lean = all > scratchOf(c.target)
+  const most = Math.max(...outs, ...beside.map((l) => l.rank)) * k * each
   const works = (at: Places) => {
     const first = at.rows(bases[0]!.dy)
     const adjacent = bases.every((b, i) => {
@@ -80,14 +84,11 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
       rows,
       dtype,
     )
-    const decodes = dequantize(
-      bases.map((b, i) => ({
-        offset: at.offset(b.w.id),
-        type: b.w.state.type,
-        out: below(starts[i]!),
-      })),
-      dtype,
-    )
+    const decoded = (list: ReadonlyArray<Base>, out: (i: number) => Rows) =>
+      dequantize(
+        list.map((b, i) => ({ offset: at.offset(b.w.id), type: b.w.state.type, out: out(i) })),
+        dtype,
+      )
     const rowsOf = (l: Low, out: Rows) => ({
       b: at.offset(l.a),
       width: k,
@@ -114,9 +115,9 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
       ],
       dtype,
     )
-    const whole = [
+    const whole = () => [
       ...vs,
-      ...decodes,
+      ...decoded(bases, (i) => below(starts[i]!)),
       ...rowsOfA,
       product({
         a: { rows: first, dtype },
@@ -130,18 +131,18 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
     ]
     const apart = () => [
       ...vs,
-      ...decodes,
-      ...bases.map((b, i) =>
+      ...bases.flatMap((b, i) => [
+        ...decoded([b], () => below(0)),
         product({
           a: { rows: at.rows(b.dy), dtype },
-          b: { rows: below(starts[i]!), dtype },
+          b: { rows: below(0), dtype },
           d: { rows: into, dtype },
           ...(i > 0 ? { c: into } : start === undefined ? {} : { c: start }),
           m: rows,
           n: k,
           k: b.out,
         }),
-      ),
+      ]),
       ...beside.flatMap((l) => [
         ...placeRows([rowsOf(l, below(0))], dtype),
         product({
@@ -156,7 +157,7 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
       ]),
     ]
     return [
-      ...(together ? whole : apart()),
+      ...(together ? whole() : apart()),
       ...masked.map((l) =>
         addLowRank({
           v: at.rows(l.v),
@@ -191,7 +192,7 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
       ...t.lows.map((l) => ({ key: l.v as Key, type: tensor(dtype, rows, l.rank) })),
     ],
     over: residual === null || bases.some((b) => b.dy === residual) ? [] : [[root, residual]],
-    scratch: [(wide + low.inner) * k * each],
+    scratch: [lean ? most : all],
     optionalJoins: true,
     works,
   }

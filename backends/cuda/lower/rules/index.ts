@@ -2,21 +2,29 @@
 import type { Rule } from '../rule.ts'
 import { attention } from './attention.ts'
 import { cotangent } from './cotangent.ts'
+import { few } from './few.ts'
 import { gradient } from './gradient.ts'
 import { linear } from './linear.ts'
 import { loss } from './loss.ts'
 import { norm } from './norm.ts'
 import { residual } from './residual.ts'
 import { rope } from './rope.ts'
+import { token } from './token.ts'
 import { update } from './update.ts'
+import { wide } from './wide.ts'
 
 export const rules: ReadonlyArray<Rule> = [
+  // Before `linear`: of few rows it would write more than it reads.
+  few,
+  wide,
   // Before `residual`: sums of adapters and of the stream belong to the layer.
   linear,
   cotangent,
   // Before `residual`: a gradient's sum goes into its buffer, with an f32 result.
   gradient,
   residual,
+  // Before `rope`: it turns them itself.
+  token,
   rope,
   attention,
   norm,

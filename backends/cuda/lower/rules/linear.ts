@@ -6,7 +6,7 @@ import type { Rows } from '../../kernels/card.ts'
 import { placeRows } from '../../kernels/lora.ts'
 import { dropout } from '../../kernels/elementwise.ts'
 import { lowProducts, narrowReads, type Low } from '../adapters.ts'
-import type { Context, Site } from '../context.ts'
+import { scratchOf, type Context, type Site } from '../context.ts'
 import {
   addend,
   argOf,
@@ -25,7 +25,7 @@ import { product } from '../product.ts'
 import type { Proposal, Rule } from '../rule.ts'
 import type { Join, Key, Step } from '../step.ts'
 import { elementBytes } from '../../kernels/element.ts'
-import { lowColumns, startsOf, sum } from './sizes.ts'
+import { lowColumns, startsOf, sum, within } from './sizes.ts'
 
 export interface Adapter {
   readonly a: Id
@@ -39,7 +39,7 @@ export interface Adapter {
   readonly covers: ReadonlyArray<number>
 }
 
-interface Member {
+export interface Member {
   readonly w: Decoded
   readonly out: number
   readonly y: Id
@@ -73,7 +73,7 @@ const adapterOf = (c: Context, x: Id, low: Id | undefined): Adapter | null => {
   }
 }
 
-const memberOf = (c: Context, site: Site, alone: boolean): Member | null => {
+export const memberOf = (c: Context, site: Site, alone: boolean): Member | null => {
   const w = decodedWeight(c, argOf(site, 1))
   if (w === undefined || !isDot(site, false, true)) return null
   let [y, top] = [outOf(site), site]
@@ -127,6 +127,9 @@ const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal =>
           },
         ]),
   ]
+  // Those of one run lie one above the other in the scratch and are one product.
+  const sizes = outs.map((n) => n * ldw * each)
+  const runs = within(sizes, scratchOf(c.target))
   const step: Step = {
     rule: adapters.length > 0 ? 'linear+adapters' : 'linear',
     group: 'product',
@@ -143,14 +146,17 @@ const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal =>
       ...adapters.map((a) => ({ key: a.low as Key, type: tensor(dtype, rows, a.rank) })),
     ],
     over: residual === null ? [] : [[members[0]!.y, residual]],
-    scratch: [wide * ldw * each, ...(masked ? [rows * k * each] : [])],
+    scratch: [
+      Math.max(...runs.map((r) => sum(r.map((i) => sizes[i]!)))),
+      ...(masked ? [rows * k * each] : []),
+    ],
     works: (at) => {
       const from = at.rows(x)
       const weights = { offset: at.scratch(0), ld: adapters.length > 0 ? ldw : k }
-      const target = (i: number) => ({
-        offset: weights.offset + starts[i]! * weights.ld * each,
-        ld: weights.ld,
-      })
+      const target = (i: number) => {
+        const above = starts[i]! - starts[runs.find((r) => r.includes(i))![0]!]!
+        return { offset: weights.offset + above * weights.ld * each, ld: weights.ld }
+      }
       const beside = (column: number) => ({ offset: from.offset + column * each, ld: from.ld })
       const job = (a: Adapter, i: number, x: Rows): Low => ({
         x,
@@ -192,39 +198,42 @@ const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal =>
             ...lowProducts(c, at, [job(a, i, behind)], true, rows, dtype),
           ]
         }),
-        ...dequantize(
-          members.map((m, i) => ({
-            offset: at.offset(m.w.id),
-            type: m.w.state.type,
-            out: target(i),
-          })),
-          dtype,
-        ),
-        ...(adapters.length === 0
-          ? []
-          : placeRows(
-              members.map((m, i) => {
-                const own = m.adapter === null ? -1 : adapters.indexOf(m.adapter)
-                return {
-                  b: own < 0 ? null : at.offset(m.adapter!.b),
-                  width: own < 0 ? 0 : m.adapter!.rank,
-                  out: { offset: target(i).offset + k * each, ld: weights.ld },
-                  rows: m.out,
-                  columns: low.inner,
-                  column: own < 0 ? 0 : ranks[own]!,
-                }
-              }),
-              dtype,
-            )),
-        product({
-          a: { rows: from, dtype },
-          b: { rows: weights, dtype, t: true },
-          d: { rows: at.rows(members[0]!.y), dtype },
-          ...(residual === null ? {} : { c: at.rows(residual) }),
-          m: rows,
-          n: wide,
-          k: adapters.length > 0 ? inner : k,
-        }),
+        ...runs.flatMap((run) => [
+          ...dequantize(
+            run.map((i) => ({
+              offset: at.offset(members[i]!.w.id),
+              type: members[i]!.w.state.type,
+              out: target(i),
+            })),
+            dtype,
+          ),
+          ...placeRows(
+            adapters.length === 0
+              ? []
+              : run.map((i) => {
+                  const m = members[i]!
+                  const own = m.adapter === null ? -1 : adapters.indexOf(m.adapter)
+                  return {
+                    b: own < 0 ? null : at.offset(m.adapter!.b),
+                    width: own < 0 ? 0 : m.adapter!.rank,
+                    out: { offset: target(i).offset + k * each, ld: weights.ld },
+                    rows: m.out,
+                    columns: low.inner,
+                    column: own < 0 ? 0 : ranks[own]!,
+                  }
+                }),
+            dtype,
+          ),
+          product({
+            a: { rows: from, dtype },
+            b: { rows: weights, dtype, t: true },
+            d: { rows: at.rows(members[run[0]!]!.y), dtype },
+            ...(residual === null ? {} : { c: at.rows(residual) }),
+            m: rows,
+            n: sum(run.map((i) => outs[i]!)),
+            k: adapters.length > 0 ? inner : k,
+          }),
+        ]),
       ]
     },
   }
@@ -232,7 +241,7 @@ const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal =>
 }
 
 /** Layers of one input, stage and place. */
-const groups = (c: Context): ReadonlyArray<readonly [Id, ReadonlyArray<Site>]> => {
+export const groups = (c: Context): ReadonlyArray<readonly [Id, ReadonlyArray<Site>]> => {
   const found = new Map<string, [Id, Site[]]>()
   c.fn.eqns.forEach((eqn, index) => {
     const site = { eqn, index }

@@ -11,3 +11,21 @@ export const lowColumns = (ranks: ReadonlyArray<number>) => {
 /** First column of each. */
 export const startsOf = (sizes: ReadonlyArray<number>): ReadonlyArray<number> =>
   sizes.map((_, i) => sum(sizes.slice(0, i)))
+
+/** Neighbours together while their sizes stay within a limit; one alone may exceed it. */
+export const within = (
+  sizes: ReadonlyArray<number>,
+  limit: number,
+): ReadonlyArray<ReadonlyArray<number>> => {
+  const runs: number[][] = []
+  let left = -1
+  sizes.forEach((n, i) => {
+    if (n <= left) runs.at(-1)!.push(i)
+    else {
+      runs.push([i])
+      left = limit
+    }
+    left -= n
+  })
+  return runs
+}

@@ -1,0 +1,66 @@
+/** How fast a card is and what it takes besides the arena: measured once a machine, and what is assumed where nothing was measured. */
+import * as t from 'io-ts'
+import type { Float8 } from '../../ir/number.ts'
+import type { Float } from '../../ir/type.ts'
+import type { Launch } from './launch.ts'
+
+export const calibrationCodec = t.type({
+  /** Bytes a second of a copy, read and write counted. */
+  copy: t.number,
+  /** FLOPs a second of large products. */
+  products: t.type({ f32: t.number, f16: t.number, bf16: t.number }),
+  /** Times its floor that a group of launches takes; `other` for those not named. */
+  slower: t.record(t.string, t.number),
+  /** Seconds between two launches of a graph. */
+  gap: t.number,
+  /** Seconds of the smallest launch. */
+  least: t.number,
+  /** Device memory of context and libraries. */
+  contextBytes: t.number,
+})
+export type Calibration = t.TypeOf<typeof calibrationCodec>
+
+/** An H100 80GB HBM3, as measured under load: its products are bound by power. */
+export const h100Calibration: Calibration = {
+  copy: 3.0e12,
+  products: { f32: 3.5e14, f16: 7.6e14, bf16: 7.6e14 },
+  slower: {
+    product: 1.02,
+    decode: 1.07,
+    attention: 2.6,
+    swiglu: 1.0,
+    norm: 1.15,
+    rope: 1.1,
+    lora: 2.5,
+    loss: 1.3,
+    optimizer: 1.3,
+    other: 1.5,
+  },
+  gap: 0.8e-6,
+  least: 2e-6,
+  contextBytes: 600_000_000,
+}
+
+const dtypeOf = (l: Launch): Float | Float8 => {
+  if (l._tag === 'product') return l.a.dtype
+  if (l._tag !== 'kernel') return 'f32'
+  return 'E_BF16' in l.kernel.defines ? 'bf16' : 'E_F16' in l.kernel.defines ? 'f16' : 'f32'
+}
+
+/** Products of 8-bit floats beside those of bf16, as measured on an H100. */
+const FLOAT8 = 1.85
+const rateOf = (l: Launch, { products }: Calibration): number => {
+  const dtype = dtypeOf(l)
+  return dtype === 'e4m3' || dtype === 'e5m2' ? FLOAT8 * products.bf16 : products[dtype]
+}
+
+/** Predicted seconds of one launch: its floor at the card's rates, times what its group makes of it. */
+export const secondsOf = (l: Launch, c: Calibration): number =>
+  Math.max(
+    c.least,
+    Math.max(l.bytes / c.copy, l.flops / rateOf(l, c)) *
+      (c.slower[l.group] ?? c.slower['other'] ?? 1),
+  ) + c.gap
+
+export const secondsOfAll = (list: ReadonlyArray<Launch>, c: Calibration): number =>
+  list.reduce((s, l) => s + secondsOf(l, c), 0)

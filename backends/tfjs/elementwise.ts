@@ -1,0 +1,42 @@
+/** Element-wise arithmetic, and dropout's hash in integer ops. */
+import { DT } from './tf.ts'
+import type { Nodes, Value } from './nodes.ts'
+import type { KernelOf, Site } from './site.ts'
+
+export const binary =
+  (op: 'add' | 'sub' | 'mul') =>
+  ({ n, args }: Site<object>): ReadonlyArray<Value> => [n[op](args[0]!, args[1]!)]
+export const unary =
+  (op: string) =>
+  ({ n, args }: Site<object>): ReadonlyArray<Value> => [n.one(op, [args[0]!])]
+
+export const silu = (n: Nodes, x: Value): Value => n.mul(x, n.sigmoid(x))
+
+export const swiglu: KernelOf<'swiglu'> = ({ n, args: [gate, up] }) => [n.mul(silu(n, gate!), up!)]
+
+/** d/dgate = ct·up·σ·(1 + gate·(1 − σ)), d/dup = ct·gate·σ. */
+export const swigluGrad: KernelOf<'swigluGrad'> = ({ n, args: [gate, up, ct] }) => {
+  const sigma = n.sigmoid(gate!)
+  const inner = n.add(n.scalar(1), n.mul(gate!, n.sub(n.scalar(1), sigma)))
+  return [n.mul(n.mul(ct!, up!), n.mul(sigma, inner)), n.mul(ct!, n.mul(gate!, sigma))]
+}
+
+/** `hash32`: products and sums wrap as 32-bit integers do, shifts are of unsigned ones. */
+export const dropout: KernelOf<'dropout'> = ({ n, attrs: { rate, salt }, args, types }) => {
+  const [x, seed, keys] = args as [Value, Value, Value]
+  const [rows, columns] = types[0]!.shape as [number, number]
+  const word = (value: number) => n.words([], [value | 0])
+  const xor = (a: Value, b: Value) => n.one('BitwiseXor', [a, b])
+  const shifted = (h: Value, by: number) => {
+    const right = n.one('RightShift', [n.bits(h, DT.u32), n.bits(word(by), DT.u32)])
+    return xor(h, n.bits(right, DT.i32))
+  }
+  const start = n.add(seed, word(Math.imul(salt, 0x85ebca6b)))
+  const column = n.add(n.mul(n.range(columns), word(0x9e3779b1)), start)
+  const h1 = shifted(xor(column, n.reshape(keys, rows, 1)), 16)
+  const h2 = shifted(n.mul(h1, word(0x7feb352d)), 15)
+  const h3 = shifted(n.mul(h2, word(0x846ca68b)), 16)
+  const threshold = word(Math.floor(rate * 2 ** 32))
+  const dropped = n.one('Less', [n.bits(h3, DT.u32), n.bits(threshold, DT.u32)])
+  return [n.mul(x, n.where(dropped, n.scalar(0), n.scalar(1 / (1 - rate))))]
+}

@@ -1,0 +1,193 @@
+/** A program interpreted by TensorFlow, equation by equation; a value is deleted after its last use. */
+import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import * as TE from 'fp-ts/lib/TaskEither.js'
+import { fnOf, typesOf, type Eqn, type Fn, type Id, type Program } from '../../ir/graph.ts'
+import { show, size, type Plain, type TensorType } from '../../ir/type.ts'
+import type { BackendError, Feeds, Session, Values } from '../backend.ts'
+import { misfit } from '../bytes.ts'
+import { cellsOf, close, contents, fill, packedCell, readCell, settle, type Cell } from './cells.ts'
+import { kernels } from './kernels.ts'
+import { fail, type Host } from './load.ts'
+import { constantsOf, dtypeOf, nodesOf, type Nodes, type Value } from './nodes.ts'
+import type { Kernel, Parts } from './site.ts'
+import { DT } from './tf.ts'
+
+/** A function with what is asked of it at every run. */
+interface Ready {
+  readonly fn: Fn
+  readonly types: ReadonlyMap<Id, TensorType>
+  /** Values that no later equation and no result needs, by equation. */
+  readonly dead: ReadonlyArray<ReadonlyArray<Id>>
+}
+
+const readyOf = (p: Program, fn: Fn): Ready => {
+  const kept = new Set([...fn.outs.map((o) => o.id), ...fn.updates.map((u) => u.id)])
+  const last = new Map<Id, number>()
+  fn.eqns.forEach((e, i) => [...e.outs, ...e.args].forEach((id) => last.set(id, i)))
+  const dead = fn.eqns.map((): Array<Id> => [])
+  for (const [id, i] of last) if (!kept.has(id)) dead[i]!.push(id)
+  return { fn, types: typesOf(p, fn), dead }
+}
+
+/** Values of one run. Ids of f32 state are only lent. */
+interface Env {
+  readonly values: Map<Id, Value>
+  readonly parts: Map<Id, Parts>
+  readonly lent: Set<number>
+}
+
+const feed = (n: Nodes, f: Fn, env: Env, inputs: Feeds): string | null => {
+  for (const { id, name, type } of f.inputs) {
+    const given = inputs[name]
+    if (given === undefined || given.length !== size(type))
+      return `@${f.name}: %${name} is ${show(type)}, got ${given === undefined ? 'nothing' : `${given.length} values`}`
+    const whole = type.dtype === 'i32'
+    // A copy: TensorFlow keeps the array itself, and the caller may write to his.
+    const data = whole ? Int32Array.from(given) : Float32Array.from(given)
+    const raw = n.upload(type.shape, whole ? DT.i32 : DT.f32, data)
+    env.values.set(id, n.cast(raw, dtypeOf[type.dtype as Plain]))
+  }
+  return null
+}
+
+const evaluate = (n: Nodes, r: Ready, env: Env, e: Eqn): void => {
+  const kernel = kernels[e.op] as Kernel<never>
+  const results = kernel({
+    n,
+    attrs: e.attrs as never,
+    args: e.args.map((a) => env.values.get(a)!),
+    parts: e.args.map((a) => env.parts.get(a) ?? {}),
+    types: e.args.map((a) => r.types.get(a)!),
+    outs: e.types,
+  })
+  const own = results.map((v) => (n.fresh(v) ? v : n.same(v)))
+  n.release(own)
+  e.outs.forEach((o, i) => env.values.set(o, own[i]!))
+}
+
+const valuesOf = (host: Host, n: Nodes, v: Value): Values => {
+  const whole = v.dtype === DT.i32
+  const data = host.backend.binding.tensorDataSync((whole ? v : n.cast(v, DT.f32)).id)
+  return whole ? (data as Int32Array) : (data as Float32Array)
+}
+
+interface Machine {
+  readonly host: Host
+  readonly n: Nodes
+  readonly cells: ReadonlyMap<string, Cell>
+}
+
+const forget = ({ host }: Machine, env: Env, ids: ReadonlyArray<Id>): void => {
+  const remove = (v: Value) => {
+    if (!env.lent.has(v.id)) host.backend.binding.deleteTensor(v.id)
+  }
+  for (const id of ids) {
+    const value = env.values.get(id)
+    if (value !== undefined) remove(value)
+    for (const part of Object.values(env.parts.get(id) ?? {})) remove(part)
+    env.values.delete(id)
+    env.parts.delete(id)
+  }
+}
+
+const read = ({ host, n, cells }: Machine, env: Env, f: Fn): void => {
+  for (const r of f.reads) {
+    const { value, parts } = readCell(host, n, cells.get(r.state)!)
+    for (const v of [...(value === null ? [] : [value]), ...Object.values(parts)])
+      if (!n.fresh(v)) env.lent.add(v.id)
+    if (value !== null) env.values.set(r.id, value)
+    env.parts.set(r.id, parts)
+  }
+}
+
+const everything = (env: Env): ReadonlyArray<Value> => [
+  ...env.values.values(),
+  ...[...env.parts.values()].flatMap((p) => Object.values(p)),
+]
+
+const runFn = (m: Machine, r: Ready, inputs: Feeds): E.Either<BackendError, Feeds> => {
+  const { host, n, cells } = m
+  const { fn } = r
+  const env: Env = { values: new Map(), parts: new Map(), lent: new Set() }
+  let where = ''
+  try {
+    const why = feed(n, fn, env, inputs)
+    if (why !== null) return E.left(fail(why))
+    read(m, env, fn)
+    n.release(everything(env))
+    fn.eqns.forEach((e, i) => {
+      where = ` ${e.op}`
+      evaluate(n, r, env, e)
+      forget(m, env, r.dead[i]!)
+    })
+    where = ''
+    const outs = fn.outs.map((o) => [o.name, valuesOf(host, n, env.values.get(o.id)!)] as const)
+    // All are read before any is written: functions are pure.
+    const next = fn.updates.map((u) => {
+      const cell = cells.get(u.state)!
+      return [cell, packedCell(n, cell, env.values.get(u.id)!)] as const
+    })
+    n.release(next.map(([, v]) => v))
+    for (const [cell, v] of next) settle(host, cell, v)
+    return E.right(Object.fromEntries(outs))
+  } catch (e) {
+    return E.left(
+      fail(
+        `@${fn.name}${where}: ${e instanceof Error ? e.message.trim() : String(e)}`,
+        'this is a fault of the compiler or of TensorFlow, not of the config: please report it with the command',
+      ),
+    )
+  } finally {
+    n.release(everything(env))
+    forget(m, env, [...env.values.keys(), ...env.parts.keys()])
+  }
+}
+
+export const openSession = (host: Host, p: Program): Session => {
+  const constants = constantsOf(host.backend.binding)
+  const m: Machine = {
+    host,
+    n: nodesOf(host.backend.binding, constants),
+    cells: cellsOf(host, p),
+  }
+  const ready = new Map<string, Ready>()
+  const load = (name: string): E.Either<BackendError, Ready> => {
+    const fn = fnOf(p, name)
+    if (fn === undefined) return E.left(fail(`no function ${name}`))
+    const r = ready.get(name) ?? readyOf(p, fn)
+    ready.set(name, r)
+    return E.right(r)
+  }
+  const named = (name: string): E.Either<BackendError, Cell> =>
+    pipe(m.cells.get(name), E.fromNullable(fail(`no state ${name}`)))
+  let open = true
+  return {
+    run: (name, inputs) => async () =>
+      pipe(
+        load(name),
+        E.chain((r) => runFn(m, r, inputs)),
+      ),
+    read: (name) => async () =>
+      pipe(
+        named(name),
+        E.map((c) => contents(host, c)),
+      ),
+    write: (name, given) => async () =>
+      pipe(
+        named(name),
+        E.chain((c) => {
+          const why = misfit(c.state.type, given)
+          if (why !== null) return E.left(fail(`${name}: ${why}`))
+          return E.right(fill(host, c, given))
+        }),
+      ),
+    close: () =>
+      TE.fromIO(() => {
+        if (!open) return
+        open = false
+        close(m.cells)
+        constants.close()
+      }),
+  }
+}

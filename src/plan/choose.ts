@@ -1,0 +1,207 @@
+/** Which program a config becomes: rows of a micro-batch and recomputation, within what memory there is. */
+import path from 'node:path'
+import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import type { Program } from '../../ir/graph.ts'
+import { showReason } from '../../ir/reason.ts'
+import { compile, shortName, type Compiled, type PassError } from '../../passes/pass.ts'
+import type { Config } from '../config/schema/config.ts'
+import { issue, one, type Issue, type Issues } from '../issue.ts'
+import type { Base } from '../models/base.ts'
+import { model, type Shapes } from '../models/llama.ts'
+import { pipeline, type Techniques } from '../pipeline.ts'
+import { countable } from './countable.ts'
+import type { Dataset } from './dataset.ts'
+import { machineOf, type Machine } from './machine.ts'
+import { candidatesOf, shapesOf, type Candidate } from './shapes.ts'
+import { techniquesOf } from './techniques.ts'
+
+/** What planning starts from. */
+export interface Wish {
+  readonly config: Config
+  readonly base: Base
+  readonly data: Dataset | null
+  readonly machine: Machine
+  /** Bytes that the config names; null: none. */
+  readonly budget: number | null
+  /** Milliseconds, for the trace. */
+  readonly clock: () => number
+}
+
+/** A way that was compiled and measured. */
+export interface Considered {
+  readonly rows: number
+  readonly length: number
+  readonly recomputes: boolean
+  readonly total: number
+  /** Predicted seconds of an optimizer step; of steps that hold more, as if they held as much as the others. */
+  readonly seconds: number
+}
+
+export interface Chosen {
+  readonly compiled: Compiled
+  readonly techniques: Techniques
+  readonly shapes: Shapes
+  /** The shapes that were wanted before a budget had its say. */
+  readonly wanted: Shapes
+  readonly arenaBytes: number
+  readonly totalBytes: number
+  /** The choice and what else would have fitted, fastest first; empty where nothing was weighed. */
+  readonly considered: ReadonlyArray<Considered>
+}
+
+const blame: Readonly<Record<string, string>> = {
+  lora: 'adapter.target_modules',
+  quantize: 'quantization',
+  precision: 'compiler.compute_dtype',
+  rematerialize: 'compiler.recompute',
+}
+
+/** A pass's refusal in the config's words. */
+export const passIssue = (e: PassError): Issue => {
+  const at = blame[shortName(e.pass)]
+  const known = e.reason._tag === 'NoMatch' ? e.reason.known.join(', ') : ''
+  return issue(`the pass ${e.pass} refuses: ${showReason(e.reason)}`, {
+    ...(at === undefined ? {} : { path: at }),
+    ...(known === '' ? {} : { expected: `one or more of ${known}` }),
+  })
+}
+
+export const compileWith = (
+  base: Base,
+  techniques: Techniques,
+  shapes: Shapes,
+  clock: () => number,
+  machine: Machine = machineOf(null),
+): E.Either<Issues, Compiled> =>
+  pipe(
+    countable(base.spec, shapes),
+    E.mapLeft(one),
+    E.chain(() =>
+      pipe(
+        model(path.basename(base.name), base.spec, shapes),
+        E.mapLeft((r) => one(issue(`the model cannot be built: ${showReason(r)}`))),
+      ),
+    ),
+    E.chain((forward) =>
+      pipe(
+        compile(pipeline(techniques, machine.measure), clock)(forward),
+        E.mapLeft((e) => one(passIssue(e))),
+      ),
+    ),
+  )
+
+type Tried = Omit<Chosen, 'considered' | 'wanted'>
+
+const attempt = (w: Wish, techniques: Techniques, shapes: Shapes): E.Either<Issues, Tried> =>
+  pipe(
+    compileWith(w.base, techniques, shapes, w.clock, w.machine),
+    E.map((compiled) => {
+      const arenaBytes = w.machine.arena(compiled.program)
+      const totalBytes = arenaBytes + w.machine.overhead
+      return { compiled, techniques, shapes, arenaBytes, totalBytes }
+    }),
+  )
+
+/** Halves the rows of a micro-batch until the arena is within the budget, or one row is left. */
+const shrunk = (w: Wish, techniques: Techniques, wanted: Shapes): E.Either<Issues, Chosen> => {
+  const from = (shapes: Shapes): E.Either<Issues, Tried> =>
+    pipe(
+      attempt(w, techniques, shapes),
+      E.chain((t) =>
+        w.budget === null ||
+        w.config.compiler.micro_batch_rows !== 'auto' ||
+        shapes.rows === 1 ||
+        t.totalBytes <= w.budget
+          ? E.right(t)
+          : from({ ...shapes, rows: Math.ceil(shapes.rows / 2) }),
+      ),
+    )
+  return pipe(
+    from(wanted),
+    E.map((t) => ({ ...t, wanted, considered: [] })),
+  )
+}
+
+const recomputed = (p: Program): number =>
+  p.fns.reduce((n, f) => n + f.eqns.filter((e) => e.place.stage === 'recompute').length, 0)
+
+/** Whether recomputation changed anything. */
+const recomputes = ({ trace }: Compiled): boolean => {
+  const at = trace.findIndex((s) => shortName(s.pass) === 'rematerialize')
+  return at > 0 && recomputed(trace[at]!.program) > recomputed(trace[at - 1]!.program)
+}
+
+interface Weighed {
+  readonly is: Considered
+  readonly tried: Tried
+}
+
+const leastSeconds = (list: ReadonlyArray<Weighed>): number =>
+  list.reduce((m, x) => Math.min(m, x.is.seconds), Infinity)
+
+/** Fewest rows first, and of those that are nearly alike one. */
+const rungs = (all: ReadonlyArray<Candidate>): ReadonlyArray<Candidate> =>
+  all
+    .toSorted((a, b) => a.shapes.rows - b.shapes.rows)
+    .reduce<ReadonlyArray<Candidate>>(
+      (list, c) =>
+        list.length > 1 && c.shapes.rows < 1.25 * list.at(-1)!.shapes.rows ? list : [...list, c],
+      [],
+    )
+
+/** A choice that is faster by less than this is not worth its memory. */
+const CLOSE = 1.01
+
+/** Rows are added while they fit and pay: a larger micro-batch decodes less often, and recomputes more to fit. */
+const fastest = (
+  w: Wish,
+  techniques: Techniques,
+  limit: number,
+  seconds: (p: Program, fn: string) => number,
+): E.Either<Issues, Chosen> => {
+  const all = rungs(candidatesOf(w.config, w.base.spec, w.data, w.machine.shapes))
+  const worth = Math.max(...all.map((c) => c.worth))
+  const weighed: Weighed[] = []
+  let worse = 0
+  for (const { shapes, microSteps, worth: own } of all) {
+    const made = attempt(w, techniques, shapes)
+    if (E.isLeft(made)) return made
+    const { compiled, totalBytes: total } = made.right
+    const p = compiled.program
+    const step = microSteps * seconds(p, 'micro') + seconds(p, 'update')
+    const is: Considered = {
+      rows: shapes.rows,
+      length: shapes.length,
+      recomputes: recomputes(compiled),
+      total,
+      seconds: (step * worth) / own,
+    }
+    const best = leastSeconds(weighed)
+    weighed.push({ is, tried: made.right })
+    worse = is.seconds * CLOSE < best ? 0 : worse + 1
+    if (total > limit || worse === 2) break
+  }
+  const fitting = weighed.filter((x) => x.is.total <= limit)
+  const best = leastSeconds(fitting)
+  const chosen =
+    fitting
+      .filter((x) => x.is.seconds <= CLOSE * best)
+      .toSorted((a, b) => a.is.total - b.is.total)[0] ?? weighed[0]!
+  const others = fitting.filter((x) => x !== chosen).toSorted((a, b) => a.is.seconds - b.is.seconds)
+  return E.right({
+    ...chosen.tried,
+    wanted: chosen.tried.shapes,
+    considered: [chosen, ...others].map((x) => x.is),
+  })
+}
+
+/** Compiles what trains fastest within the memory there is; where none is named and no GPU is at hand, what the config says as it stands. */
+export const chosenFor = (w: Wish): E.Either<Issues, Chosen> => {
+  const { seconds, device, shapes } = w.machine
+  const limit = w.budget ?? device?.freeBytes ?? null
+  const techniques = techniquesOf(w.config, limit, device?.target ?? null)
+  if (seconds !== null && limit !== null) return fastest(w, techniques, limit, seconds)
+  const costs = { ...shapes, tokens: Math.min(shapes.tokens, shapes.batchTokens) }
+  return shrunk(w, techniques, shapesOf(w.config, w.base.spec, w.data, costs))
+}

@@ -1,0 +1,71 @@
+/** What a session is filled and fed with where there are no weights or no data: numbers that cost what real ones do. */
+import { encode } from '../../backends/bytes.ts'
+import type { Feeds, Values } from '../../backends/backend.ts'
+import type { Fn, State } from '../../ir/graph.ts'
+import { bytes, isEncoded, parts, size } from '../../ir/type.ts'
+
+/** A linear congruence: the same numbers in every run. */
+const random = (n: number, seed: number): Uint32Array => {
+  const r = new Uint32Array(n)
+  let x = seed >>> 0
+  for (let i = 0; i < n; i++) r[i] = x = (Math.imul(x, 1664525) + 1013904223) >>> 0
+  return r
+}
+
+const once = <T>(make: () => T): (() => T) => {
+  let made: { readonly is: T } | null = null
+  return () => (made ??= { is: make() }).is
+}
+
+const noise = once(() => random(2 ** 20, 7))
+const gauss = once(() => {
+  const u = noise()
+  return Float32Array.from({ length: u.length / 2 }, (_, i) => {
+    const [a, b] = [(u[2 * i]! + 1) / 2 ** 32, u[2 * i + 1]! / 2 ** 32]
+    return Math.sqrt(-2 * Math.log(a)) * Math.cos(2 * Math.PI * b)
+  })
+})
+
+/** Codes of normally distributed weights of deviation 0.02: any codes, scales near 0.06. */
+const encoded = (s: State): Uint8Array => {
+  const out = new Uint8Array(bytes(s.type))
+  const codes = new Uint8Array(noise().buffer)
+  for (const p of parts(s.type)) {
+    if (p.dtype === 'u8')
+      for (let i = 0; i < p.count; i += codes.length)
+        out.set(codes.subarray(0, Math.min(codes.length, p.count - i)), p.at + i)
+    else new Float32Array(out.buffer, p.at, p.count).fill(p.name === 'offset' ? 0.05 : 0.005)
+  }
+  return out
+}
+
+/** Bytes of a frozen or trained tensor of random numbers, in the layout of its type. */
+export const randomContents = (s: State): Uint8Array => {
+  if (isEncoded(s.type.dtype)) return encoded(s)
+  const norm = /norm/.test(s.name)
+  const g = gauss()
+  return encode(
+    s.type,
+    Float32Array.from({ length: size(s.type) }, (_, i) =>
+      norm ? 1 + 0.1 * g[i % g.length]! : 0.02 * g[i % g.length]!,
+    ),
+  )
+}
+
+/** Full rows of random tokens, one sample a row. */
+export const randomFeeds = (f: Fn, vocab: number): Feeds => {
+  const grid = f.inputs.find((i) => i.name === 'tokens')!.type.shape
+  const [rows, length] = [grid[0]!, grid[1]!]
+  const n = rows * length
+  const tokens = Int32Array.from(random(n, 11), (x) => x % vocab)
+  const known: Readonly<Record<string, Values>> = {
+    tokens,
+    positions: Int32Array.from({ length: n }, (_, i) => i % length),
+    segments: new Int32Array(n).fill(1),
+    targets: tokens.map((_, i) => (i % length === length - 1 ? -100 : tokens[i + 1]!)),
+    inverse_count: Float32Array.of(1 / Math.max(1, n - rows)),
+    seed: Int32Array.of(1),
+    keys: Int32Array.from(random(n, 13), (x) => x | 0),
+  }
+  return Object.fromEntries(f.inputs.map((i) => [i.name, known[i.name]!]))
+}

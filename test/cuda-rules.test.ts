@@ -1,0 +1,71 @@
+/** Every fusion rule alone, against no rule at all: the same numbers from other launches, on programs that it fits. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { decode } from '../backends/bytes.ts'
+import type { Session } from '../backends/backend.ts'
+import { lower } from '../backends/cuda/lower/lower.ts'
+import type { Rule } from '../backends/cuda/lower/rule.ts'
+import { rules } from '../backends/cuda/lower/rules/index.ts'
+import type { Program } from '../ir/graph.ts'
+import { isEncoded } from '../ir/type.ts'
+import { load, packedBatch, trained } from './conformance.ts'
+import { emulated } from './cuda/backend.ts'
+import { noCompiler } from './cuda/emulate.ts'
+import { relativeError } from './golden.ts'
+import { stateTensor, worldOf } from './laws.ts'
+import { right } from './right.ts'
+
+type Named = readonly [string, ArrayLike<number>]
+
+const target = { arch: 75, sms: 40, shared: 65536 }
+
+/** Two micro-steps and an update: what they return, and all state afterwards. */
+const trainedBy = async (p: Program, with_: ReadonlyArray<Rule>): Promise<ReadonlyArray<Named>> => {
+  const session: Session = right(await emulated(target, with_).prepare(p)())
+  const w = worldOf(7)
+  await load(session, p.state, (s) => stateTensor(w, s))
+  const outs: Named[] = []
+  for (const micro of [0, 1])
+    outs.push([`loss ${micro}`, right(await session.run('micro', packedBatch(micro))())['loss']!])
+  const buffers = async (role: string) => {
+    for (const s of p.state.filter((x) => x.role === role && !isEncoded(x.type.dtype)))
+      outs.push([s.name, decode(s.type, right(await session.read(s.name)()))])
+  }
+  await buffers('gradient')
+  const update = { lr: Float32Array.of(0.01), step: Float32Array.of(1) }
+  outs.push(['norm', right(await session.run('update', update)())['grad_norm']!])
+  for (const role of ['train', 'optimizer', 'gradient']) await buffers(role)
+  right(await session.close()())
+  return outs
+}
+
+/** How a program's launches are counted, by rule. */
+const used = (p: Program, with_: ReadonlyArray<Rule>): ReadonlyMap<string, number> => {
+  const count = new Map<string, number>()
+  for (const f of lower(p, target, with_).fns)
+    for (const l of f.launches) count.set(l.rule, (count.get(l.rule) ?? 0) + 1)
+  return count
+}
+
+const launches = (p: Program, with_: ReadonlyArray<Rule>): number =>
+  [...used(p, with_).values()].reduce((a, b) => a + b, 0)
+
+test('fusion rules, each alone', { skip: noCompiler }, async (t) => {
+  const p = trained('f32', { _tag: 'none' })
+  const plain = await trainedBy(p, [])
+  for (const rule of rules)
+    await t.test(`${rule.name}: ${rule.doc}`, async () => {
+      const [before, after] = [used(p, []), used(p, [rule])]
+      const found = [...after].filter(([name, n]) => before.get(name) !== n)
+      assert.ok(found.length > 0, `${rule.name} finds nothing to fuse`)
+      const fused = await trainedBy(p, [rule])
+      fused.forEach(([name, got], i) => {
+        const gap = relativeError(got, plain[i]![1])
+        assert.ok(gap < 2e-5, `${name}: relative difference ${gap}`)
+      })
+    })
+  await t.test('all of them together need fewer launches than any one', () => {
+    const all = launches(p, rules)
+    for (const rule of rules) assert.ok(all <= launches(p, [rule]), rule.name)
+  })
+})
