@@ -10,6 +10,8 @@ import { cards } from '../backends/cuda/lower/targets.ts'
 import { rematerialize } from '../passes/index.ts'
 import { parseConfig } from '../src/config/index.ts'
 import { assumedDevice, type Device } from '../src/plan/device.ts'
+import { terminal } from '../src/cli/terminal.ts'
+import { planTrained } from '../src/cli/trained.ts'
 import { readPlan, writePlan } from '../src/plan/file.ts'
 import { fitOf } from '../src/plan/fit.ts'
 import { footprintOf } from '../src/plan/footprint.ts'
@@ -246,4 +248,18 @@ test('float8 is planned for cards with 8-bit tensor cores and for a CPU; others 
       assert.match(made.left[0].message, /from compute capability 8\.9 \(Ada, Hopper\) on/)
       assert.match(made.left[0].hint!, new RegExp(`compute_dtype: ${instead}`))
     }
+  }))
+
+test('a trained model is asked in the type that its GPU trains in, and no ways to train are weighed', () =>
+  inFolder(async (folder) => {
+    const file = await job(folder, 'memory_budget: auto')
+    const { config } = right(parseConfig(await fs.readFile(file, 'utf8'), { file }))
+    const trained = { config, folder, adapter: null, trainedOn: null }
+    const asked = (device: Device | null | undefined) =>
+      right(planTrained(trained, { ...terminal(), note: () => {} }, device))
+    assert.deepEqual(
+      [card(8e9, 75), card(8e9, 90), null].map((d) => asked(d).techniques.compute),
+      ['f16', 'bf16', 'bf16'],
+    )
+    assert.deepEqual([asked(card(8e9)).considered, asked(card(8e9)).budget], [[], null])
   }))

@@ -12,9 +12,10 @@ import { openGpu, type Gpu } from './driver/gpu.ts'
 import { driverHost } from './driver/host.ts'
 import { whereOf } from './driver/places.ts'
 import type { Target } from './lower/context.ts'
+import { asBackendError } from './failure.ts'
 import { lower } from './lower/lower.ts'
 import { lacking } from './lower/needs.ts'
-import { asBackendError, openSession, type CudaSession } from './session.ts'
+import { openSession, type CudaSession } from './session.ts'
 
 export interface Settings {
   /** Which GPU, counted from 0. */
