@@ -229,6 +229,27 @@ test('the command plans for cuda without a GPU, and says which it assumes', () =
     assert.match((await here('check', file)).out, /^gpu +.+, sm_\d+/m)
   }))
 
+test('float8 is planned for cards with 8-bit tensor cores and for a CPU; others are refused with what to write', async () =>
+  inFolder(async (folder) => {
+    const job = await smallJob(folder, 'compute_dtype: float8')
+    const on = (arch: number): Device => ({
+      ...assumedDevice,
+      target: { ...assumedDevice.target, arch },
+    })
+    for (const device of [on(89), on(90), null])
+      assert.equal(right(await planned(job, device)).techniques.compute, 'float8')
+    for (const [arch, instead] of [
+      [75, 'float16'],
+      [86, 'bfloat16'],
+    ] as const) {
+      const made = await planned(job, on(arch))
+      assert.ok(E.isLeft(made))
+      assert.equal(made.left[0].path, 'compiler.compute_dtype')
+      assert.match(made.left[0].message, /from compute capability 8\.9 \(Ada, Hopper\) on/)
+      assert.match(made.left[0].hint!, new RegExp(`compute_dtype: ${instead}`))
+    }
+  }))
+
 test('a trained model is asked in the type that its GPU trains in, and no ways to train are weighed', () =>
   inFolder(async (folder) => {
     const file = await job(folder, 'memory_budget: auto')

@@ -18,7 +18,7 @@ import {
   type Rows,
 } from './card.ts'
 
-const encoding = (type: TensorType) => {
+export const encoding = (type: TensorType) => {
   if (!isEncoded(type.dtype)) throw new Error(`${type.dtype} is not an encoded type`)
   return blocks(type.dtype)
 }
