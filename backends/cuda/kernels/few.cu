@@ -35,6 +35,8 @@ struct Matrix { const u8* codes; const u8* scales; const float* nested; const fl
 #define MATRIX(i) const u8 *codes##i, const u8 *scales##i, const float *nested##i, const float *mean##i, u32 n##i, elem *out##i, u32 ldo##i, const float *b##i, u32 rank##i, u32 at##i
 #define GIVEN(i) Matrix{codes##i, scales##i, nested##i, mean##i, n##i, out##i, ldo##i, b##i, rank##i, at##i}
 
+// So that the compiler knows it to be one number for all lanes.
+DEV u32 warp_of() { return __shfl_sync(~0u, threadIdx.x >> 5, 0); }
 DEV u32 tiles_of(u32 n) { return (n + 15) >> 4; }
 
 // The matrix of a tile and the tile's place in it.
@@ -67,7 +69,7 @@ DEV Source begin(Piece& p, const Matrix (&m)[MT], u32 tile, u32 block, u32 last,
       if (block + t < last) {
         at += t;
         if (m[i].nested) {
-          p.code[i][h] = m[i].scales[at];
+          p.code[i][h] = __ldg(m[i].scales + at);
           p.nested[i][h] = __ldg(m[i].nested + (at >> 8));
         } else p.nested[i][h] = __ldg((const float*)m[i].scales + at);
       }
@@ -82,11 +84,8 @@ DEV void ask(Piece& p, const Source& s, u32 b) {
     for (u32 h = 0; h < 2; h++) p.codes[i][h][b] = codes_at(s.codes[i][h] + 32 * b);
 }
 
-// Two codes of byte `k` as a pair, the first one low.
-DEV u32 pair(const u8* table, u32 word, u32 k, u32 lane4) {
-  u32 at = k == 0 ? word << 7 : word >> (8 * k - 7);
-  return *(const u32*)(table + ((at & 0x7f80u) | lane4));
-}
+// Two codes of byte `k` as a pair, the first one low: from the lane's column of the table.
+DEV u32 pair(const u8* column, u32 word, u32 k) { return *(const u32*)(column + ((word >> (8 * k)) & 255u) * 128u); }
 
 DEV void fill_table(u32* table) {
   elem* as = 0;
@@ -141,8 +140,8 @@ DEV void finish(float v, const Matrix& m, const elem* u, u32 ldu, const elem* re
 KERNEL __launch_bounds__(WARPS * 32, 1) few_rows(MATRIX(0), MATRIX(1), MATRIX(2), const elem* x, u32 ldx, const elem* w, float eps,
                                               const elem* residual, u32 ldr, const elem* u, u32 ldu, float* partial, u32 rows, u32 perRow, u32 per) {
   DYNAMIC_SHARED(u8, shared);
-  const u8* table = shared;
-  u32 warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3, lane4 = lane * 4;
+  u32 warp = warp_of(), lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
+  const u8* column = shared + lane * 4;
   u32 first = blockIdx.y * per, last = min(perRow, first + per), units = (last - first + 3) >> 2, lds = per * 64 + 8;
   elem* xs = (elem*)(shared + TABLE_BYTES);
   float* part = (float*)(xs + rows * lds);
@@ -214,10 +213,10 @@ KERNEL __launch_bounds__(WARPS * 32, 1) few_rows(MATRIX(0), MATRIX(1), MATRIX(2)
           for (u32 s = 0; s < 4; s++) {
             u32 k = 2 * (s & 1), a[4];
             u32 lo = s < 2 ? p.codes[i][0][b].x : p.codes[i][0][b].y, hi = s < 2 ? p.codes[i][1][b].x : p.codes[i][1][b].y;
-            a[0] = pair(table, lo, k, lane4);
-            a[1] = pair(table, hi, k, lane4);
-            a[2] = pair(table, lo, k + 1, lane4);
-            a[3] = pair(table, hi, k + 1, lane4);
+            a[0] = pair(column, lo, k);
+            a[1] = pair(column, hi, k);
+            a[2] = pair(column, lo, k + 1);
+            a[3] = pair(column, hi, k + 1);
 #pragma unroll
             for (u32 n = 0; n < TILES; n++) mma(c[n], a, xb[n] + 2 * s, (const elem*)0);
           }
@@ -328,7 +327,7 @@ KERNEL __launch_bounds__(256) few_low(LOW(0), LOW(1), LOW(2), const elem* x, u32
 KERNEL __launch_bounds__(WARPS * 32, 1) few_wide(const elem* weights, u32 ldw, u32 n, elem* out, u32 ldo, const elem* x, u32 ldx, const elem* w, float eps,
                                               const elem* residual, u32 ldr, float* partial, u32 rows, u32 perRow, u32 per) {
   DYNAMIC_SHARED(u8, shared);
-  u32 warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
+  u32 warp = warp_of(), lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   u32 first = blockIdx.y * per, last = min(perRow, first + per), units = (last - first + 3) >> 2, lds = per * 32 + 32;
   elem* xs = (elem*)shared;
   float* part = (float*)(xs + rows * lds);
