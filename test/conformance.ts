@@ -11,12 +11,12 @@ import type { Tensor } from '../ir/op.ts'
 import { opNames, opOf, type OpName } from '../ir/ops/index.ts'
 import { isEncoded, isFloat, tensor, type Float } from '../ir/type.ts'
 import { reference } from '../backends/reference/index.ts'
-import { schedule, type Policy } from '../passes/index.ts'
+import { schedule, type Compute, type Policy } from '../passes/index.ts'
 import { compile } from '../passes/pass.ts'
 import { model } from '../src/models/llama.ts'
 import type { ModelSpec } from '../src/models/spec.ts'
 import { pipeline } from '../src/pipeline.ts'
-import { program } from './arbitrary.ts'
+import { continuous } from './arbitrary.ts'
 import { fc } from './fc.ts'
 import { relativeError } from './golden.ts'
 import { stateTensor, worldOf, type World } from './laws.ts'
@@ -133,7 +133,7 @@ export const conformanceSuite = (backend: Backend): void => {
     })
   test(`${backend.name}: random programs`, () =>
     fc.assert(
-      fc.asyncProperty(program, fc.nat(1000), async (grown, seed) => {
+      fc.asyncProperty(continuous, fc.nat(1000), async (grown, seed) => {
         const p = scheduled(grown)
         const w = worldOf(seed)
         await compare(
@@ -237,7 +237,7 @@ const longRows = async (backend: Backend, { length, d, dtype, bound }: Long): Pr
 
 const grid = { rows: 2, length: 8 }
 
-export const trained = (compute: Float, recompute: Policy): Program =>
+export const trained = (compute: Compute, recompute: Policy): Program =>
   right(
     compile(
       pipeline({
