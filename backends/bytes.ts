@@ -36,6 +36,29 @@ export const decode = (type: TensorType, stored: Uint8Array): Float64Array => {
   return load[type.dtype as Plain]()
 }
 
+/** f16 by its bits: as many as fit a table. */
+let halves: Float32Array | null = null
+const halfTable = (): Float32Array =>
+  (halves ??= Float32Array.from({ length: 65536 }, (_, bits) => fromF16(bits)))
+
+/** The numbers of a plain tensor as f32, which holds every float type: logits come by the million. */
+export const decodeF32 = (type: TensorType, stored: Uint8Array): Float32Array => {
+  const b = aligned(stored)
+  const n = b.byteLength
+  if (type.dtype === 'f32') return new Float32Array(b.buffer, b.byteOffset, n / 4)
+  if (type.dtype !== 'bf16' && type.dtype !== 'f16') return Float32Array.from(decode(type, b))
+  const from = new Uint16Array(b.buffer, b.byteOffset, n / 2)
+  if (type.dtype === 'bf16') {
+    const bits = new Uint32Array(from.length)
+    for (let i = 0; i < from.length; i++) bits[i] = from[i]! << 16
+    return new Float32Array(bits.buffer)
+  }
+  const table = halfTable()
+  const out = new Float32Array(from.length)
+  for (let i = 0; i < from.length; i++) out[i] = table[from[i]!]!
+  return out
+}
+
 /** Why bytes cannot be the contents of a tensor, or null. */
 export const misfit = (type: TensorType, stored: Uint8Array): string | null =>
   stored.byteLength === byteSize(type)

@@ -29,12 +29,12 @@ const decoded = floats.map((d) => macros('f32', d))
 const few = (dtype: Float) =>
   (
     [
+      [16, 1, 0],
       [16, 1, 1],
-      [16, 1, 2],
-      [12, 4, 1],
-      [16, 2, 1],
+      [12, 4, 0],
+      [16, 2, 0],
     ] as const
-  ).map(([WARPS, TILES, MT]) => ({ ...macros(dtype), WARPS, TILES, MT }))
+  ).map(([WARPS, TILES, PAIR]) => ({ ...macros(dtype), WARPS, TILES, PAIR }))
 const token = floats.flatMap((d) =>
   (
     [

@@ -1,7 +1,7 @@
 /** From the config's words to the settings of the passes. */
 import type { Target } from '../../backends/cuda/lower/context.ts'
 import type { Float } from '../../ir/type.ts'
-import type { Policy } from '../../passes/index.ts'
+import type { Compute, Policy } from '../../passes/index.ts'
 import type { Config } from '../config/schema/config.ts'
 import type { Techniques } from '../pipeline.ts'
 
@@ -14,14 +14,14 @@ const ALL_LINEAR = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_pro
 const BLOCK = 64
 const NESTED = 256
 
-const dtypes = { float32: 'f32', bfloat16: 'bf16', float16: 'f16' } as const
+const dtypes = { float32: 'f32', bfloat16: 'bf16', float16: 'f16', float8: 'float8' } as const
 
 /** Turing multiplies no bfloat16. */
 const halfOf = (target: Target | null): Float =>
   target !== null && target.arch < 80 ? 'f16' : 'bf16'
 
 /** Said explicitly, or bfloat16 for a quantized base (Ludwig: float16, which needs loss scaling), else float32. */
-export const computeDtype = (c: Config, target: Target | null = null): Float => {
+export const computeDtype = (c: Config, target: Target | null = null): Compute => {
   const said = c.compiler.compute_dtype
   if (said !== 'auto') return dtypes[said]
   const quantized = c.quantization?.bnb_4bit_compute_dtype

@@ -1,5 +1,5 @@
 /** A plan in words: what is trained on what, by which passes, in how much memory. */
-import type { Float } from '../../ir/type.ts'
+import type { Compute } from '../../passes/index.ts'
 import { batchingOf } from '../plan/batch.ts'
 import { sizesOf } from '../plan/dump.ts'
 import { machineOf } from '../plan/machine.ts'
@@ -9,10 +9,11 @@ import type { Style } from './style.ts'
 import { table } from './table.ts'
 import { count, plural, size } from './units.ts'
 
-const dtypeNames: { readonly [D in Float]: string } = {
+const dtypeNames: { readonly [D in Compute]: string } = {
   f32: '32-bit floats',
   f16: '16-bit floats (f16, with loss scaling)',
   bf16: '16-bit floats (bf16)',
+  float8: '16-bit floats (bf16), frozen products in 8-bit ones (e4m3, a scale a row)',
 }
 
 const adapterLine = ({ techniques: { lora } }: Plan): string =>

@@ -6,10 +6,12 @@ import {
   type Backend,
   type BackendError,
   type Feeds,
+  type Session,
 } from '../../backends/backend.ts'
 import { decode, encode, misfit } from '../../backends/bytes.ts'
 import { ownProduct } from '../../backends/cuda/bind.ts'
 import type { Target } from '../../backends/cuda/lower/context.ts'
+import { loadInto } from '../../backends/cuda/load.ts'
 import { lower, type Port } from '../../backends/cuda/lower/lower.ts'
 import type { Rule } from '../../backends/cuda/lower/rule.ts'
 import { rules as allRules } from '../../backends/cuda/lower/rules/index.ts'
@@ -17,6 +19,7 @@ import type { Work } from '../../backends/cuda/launch.ts'
 import type { Program } from '../../ir/graph.ts'
 import { bytes, size } from '../../ir/type.ts'
 import { emulate } from './emulate.ts'
+import { laneOf } from './lane.ts'
 
 const perform = (arena: Buffer, w: Work): void => {
   switch (w._tag) {
@@ -62,7 +65,7 @@ export const emulated = (target: Target, rules: ReadonlyArray<Rule> = allRules):
       (m, s) => Math.max(m, s.offset + bytes(s.type)),
       0,
     )
-    return TE.right({
+    return TE.right<BackendError, Session>({
       run: (name: string, inputs: Feeds) => async () => {
         const f = lowered.fns.find((x) => x.name === name)
         if (f === undefined) return fail(`no function ${name}`)
@@ -94,6 +97,13 @@ export const emulated = (target: Target, rules: ReadonlyArray<Rule> = allRules):
         if (why !== null) return fail(why)
         view(s).set(given)
         return E.right(undefined)
+      },
+      loader: () => {
+        const load = loadInto(laneOf(arena), lowered)
+        return TE.right({
+          load: (name, stored) => load(lowered.state.get(name)!, stored),
+          close: () => TE.right(undefined),
+        })
       },
       close: () => TE.right(undefined),
     })

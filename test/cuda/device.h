@@ -27,8 +27,10 @@ struct uint4 { unsigned x, y, z, w; };
 struct float4 { float x, y, z, w; };
 struct float2 { float x, y; };
 struct int2 { int x, y; };
+struct uint2 { unsigned x, y; };
 static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return uint4{x, y, z, w}; }
 static inline float4 make_float4(float x, float y, float z, float w) { return float4{x, y, z, w}; }
+static inline uint2 make_uint2(unsigned x, unsigned y) { return uint2{x, y}; }
 static inline int2 make_int2(int x, int y) { return int2{x, y}; }
 struct dim3 { unsigned x, y, z; };
 static dim3 threadIdx, blockIdx, blockDim, gridDim;
@@ -133,6 +135,15 @@ template <class T> static inline T __shfl_sync(unsigned, T v, int lane) { return
 static inline unsigned __ballot_sync(unsigned, int p) {
   unsigned r = 0;
   for (unsigned i = 0; i < 32; i++) r |= device::from((unsigned)(p != 0), i) << i;
+  return r;
+}
+// Four bytes of eight, each picked by the lower three bits of a nibble; the fourth bit is not used here.
+static inline unsigned __byte_perm(unsigned a, unsigned b, unsigned s) {
+  unsigned r = 0;
+  for (unsigned i = 0; i < 4; i++) {
+    if (s >> (4 * i) & 8) abort();
+    r |= (unsigned)((((uint64_t)b << 32 | a) >> (8 * (s >> (4 * i) & 7))) & 255) << (8 * i);
+  }
   return r;
 }
 static inline int __ffs(int v) { return __builtin_ffs(v); }

@@ -76,7 +76,7 @@ const warpsFor = (per: number, tiles: number): number => {
 }
 
 const sharedBytes = (s: FewShape, warps: number, per: number): number =>
-  LUT + 2 * s.rows * (per * 64 + 8) + 2 * warps * s.rows * 16 * (s.pair ? 2 : 1) * 4
+  LUT + 2 * s.rows * (per * 64 + 8) + 2 * warps * s.rows * 16 * 4
 
 /** Tiles of 8 rows that the kernel is compiled for. */
 const tilesOf = (rows: number): number => {
@@ -121,7 +121,7 @@ export interface FewOperands extends FewShape {
   readonly plan: FewPlan
   readonly room: Room
   readonly dtype: Float
-  /** Up to three; of a pair the first one's `out` takes the result. */
+  /** Up to three of one encoding; of a pair the first one's `out` takes the result. */
   readonly matrices: ReadonlyArray<FewMatrix>
   readonly x: Rows
   /** x is normed first. Whole rows only: `parts` is 1. */
@@ -161,11 +161,11 @@ export const matrixArgs = (m: FewMatrix | undefined): ReadonlyArray<Arg> => {
   ]
 }
 
-export const fewKernel = (name: string, dtype: Float, plan: FewPlan, mt = 1): Kernel =>
+export const fewKernel = (name: string, dtype: Float, plan: FewPlan, pair = false): Kernel =>
   kernel(
     'few.cu',
     name,
-    { ...macros(dtype), WARPS: plan.warps, TILES: plan.tiles, MT: mt },
+    { ...macros(dtype), WARPS: plan.warps, TILES: plan.tiles, PAIR: pair ? 1 : 0 },
     dtype === 'bf16' ? 80 : 75,
   )
 /** One block of threads a multiprocessor; each takes tiles in turn. */
@@ -199,15 +199,14 @@ export const fewJoin = (
 /** y = x·Wᵀ of every matrix, with adapters and the residual added, or swiglu of the two. */
 export const few = (o: FewOperands): ReadonlyArray<KernelLaunch> => {
   const { plan, rows, k, pair, matrices } = o
-  const mt = pair ? 2 : 1
   const heights = matrices.map(rowsOf)
-  const tiles = pair ? divide(heights[0]!, 16) : sum(heights.map((n) => divide(n, 16)))
+  const tiles = pair ? divide(heights[0]!, 8) : sum(heights.map((n) => divide(n, 16)))
   const args = [0, 1, 2].flatMap((i) => matrixArgs(matrices[i]))
   const results = rows * (pair ? heights[0]! : sum(heights)) * elementBytes[o.dtype]
   const low = sum(matrices.map((m) => (m.adapter === null ? 0 : 4 * m.adapter.rank * rowsOf(m))))
   const partial = fewWorkspaceBytes(o, plan, matrices)
   const product = launch(
-    fewKernel('few_rows', o.dtype, plan, mt),
+    fewKernel('few_rows', o.dtype, plan, pair),
     fewGrid(tiles, plan, o.room),
     32 * plan.warps,
     [
