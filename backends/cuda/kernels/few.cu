@@ -10,6 +10,10 @@
 #ifndef PAIR
 #define PAIR 0
 #endif
+// 64-blocks of a piece: 4, or 2 where there are few.
+#ifndef BLOCKS
+#define BLOCKS 4
+#endif
 #define THREADS (WARPS * 32)
 #define TABLE_BYTES 32768
 
@@ -48,8 +52,8 @@ DEV Matrix choose(u32& tile, const Matrix& m0, const Matrix& m1, const Matrix& m
   return m2;
 }
 
-// What a lane has of four blocks: 8 bytes of codes of two rows each, and of block lane % 4 the scale.
-struct Piece { Codes codes[2][4]; u32 code[2]; float nested[2], mean[2]; };
+// What a lane has of a piece: of each block 8 bytes of codes of two rows, and the scale of block lane % 4.
+struct Piece { Codes codes[2][BLOCKS]; u32 code[2]; float nested[2], mean[2]; };
 // Where the codes of a lane's two rows lie at a piece.
 struct Source { const u8* codes[2]; };
 
@@ -67,7 +71,7 @@ DEV Source begin(Piece& p, const Matrix& m0, const Matrix& m1, const Matrix& m2,
     p.code[h] = 0;
     p.nested[h] = 0.f;
     if (m0.nested) p.mean[h] = __ldg(m.mean);
-    if (block + t < last) {
+    if (t < BLOCKS && block + t < last) {
       at += t;
       if (m0.nested) {
         p.code[h] = __ldg(m.scales + at);
@@ -160,7 +164,7 @@ KERNEL __launch_bounds__(WARPS * 32, 1) few_rows(MATRIX(0), MATRIX(1), MATRIX(2)
   DYNAMIC_SHARED(u8, shared);
   u32 warp = warp_of(), lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   const u8* column = shared + lane * 4;
-  u32 first = blockIdx.y * per, last = min(perRow, first + per), units = (last - first + 3) >> 2, lds = per * 64 + 8;
+  u32 first = blockIdx.y * per, last = min(perRow, first + per), units = (last - first + BLOCKS - 1) / BLOCKS, lds = per * 64 + 8;
   elem* xs = (elem*)(shared + TABLE_BYTES);
   float* part = (float*)(xs + rows * lds);
   Matrix m0 = GIVEN(0), m1 = GIVEN(1), m2 = GIVEN(2);
@@ -170,10 +174,10 @@ KERNEL __launch_bounds__(WARPS * 32, 1) few_rows(MATRIX(0), MATRIX(1), MATRIX(2)
   bool work = warp < units;
   // On their way before anything else is done.
   if (work && tile < tiles) {
-    Source source = begin(p, m0, m1, m2, tile, first + unit * 4, last, perRow);
+    Source source = begin(p, m0, m1, m2, tile, first + unit * BLOCKS, last, perRow);
 #pragma unroll
-    for (u32 b = 0; b < 4; b++)
-      if (first + unit * 4 + b < last) ask(p, source, b);
+    for (u32 b = 0; b < BLOCKS; b++)
+      if (first + unit * BLOCKS + b < last) ask(p, source, b);
   }
   fill_table((u32*)shared);
   stage(xs, lds, x, ldx, w, eps, rows, first * 64, (last - first) * 64);
@@ -194,25 +198,21 @@ KERNEL __launch_bounds__(WARPS * 32, 1) few_rows(MATRIX(0), MATRIX(1), MATRIX(2)
       u32 block = last;
       Source source;
       if (to < tiles) {
-        block = first + unit * 4;
+        block = first + unit * BLOCKS;
         source = begin(p, m0, m1, m2, to, block, last, perRow);
       }
 #pragma unroll
-      for (u32 b = 0; b < 4; b++) {
-        if (first + here * 4 + b >= last) {
+      for (u32 b = 0; b < BLOCKS; b++) {
+        if (first + here * BLOCKS + b >= last) {
           if (block + b < last) ask(p, source, b);
           continue;
         }
         u32 xb[TILES][8];
 #pragma unroll
         for (u32 n = 0; n < TILES; n++) {
-          u32 r = n * 8 + g;
-          uint4 lo = make_uint4(0, 0, 0, 0), hi = lo;
-          if (r < rows) {
-            const uint4* from = (const uint4*)(xs + r * lds + (here * 4 + b) * 64 + 16 * t);
-            lo = from[0];
-            hi = from[1];
-          }
+          // Beyond the rows the last again: nobody reads those columns.
+          const uint4* from = (const uint4*)(xs + min(n * 8 + g, rows - 1) * lds + (here * BLOCKS + b) * 64 + 16 * t);
+          uint4 lo = from[0], hi = from[1];
           xb[n][0] = lo.x; xb[n][1] = lo.y; xb[n][2] = lo.z; xb[n][3] = lo.w;
           xb[n][4] = hi.x; xb[n][5] = hi.y; xb[n][6] = hi.z; xb[n][7] = hi.w;
         }
@@ -359,9 +359,7 @@ KERNEL __launch_bounds__(WARPS * 32, 1) few_wide(const elem* weights, u32 ldw, u
           u32 a[2][4] = {{p[0][b].x, p[1][b].x, p[0][b].y, p[1][b].y}, {p[0][b].z, p[1][b].z, p[0][b].w, p[1][b].w}};
 #pragma unroll
           for (u32 i = 0; i < TILES; i++) {
-            u32 r = i * 8 + g;
-            uint4 v = make_uint4(0, 0, 0, 0);
-            if (r < rows) v = *(const uint4*)(xs + r * lds + (here * 4 + b) * 32 + 8 * t);
+            uint4 v = *(const uint4*)(xs + min(i * 8 + g, rows - 1) * lds + (here * 4 + b) * 32 + 8 * t);
             u32 lo[2] = {v.x, v.y}, hi[2] = {v.z, v.w};
             mma(c[i], a[0], lo, (const elem*)0);
             mma(c[i], a[1], hi, (const elem*)0);
