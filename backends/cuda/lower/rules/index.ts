@@ -4,6 +4,7 @@ import { attention } from './attention.ts'
 import { cotangent } from './cotangent.ts'
 import { few } from './few.ts'
 import { gradient } from './gradient.ts'
+import { greedy } from './greedy.ts'
 import { linear } from './linear.ts'
 import { loss } from './loss.ts'
 import { norm } from './norm.ts'
@@ -29,5 +30,6 @@ export const rules: ReadonlyArray<Rule> = [
   attention,
   norm,
   loss,
+  greedy,
   update,
 ]
