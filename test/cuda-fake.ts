@@ -51,6 +51,9 @@ const functions = () => {
     reset: lib.func('fake_reset', 'void', ['int', 'int', 'uint64_t']),
     fail: lib.func('fake_fail', 'void', ['const char *', 'int']),
     live: lib.func('fake_live', 'int', []),
+    onLaunch: lib.func('fake_on_launch', 'void', [
+      koffi.pointer(koffi.proto('void fake_launched(uint64_t)')),
+    ]),
     log: lib.func('fake_log', 'const char *', []),
     forget: lib.func('fake_forget', 'void', []),
     blasLive: lib.func('fake_blas_live', 'int', []),

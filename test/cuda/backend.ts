@@ -18,7 +18,7 @@ import type { Program } from '../../ir/graph.ts'
 import { bytes, size } from '../../ir/type.ts'
 import { emulate } from './emulate.ts'
 
-const perform = (arena: Buffer, w: Work): void => {
+export const perform = (arena: Buffer, w: Work): void => {
   switch (w._tag) {
     case 'kernel':
       return emulate(arena, [w])
