@@ -1,6 +1,7 @@
 /** What a backend is: it prepares a program, runs its functions, and lets the host read and write named state. */
 import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
 import type { Program } from '../ir/graph.ts'
+import type { Float } from '../ir/type.ts'
 
 /** What can go wrong beneath the compiler. */
 export interface BackendError {
@@ -21,12 +22,33 @@ export const backendError = (backend: string, message: string, hint?: string): B
 export type Values = Int32Array | Float32Array
 export type Feeds = Readonly<Record<string, Values>>
 
+/** A tensor as a checkpoint stores it: little-endian values, row-major, read in pieces of any size. */
+export interface Stored<Err> {
+  readonly dtype: Float
+  /** Bytes in all. */
+  readonly length: number
+  /** Fills `into` with the bytes from position `at` on. */
+  readonly read: (into: Uint8Array, at: number) => TaskEither<Err, void>
+}
+
+/** Makes state from the bytes of a checkpoint without a detour through the host's arrays. */
+export interface Loader {
+  /** Right(false): the state is not made here, or a value is not finite or too large; the host's way makes it or says which. */
+  readonly load: <Err>(
+    state: string,
+    stored: Stored<Err>,
+  ) => TaskEither<BackendError | Err, boolean>
+  readonly close: () => TaskEither<BackendError, void>
+}
+
 export interface Session {
   /** Runs a function: state it updates is updated, its outputs are returned. */
   readonly run: (fn: string, inputs: Feeds) => TaskEither<BackendError, Feeds>
   /** The bytes of a state tensor, laid out as `parts` of its type. */
   readonly read: (state: string) => TaskEither<BackendError, Uint8Array>
   readonly write: (state: string, bytes: Uint8Array) => TaskEither<BackendError, void>
+  /** Absent where the host makes all state. No function runs until the loader is closed. */
+  readonly loader?: () => TaskEither<BackendError, Loader>
   readonly close: () => TaskEither<BackendError, void>
 }
 

@@ -1,20 +1,17 @@
 /**
- * A QLoRA step of Llama-2-7B's shape with random NF4 weights on the GPU:  npx tsx bench/llama2-7b.ts [1x2048 4x2048 …] [--rank 8] [--targets qkv|all] [--recompute none|layers] [--scratch BYTES] [--profile]
+ * A QLoRA step of Llama-2-7B's shape with random NF4 weights on the GPU:  npx tsx bench/llama2-7b.ts [1x2048 4x2048 …] [--rank 8] [--targets qkv|all] [--recompute none|layers] [--scratch BYTES] [--keep LAYERS] [--profile]
  */
 import { parseArgs } from 'node:util'
 import * as E from 'fp-ts/lib/Either.js'
 import { prepareCuda, settings } from '../backends/cuda/index.ts'
 import { profile, groupTimes } from '../backends/cuda/profile.ts'
-import type { CudaSession } from '../backends/cuda/session.ts'
-import { bytes, isEncoded, parts, size, tensor } from '../ir/type.ts'
-import type { State } from '../ir/graph.ts'
-import { encode } from '../backends/bytes.ts'
 import { compile } from '../passes/pass.ts'
 import { knownModels } from '../src/models/known.ts'
 import { model } from '../src/models/llama.ts'
 import { readSpec } from '../src/models/spec.ts'
 import { pipeline } from '../src/pipeline.ts'
 import { h100 } from '../backends/cuda/lower/text.ts'
+import { fill, median, random } from './random-model.ts'
 import { right } from './right.ts'
 
 const { values: o, positionals } = parseArgs({
@@ -26,6 +23,7 @@ const { values: o, positionals } = parseArgs({
     model: { type: 'string', default: 'meta-llama/Llama-2-7b-hf' },
     steps: { type: 'string', default: '20' },
     scratch: { type: 'string', default: '268435456' },
+    keep: { type: 'string', default: '0' },
     profile: { type: 'boolean', default: false },
   },
 })
@@ -52,52 +50,6 @@ const programOf = (rows: number, length: number) => {
   ).program
 }
 
-/** A linear congruence: the same numbers in every run. */
-const random = (n: number, seed: number): Uint32Array => {
-  const r = new Uint32Array(n)
-  let x = seed >>> 0
-  for (let i = 0; i < n; i++) r[i] = x = (Math.imul(x, 1664525) + 1013904223) >>> 0
-  return r
-}
-const noise = random(2 ** 22, 7)
-const gauss = Float32Array.from({ length: 2 ** 20 }, (_, i) => {
-  const [a, b] = [(noise[2 * i]! + 1) / 2 ** 32, noise[2 * i + 1]! / 2 ** 32]
-  return Math.sqrt(-2 * Math.log(a)) * Math.cos(2 * Math.PI * b)
-})
-
-/** Codes of normally distributed weights of deviation 0.02: random bytes, scales near 0.06. */
-const contents = (s: State): Uint8Array => {
-  const n = size(s.type)
-  if (isEncoded(s.type.dtype)) {
-    const out = new Uint8Array(bytes(s.type))
-    const bytesOfNoise = new Uint8Array(noise.buffer)
-    for (const p of parts(s.type)) {
-      if (p.dtype === 'u8')
-        for (let i = 0; i < p.count; i += bytesOfNoise.length)
-          out.set(bytesOfNoise.subarray(0, Math.min(bytesOfNoise.length, p.count - i)), p.at + i)
-      else new Float32Array(out.buffer, p.at, p.count).fill(p.name === 'offset' ? 0.05 : 0.005)
-    }
-    return out
-  }
-  const deviation = /norm/.test(s.name) ? 0.1 : /lora/.test(s.name) ? 0.01 : 0.02
-  const mean = /norm/.test(s.name) ? 1 : 0
-  const block = tensor(s.type.dtype, Math.min(n, gauss.length))
-  const some = encode(
-    block,
-    gauss.subarray(0, size(block)).map((x) => x * deviation + mean),
-  )
-  const out = new Uint8Array(bytes(s.type))
-  for (let at = 0; at < out.length; at += some.length)
-    out.set(some.subarray(0, out.length - at), at)
-  return out
-}
-
-const fill = async (s: CudaSession): Promise<void> => {
-  for (const x of s.lowered.program.state) {
-    if (x.role === 'frozen' || x.role === 'train') right(await s.write(x.name, contents(x))())
-  }
-}
-
 const batch = (rows: number, length: number) => {
   const n = rows * length
   const ids = Int32Array.from(random(n, 11), (x) => x % 32000)
@@ -110,15 +62,12 @@ const batch = (rows: number, length: number) => {
   }
 }
 
-const median = (list: ReadonlyArray<number>): number =>
-  [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)]!
-
 for (const shape of positionals.length === 0 ? ['1x2048'] : positionals) {
   const [rows, length] = shape.split('x').map(Number) as [number, number]
   const begun = Date.now()
   const p = programOf(rows, length)
   const compiled = Date.now()
-  const opened = prepareCuda(p, { ...settings(), scratch: Number(o.scratch) })
+  const opened = prepareCuda(p, { ...settings(), scratch: Number(o.scratch), keep: Number(o.keep) })
   if (E.isLeft(opened)) {
     console.log(`${shape}: ${opened.left.call} ${opened.left.name}: ${opened.left.message}`)
     continue
@@ -140,7 +89,7 @@ for (const shape of positionals.length === 0 ? ['1x2048'] : positionals) {
   const t = median(ms.slice(3))
   const used = (room.total - room.free) / 2 ** 30
   console.log(
-    `${shape} ${o.targets} r=${o.rank} recompute ${o.recompute} on ${gpu.info.name}: ${t.toFixed(2)} ms a step, ${(((rows * length) / t) * 1e3).toFixed(0)} tokens/s, arena ${(s.lowered.arenaBytes / 2 ** 30).toFixed(2)} GiB, device memory in use ${used.toFixed(2)} GiB, loss ${loss.toFixed(4)}; compile ${compiled - begun} ms, prepare ${ready - compiled} ms`,
+    `${shape} ${o.targets} r=${o.rank} recompute ${o.recompute}${o.keep === '0' ? '' : `, ${o.keep} layers stay decoded`} on ${gpu.info.name}: ${t.toFixed(2)} ms a step, ${(((rows * length) / t) * 1e3).toFixed(0)} tokens/s, arena ${(s.lowered.arenaBytes / 2 ** 30).toFixed(2)} GiB, device memory in use ${used.toFixed(2)} GiB, loss ${loss.toFixed(4)}; compile ${compiled - begun} ms, prepare ${ready - compiled} ms`,
   )
   if (o.profile) {
     const made = right(profile(s, 'micro', feeds, h100))

@@ -1,15 +1,28 @@
-/** Mixed precision (Micikevicius et al. 2018): compute and frozen weights in 16 bits, trainable masters and reductions in f32. */
+/**
+ * Mixed precision (Micikevicius et al. 2018): compute and frozen weights in 16 bits, trainable masters and reductions in f32.
+ * `float8`: as bf16, and the products with frozen linear weights in 8-bit floats, forward and backward (Micikevicius et al. 2022).
+ */
 import * as E from 'fp-ts/lib/Either.js'
 import { building } from '../ir/build.ts'
 import type { Fn, Program, State } from '../ir/graph.ts'
 import { stateOf } from '../ir/graph.ts'
-import { isFloat, like, scalar, type Float } from '../ir/type.ts'
+import type { Float8 } from '../ir/number.ts'
+import { unsupported } from '../ir/reason.ts'
+import { isEncoded, isFloat, like, scalar, type Float } from '../ir/type.ts'
+import { linearWeights } from './linear.ts'
 import type { Pass } from './pass.ts'
 import { copy, rebuild, type Rule } from './rewrite.ts'
 
+export type Compute = Float | 'float8'
+
 export interface Precision {
-  readonly compute: Float
+  readonly compute: Compute
+  /** What `float8` rounds cotangents to; e4m3 where nothing is said. */
+  readonly back?: Float8
 }
+
+/** What values are stored in. */
+export const storedAs = (c: Compute): Float => (c === 'float8' ? 'bf16' : c)
 
 /** torch.amp.GradScaler's starting scale. */
 const INITIAL_SCALE = 65536
@@ -39,6 +52,20 @@ const narrow =
     return copy(b, eqn, cast)
   }
 
+/** Generation reads weights for few rows at a time: there 8 bits in flight gain nothing and stay out. */
+const generates = (f: Fn, states: ReadonlyMap<string, State>): boolean =>
+  f.reads.some((r) => states.get(r.state)?.role === 'cache')
+
+/** Before differentiation, so that the backward's products are of 8 bits too. */
+const inFloat8 =
+  (frozen: ReadonlySet<string>, back: Float8, then: Rule): Rule =>
+  (site) => {
+    const { eqn, args, b, state } = site
+    return eqn.op === 'dot' && frozen.has(state(1)?.name ?? '')
+      ? [b.alg.float8Dot({ tb: true, left: 'e4m3', back }, args[0]!, args[1]!)]
+      : then(site)
+  }
+
 /** f16 gradients underflow: the loss is multiplied by a scale that the update divides out again. */
 const scaled = (f: Fn, states: ReadonlyMap<string, State>, rule: Rule): Fn =>
   rebuild(f, states, rule, (b, now) => {
@@ -50,21 +77,36 @@ const scaled = (f: Fn, states: ReadonlyMap<string, State>, rule: Rule): Fn =>
     return { outs: [...outs, { name: 'scaled_loss', id: objective }], minimizes: 'scaled_loss' }
   })
 
+const isWeight = (s: State): boolean => isFloat(s.type.dtype) || isEncoded(s.type.dtype)
+const nothingFrozen = unsupported(
+  'float8 is for products with frozen linear weights, and none is frozen: add an adapter, or compute in bfloat16',
+)
+
 export const precision = (o: Precision): Pass => ({
-  name: `precision(${o.compute})`,
+  name: `precision(${o.compute}${o.back === undefined ? '' : `, back=${o.back}`})`,
   keeps: o.compute === 'f32' ? 'exact' : 'approx',
   run: (p) => {
     if (o.compute === 'f32') return E.right(p)
+    const compute = storedAs(o.compute)
+    const frozen = new Set(
+      linearWeights(p).flatMap((s) => (s.role === 'frozen' && isWeight(s) ? [s.name] : [])),
+    )
+    if (o.compute === 'float8' && frozen.size === 0) return E.left(nothingFrozen)
     const scaling = o.compute === 'f16' && p.fns.some((f) => f.minimizes !== undefined)
     const extra = scaling ? [scaler(SCALE, INITIAL_SCALE), scaler(STREAK, 0)] : []
-    const state = [...p.state.map(narrowed(o.compute)), ...extra]
+    const state = [...p.state.map(narrowed(compute)), ...extra]
     const states = stateOf({ ...p, state })
-    const rule = narrow(o.compute)
+    const plain = narrow(compute)
+    const eight = inFloat8(frozen, o.back ?? 'e4m3', plain)
+    const ruleOf = (f: Fn): Rule =>
+      o.compute === 'float8' && !generates(f, states) ? eight : plain
     return building((): Program => ({
       ...p,
       state,
       fns: p.fns.map((f) =>
-        scaling && f.minimizes !== undefined ? scaled(f, states, rule) : rebuild(f, states, rule),
+        scaling && f.minimizes !== undefined
+          ? scaled(f, states, ruleOf(f))
+          : rebuild(f, states, ruleOf(f)),
       ),
     }))
   },

@@ -27,7 +27,7 @@ import { planOf } from '../src/plan/plan.ts'
 import { openFolder } from '../src/tensors/reader.ts'
 import { writeFolder } from '../src/tensors/writer.ts'
 import { loadTokenizer } from '../src/tokenizer/tokenizer.ts'
-import { initializePlan } from '../src/train/state.ts'
+import { initializePlan } from '../src/train/initialize.ts'
 import { train } from '../src/train/train.ts'
 
 const { values: args } = parseArgs({

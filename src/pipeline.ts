@@ -1,5 +1,4 @@
 /** THE pipeline: every pass in its one order, each with the reason for its place. A config switches passes on and sets them. */
-import type { Float } from '../ir/type.ts'
 import {
   accumulate,
   differentiate,
@@ -10,6 +9,7 @@ import {
   rematerialize,
   schedule,
   simplify,
+  type Compute,
   byLiveness,
   type Lora,
   type Measure,
@@ -23,7 +23,7 @@ import type { Pass } from '../passes/pass.ts'
 export interface Techniques {
   readonly lora: Lora | null
   readonly quantize: Quantize | null
-  readonly compute: Float
+  readonly compute: Compute
   readonly optimizer: Optimizer
   readonly recompute: Policy
 }

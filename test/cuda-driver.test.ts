@@ -7,8 +7,10 @@ import { openDriver } from '../backends/cuda/driver/driver.ts'
 import type { Cuda, CudaError } from '../backends/cuda/driver/error.ts'
 import { openGpu } from '../backends/cuda/driver/gpu.ts'
 import { driverHost } from '../backends/cuda/driver/host.ts'
+import { prepareOn } from '../backends/cuda/index.ts'
 import { at, f32, i32, nowhere, u32 } from '../backends/cuda/launch.ts'
 import { calls, fake, folder, gpuOf, missing, only } from './cuda-fake.ts'
+import { trained } from './conformance.ts'
 import { right } from './right.ts'
 
 const skip = missing ?? false
@@ -228,6 +230,25 @@ test('a hundred sessions leave nothing behind, whatever they left open', { skip 
   }
   assert.equal(fake().live(), 0)
 })
+
+test(
+  'float8 on a card without it: refused before anything is allocated, and the card given back',
+  {
+    skip,
+  },
+  () => {
+    const p = trained('float8', { _tag: 'none' })
+    for (const [arch, instead] of [
+      ['compute_75', 'float16'],
+      ['compute_80', 'bfloat16'],
+    ] as const) {
+      const e = left(prepareOn(gpuOf({ arch }), p))
+      assert.equal(e.name, 'NO_FLOAT8')
+      assert.match(e.hint!, new RegExp(`compute_dtype: ${instead}`))
+      assert.equal(fake().live(), 0)
+    }
+  },
+)
 
 test(
   'a lost device: every later call says so, and closing gives the context back',

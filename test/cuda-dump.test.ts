@@ -72,3 +72,18 @@ test('without --arch it says which GPU it is for; an architecture that is none i
     assert.equal(alone.code, 1)
     assert.match(alone.err, /--arch says what --dump-kernels compiles for/)
   }))
+
+test('float8: a list for Hopper, refused for a card without 8-bit tensor cores', async () =>
+  inFolder(async (folder) => {
+    const job = await smallJob(folder, 'compute_dtype: float8')
+    const k = path.join(folder, 'k')
+    const hopper = await here('compile', job, '--dump-kernels', k, '--arch', 'sm_90a')
+    assert.equal(hopper.code, 0, hopper.err)
+    assert.match((await filesOf(k)).get('micro.launches')!, /product bf16.* = e4m3\[/)
+    const ampere = await here('compile', job, '--dump-kernels', k, '--arch', 'sm_80')
+    assert.equal(ampere.code, 1)
+    assert.match(
+      ampere.err,
+      /float8 needs tensor cores for 8-bit floats.* from compute capability 8\.9 .*this one has 8\.0[^]*write `compiler\.compute_dtype: bfloat16`/,
+    )
+  }))

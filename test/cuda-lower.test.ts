@@ -41,7 +41,7 @@ const law = (name: string, holds: (p: Program, t: Target) => void, numRuns = 60)
   })
 }
 
-const width = { f32: 4, f16: 2, bf16: 2 } as const
+const width = { f32: 4, f16: 2, bf16: 2, e4m3: 1, e5m2: 1 } as const
 const extent = (m: Matrix): readonly [number, number] => [
   m.offset,
   m.offset + ((m.rows - 1) * m.ld + m.columns) * width[m.dtype],

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { decode } from '../backends/bytes.ts'
 import type { Session } from '../backends/backend.ts'
+import type { Target } from '../backends/cuda/lower/context.ts'
 import { lower } from '../backends/cuda/lower/lower.ts'
 import type { Rule } from '../backends/cuda/lower/rule.ts'
 import { rules } from '../backends/cuda/lower/rules/index.ts'
@@ -17,11 +18,15 @@ import { right } from './right.ts'
 
 type Named = readonly [string, ArrayLike<number>]
 
-const target = { arch: 75, sms: 40, shared: 65536 }
+const target: Target = { arch: 75, sms: 40, shared: 65536 }
 
 /** Two micro-steps and an update: what they return, and all state afterwards. */
-const trainedBy = async (p: Program, with_: ReadonlyArray<Rule>): Promise<ReadonlyArray<Named>> => {
-  const session: Session = right(await emulated(target, with_).prepare(p)())
+const trainedBy = async (
+  p: Program,
+  with_: ReadonlyArray<Rule>,
+  on = target,
+): Promise<ReadonlyArray<Named>> => {
+  const session: Session = right(await emulated(on, with_).prepare(p)())
   const w = worldOf(7)
   await load(session, p.state, (s) => stateTensor(w, s))
   const outs: Named[] = []
@@ -50,10 +55,13 @@ const used = (p: Program, with_: ReadonlyArray<Rule>): ReadonlyMap<string, numbe
 const launches = (p: Program, with_: ReadonlyArray<Rule>): number =>
   [...used(p, with_).values()].reduce((a, b) => a + b, 0)
 
+/** Rules of generation, proven in cuda-few.test.ts and cuda-decode.test.ts. */
+const forwardAlone: ReadonlySet<string> = new Set(['few', 'wide', 'token'])
+
 test('fusion rules, each alone', { skip: noCompiler }, async (t) => {
   const p = trained('f32', { _tag: 'none' })
   const plain = await trainedBy(p, [])
-  for (const rule of rules)
+  for (const rule of rules.filter((r) => !forwardAlone.has(r.name)))
     await t.test(`${rule.name}: ${rule.doc}`, async () => {
       const [before, after] = [used(p, []), used(p, [rule])]
       const found = [...after].filter(([name, n]) => before.get(name) !== n)
@@ -64,6 +72,19 @@ test('fusion rules, each alone', { skip: noCompiler }, async (t) => {
         assert.ok(gap < 2e-5, `${name}: relative difference ${gap}`)
       })
     })
+  await t.test(
+    'decoded weights kept, all or some, or decoded one after the other: the same numbers',
+    async () => {
+      const all = await trainedBy(p, rules)
+      for (const other of [{ keep: 2 }, { keep: 1 }, { scratch: 1 }]) {
+        const got = await trainedBy(p, rules, { ...target, ...other })
+        got.forEach(([name, x], i) => {
+          const gap = relativeError(x, all[i]![1])
+          assert.ok(gap < 1e-5, `${JSON.stringify(other)}: ${name} differs by ${gap}`)
+        })
+      }
+    },
+  )
   await t.test('all of them together need fewer launches than any one', () => {
     const all = launches(p, rules)
     for (const rule of rules) assert.ok(all <= launches(p, [rule]), rule.name)

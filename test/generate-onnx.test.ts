@@ -10,7 +10,8 @@ import { generateTexts, generationPlan, optionsOf, type Grid } from '../src/gene
 import { findBase } from '../src/models/base.ts'
 import { techniquesOf } from '../src/plan/techniques.ts'
 import { loadTokenizer } from '../src/tokenizer/tokenizer.ts'
-import { initialize, openBase } from '../src/train/state.ts'
+import { initialize } from '../src/train/initialize.ts'
+import { openBase } from '../src/train/state.ts'
 import { recomputed } from './generate-model.ts'
 import { right } from './right.ts'
 

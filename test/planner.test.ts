@@ -10,6 +10,8 @@ import { cards } from '../backends/cuda/lower/targets.ts'
 import { rematerialize } from '../passes/index.ts'
 import { parseConfig } from '../src/config/index.ts'
 import { assumedDevice, type Device } from '../src/plan/device.ts'
+import { terminal } from '../src/cli/terminal.ts'
+import { planTrained } from '../src/cli/trained.ts'
 import { readPlan, writePlan } from '../src/plan/file.ts'
 import { fitOf } from '../src/plan/fit.ts'
 import { footprintOf } from '../src/plan/footprint.ts'
@@ -225,4 +227,39 @@ test('the command plans for cuda without a GPU, and says which it assumes', () =
     assert.equal(ran.code, 0, ran.err)
     assert.match(ran.out, /workspace +context +total[^]*fits: /)
     assert.match((await here('check', file)).out, /^gpu +.+, sm_\d+/m)
+  }))
+
+test('float8 is planned for cards with 8-bit tensor cores and for a CPU; others are refused with what to write', async () =>
+  inFolder(async (folder) => {
+    const job = await smallJob(folder, 'compute_dtype: float8')
+    const on = (arch: number): Device => ({
+      ...assumedDevice,
+      target: { ...assumedDevice.target, arch },
+    })
+    for (const device of [on(89), on(90), null])
+      assert.equal(right(await planned(job, device)).techniques.compute, 'float8')
+    for (const [arch, instead] of [
+      [75, 'float16'],
+      [86, 'bfloat16'],
+    ] as const) {
+      const made = await planned(job, on(arch))
+      assert.ok(E.isLeft(made))
+      assert.equal(made.left[0].path, 'compiler.compute_dtype')
+      assert.match(made.left[0].message, /from compute capability 8\.9 \(Ada, Hopper\) on/)
+      assert.match(made.left[0].hint!, new RegExp(`compute_dtype: ${instead}`))
+    }
+  }))
+
+test('a trained model is asked in the type that its GPU trains in, and no ways to train are weighed', () =>
+  inFolder(async (folder) => {
+    const file = await job(folder, 'memory_budget: auto')
+    const { config } = right(parseConfig(await fs.readFile(file, 'utf8'), { file }))
+    const trained = { config, folder, adapter: null, trainedOn: null }
+    const asked = (device: Device | null | undefined) =>
+      right(planTrained(trained, { ...terminal(), note: () => {} }, device))
+    assert.deepEqual(
+      [card(8e9, 75), card(8e9, 90), null].map((d) => asked(d).techniques.compute),
+      ['f16', 'bf16', 'bf16'],
+    )
+    assert.deepEqual([asked(card(8e9)).considered, asked(card(8e9)).budget], [[], null])
   }))

@@ -4,11 +4,16 @@ import fs from 'node:fs/promises'
 import path from 'node:path'
 import { test } from 'node:test'
 import type * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import * as TE from 'fp-ts/lib/TaskEither.js'
+import type { Loader, Session } from '../backends/backend.ts'
 import { reference } from '../backends/reference/index.ts'
 import type { Issue } from '../src/issue.ts'
 import { knownModels } from '../src/models/known.ts'
-import { initializePlan } from '../src/train/state.ts'
+import { initializePlan } from '../src/train/initialize.ts'
 import { train } from '../src/train/train.ts'
+import { emulated } from './cuda/backend.ts'
+import { noCompiler } from './cuda/emulate.ts'
 import { right } from './right.ts'
 import {
   baseTensors,
@@ -150,5 +155,97 @@ test('where only the architecture is known there is nothing to train', async () 
     assert.match(first.message, new RegExp(`^only the architecture of ${name} is known here`))
     const [none] = left(await train({ ...plan, data: null }, reference, quiet(folder).options)())
     assert.match(none.message, /nothing to train on/)
+  })
+})
+
+/** A session whose backend reads checkpoints itself, but not every tensor. */
+const reading = (session: Session, takes: (name: string) => boolean, closed: Array<string>) => {
+  const state = new Map<string, Uint8Array>()
+  const loader: Loader = {
+    load: (name, stored) => {
+      const bytes = new Uint8Array(stored.length)
+      return pipe(
+        stored.read(bytes.subarray(0, 2), 0),
+        TE.chain(() => stored.read(bytes.subarray(2), 2)),
+        TE.map(() => {
+          if (takes(name)) state.set(name, bytes)
+          return takes(name)
+        }),
+      )
+    },
+    close: () => {
+      closed.push('closed')
+      return TE.right(undefined)
+    },
+  }
+  return { state, session: { ...session, loader: () => TE.right(loader) } }
+}
+
+test('a backend that reads checkpoints itself gets their bytes; the rest and the checksum are as ever', async () => {
+  await withBase(async (folder) => {
+    // A table of more than 4 MiB, whose checksum a thread takes.
+    const wide = baseTensors().map((t) =>
+      t.name === 'model.embed_tokens.weight'
+        ? { ...t, shape: [140_000, 16], data: new Uint8Array(140_000 * 32).map((_, i) => i & 0x3f) }
+        : t,
+    )
+    const anew = async (tensors: ReadonlyArray<Tensor>): Promise<void> => {
+      await fs.rm(path.join(folder, 'base'), { recursive: true })
+      await writeBase(path.join(folder, 'base'), tensors, { vocab_size: 140_000 })
+    }
+    await anew(wide)
+    const plan = planFor(folder, yaml())
+    const plain = right(await reference.prepare(plan.program)())
+    const sum = right(await initializePlan(plan, plain)())
+    const closed: Array<string> = []
+    const takes = (name: string): boolean => !name.includes('down_proj')
+    const own = right(await reference.prepare(plan.program)())
+    const { state, session } = reading(own, takes, closed)
+    assert.equal(right(await initializePlan(plan, session)()), sum)
+    for (const t of wide) {
+      if (takes(t.name)) assert.ok(Buffer.from(t.data).equals(state.get(t.name)!), t.name)
+      else
+        assert.deepEqual(
+          right(await session.read(t.name)()),
+          right(await plain.read(t.name)()),
+          t.name,
+        )
+    }
+    assert.equal(state.size, wide.length - 2)
+    assert.deepEqual(closed, ['closed'])
+    // Values that are not finite are the backend's to find, and the host's to name.
+    const broken = wide.map((t) =>
+      t.name === q ? { ...t, data: t.data.with(7, 0x7f).with(6, 0x80) } : t,
+    )
+    await anew(broken)
+    const again = reading(own, (name) => name !== q, closed)
+    const i = left(await initializePlan(plan, again.session)())
+    assert.match(i.message, /q_proj\.weight holds Infinity at \[0, 3\]/)
+    assert.deepEqual(closed, ['closed', 'closed'])
+  })
+})
+
+test('on emulated CUDA every state is what the host makes', { skip: noCompiler }, async () => {
+  await withBase(async (folder) => {
+    for (const rest of ['quantization: { bits: 4 }', 'compiler: { compute_dtype: bfloat16 }']) {
+      const plan = planFor(folder, yaml('', rest))
+      const backend = emulated({ arch: 90, sms: 132, shared: 232448 })
+      const [device, host] = [
+        right(await backend.prepare(plan.program)()),
+        right(await backend.prepare(plan.program)()),
+      ]
+      const { loader: _, ...without } = host
+      const sums = [
+        right(await initializePlan(plan, device)()),
+        right(await initializePlan(plan, without)()),
+      ]
+      assert.equal(sums[0], sums[1])
+      for (const s of plan.program.state)
+        assert.deepEqual(
+          right(await device.read(s.name)()),
+          right(await host.read(s.name)()),
+          s.name,
+        )
+    }
   })
 })

@@ -3,9 +3,12 @@ import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import type { Gpu } from './driver/gpu.ts'
 import { each, inOrder, type Cuda } from './driver/error.ts'
-import { productAt } from './driver/product.ts'
+import { isFp8, productAt } from './driver/product.ts'
 import type { Products } from './driver/products.ts'
+import type { Float8 } from '../../ir/number.ts'
+import type { Float } from '../../ir/type.ts'
 import { dot } from './kernels/dot.ts'
+import { dot8 } from './kernels/float8.ts'
 import type { KernelLaunch, Launch, Matrix, ProductLaunch, Work } from './launch.ts'
 import { sourceOf } from './sources.ts'
 
@@ -35,9 +38,28 @@ const bindKernel = ({ gpu, base }: Device, l: KernelLaunch): Cuda<Put> =>
   )
 
 const rowsOf = (m: Matrix) => ({ offset: m.offset, ld: m.ld })
+const rows8 = (m: Matrix) => ({ ...rowsOf(m), scales: m.scales ?? null })
 
 /** The same product by a kernel of our own, for shapes and strides that the library does not take. */
 export const ownProduct = (p: ProductLaunch): KernelLaunch =>
+  isFp8(p.a.dtype) ? eightBits(p) : plainProduct(p)
+
+const eightBits = (p: ProductLaunch): KernelLaunch =>
+  dot8({
+    a: rows8(p.a),
+    b: rows8(p.b),
+    c: p.c === null ? null : rowsOf(p.c),
+    d: rowsOf(p.d),
+    m: p.d.rows,
+    n: p.d.columns,
+    k: p.a.columns,
+    alpha: p.alpha,
+    beta: p.beta,
+    format: p.a.dtype as Float8,
+    to: p.d.dtype as Float,
+  })
+
+const plainProduct = (p: ProductLaunch): KernelLaunch =>
   dot({
     a: rowsOf(p.a),
     b: rowsOf(p.b),
@@ -50,8 +72,8 @@ export const ownProduct = (p: ProductLaunch): KernelLaunch =>
     k: p.ta ? p.a.rows : p.a.columns,
     alpha: p.alpha,
     beta: p.beta,
-    dtype: p.a.dtype,
-    to: p.d.dtype,
+    dtype: p.a.dtype as Float,
+    to: p.d.dtype as Float,
   })
 
 const bindProduct = (d: Device, l: ProductLaunch): Cuda<Put> => {

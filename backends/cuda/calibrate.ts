@@ -12,30 +12,38 @@ import type { Launch } from './launch.ts'
 import { product } from './lower/product.ts'
 import { WORKSPACE } from './session.ts'
 
-/** Rows and columns of the products measured: as large as those of a 7B model, and no card is too small for them. */
-const SIDE = 4096
-/** Bytes of one operand in 32 bits. */
-const MATRIX = 4 * SIDE * SIDE
-const ARENA = 3 * MATRIX
-/** Under load clocks fall: products run at least as long as a step does. */
-const WARM_MS = 200
+export interface Effort {
+  /** Rows and columns of the products measured. */
+  readonly side: number
+  /** Milliseconds that work runs before it is measured: under load clocks fall. */
+  readonly warmMs: number
+}
+
+/** Products as large as those of a 7B model, in 200 MB that every card has. */
+const usual: Effort = { side: 4096, warmMs: 200 }
+
+const matrixBytes = ({ side }: Effort): number => 4 * side * side
+const arenaBytes = (o: Effort): number => 3 * matrixBytes(o)
 const TIMES = 10
+/** No piece of work here is shorter than a twentieth of a millisecond on any card. */
+const MOST = 20
 /** What kernels and graphs take beside the context once a program is loaded. */
 const MODULES = 32 * 2 ** 20
 /** More than any context takes: another process has memory there. */
 const MOST_CONTEXT = 2 * 2 ** 30
 
 /** A product of two matrices that fill the arena's thirds. */
-const square = (dtype: Float): Launch => {
-  const rows = (i: number) => ({ offset: i * MATRIX, ld: SIDE })
+const square = (dtype: Float, o: Effort): Launch => {
+  const { side } = o
+  const rows = (i: number) => ({ offset: i * matrixBytes(o), ld: side })
   return {
     ...product({
       a: { rows: rows(0), dtype },
       b: { rows: rows(1), dtype, t: true },
       d: { rows: rows(2), dtype },
-      m: SIDE,
-      n: SIDE,
-      k: SIDE,
+      m: side,
+      n: side,
+      k: side,
     }),
     rule: 'calibration',
     group: 'product',
@@ -44,8 +52,8 @@ const square = (dtype: Float): Launch => {
 }
 
 /** Numbers of both signs near one in any of the types: products of zeros draw less power, and run faster. */
-const noise = (dtype: Float): Uint8Array => {
-  const out = new Uint8Array(SIDE * SIDE * elementBytes[dtype])
+const noise = (dtype: Float, { side }: Effort): Uint8Array => {
+  const out = new Uint8Array(side * side * elementBytes[dtype])
   let x = 1
   for (let i = 0; i < out.length; i++) {
     x = (Math.imul(x, 1664525) + 1013904223) >>> 0
@@ -56,34 +64,34 @@ const noise = (dtype: Float): Uint8Array => {
   return out
 }
 
-/** Seconds of one of `n` pieces of work, hot. */
-const hot = (gpu: Gpu, body: () => Cuda<unknown>): Cuda<number> => {
+/** Seconds of a piece of work after it has run for so long. */
+const hot = (gpu: Gpu, { warmMs }: Effort, body: () => Cuda<unknown>): Cuda<number> => {
   const many = (n: number) => gpu.time(() => inOrder(Array.from({ length: n }, () => body)))
   return pipe(
     many(TIMES),
-    E.chain((ms) => many(Math.max(1, Math.ceil((TIMES * WARM_MS) / Math.max(ms, 0.01))))),
+    E.chain((ms) => many(Math.min(MOST * warmMs, Math.ceil((TIMES * warmMs) / ms)))),
     E.chain(() => many(TIMES)),
     E.map((ms) => ms / 1e3 / TIMES),
   )
 }
 
-const productRate = (d: Device, dtype: Float): Cuda<number> => {
-  const launch = square(dtype)
-  const bytes = noise(dtype)
+const productRate = (d: Device, o: Effort, dtype: Float): Cuda<number> => {
+  const launch = square(dtype, o)
+  const bytes = noise(dtype, o)
   return pipe(
     tune(d, [launch]),
     E.chain(() => d.gpu.copyIn(d.base, bytes)),
-    E.chain(() => d.gpu.copyIn(d.base + BigInt(MATRIX), bytes)),
+    E.chain(() => d.gpu.copyIn(d.base + BigInt(matrixBytes(o)), bytes)),
     E.chain(() => bindAll(d, [launch])),
-    E.chain(([put]) => hot(d.gpu, put!)),
+    E.chain(([put]) => hot(d.gpu, o, put!)),
     E.map((seconds) => launch.flops / seconds),
   )
 }
 
-const copyRate = ({ gpu, base }: Device): Cuda<number> => {
-  const half = ARENA / 2
+const copyRate = ({ gpu, base }: Device, o: Effort): Cuda<number> => {
+  const half = arenaBytes(o) / 2
   return pipe(
-    hot(gpu, () => gpu.copyWithin(base, base + BigInt(half), half)),
+    hot(gpu, o, () => gpu.copyWithin(base, base + BigInt(half), half)),
     E.map((seconds) => (2 * half) / seconds),
   )
 }
@@ -99,24 +107,26 @@ const contextOf = (gpu: Gpu, allocated: number, assumed: number): Cuda<number> =
   )
 
 /** `assumed` gives what is not measured here. */
-export const calibrate = (gpu: Gpu, assumed: Calibration): Cuda<Calibration> =>
+export const calibrate = (gpu: Gpu, assumed: Calibration, o: Effort = usual): Cuda<Calibration> =>
   pipe(
     E.Do,
     E.bind('workspace', () => gpu.allocate(WORKSPACE)),
-    E.bind('base', () => gpu.allocate(ARENA)),
+    E.bind('base', () => gpu.allocate(arenaBytes(o))),
     E.bind('products', ({ workspace }) => gpu.products({ address: workspace, bytes: WORKSPACE })),
     E.chain(({ workspace, base, products }) => {
       const d: Device = { gpu, products, base }
       const measured = pipe(
         E.Do,
-        E.bind('copy', () => copyRate(d)),
-        E.bind('f32', () => productRate(d, 'f32')),
-        E.bind('f16', () => productRate(d, 'f16')),
+        E.bind('copy', () => copyRate(d, o)),
+        E.bind('f32', () => productRate(d, o, 'f32')),
+        E.bind('f16', () => productRate(d, o, 'f16')),
         // Turing multiplies no bfloat16, and no plan for it does.
         E.bind('bf16', ({ f16 }) =>
-          capabilityOf(gpu.arch) < 80 ? E.right(f16) : productRate(d, 'bf16'),
+          capabilityOf(gpu.arch) < 80 ? E.right(f16) : productRate(d, o, 'bf16'),
         ),
-        E.bind('contextBytes', () => contextOf(gpu, WORKSPACE + ARENA, assumed.contextBytes)),
+        E.bind('contextBytes', () =>
+          contextOf(gpu, WORKSPACE + arenaBytes(o), assumed.contextBytes),
+        ),
         E.map(({ copy, contextBytes, ...rates }): Calibration => ({
           ...assumed,
           copy,

@@ -1,5 +1,6 @@
 /** How fast a card is and what it takes besides the arena: measured once a machine, and what is assumed where nothing was measured. */
 import * as t from 'io-ts'
+import type { Float8 } from '../../ir/number.ts'
 import type { Float } from '../../ir/type.ts'
 import type { Launch } from './launch.ts'
 
@@ -40,17 +41,24 @@ export const h100Calibration: Calibration = {
   contextBytes: 600_000_000,
 }
 
-const dtypeOf = (l: Launch): Float => {
+const dtypeOf = (l: Launch): Float | Float8 => {
   if (l._tag === 'product') return l.a.dtype
   if (l._tag !== 'kernel') return 'f32'
   return 'E_BF16' in l.kernel.defines ? 'bf16' : 'E_F16' in l.kernel.defines ? 'f16' : 'f32'
+}
+
+/** Products of 8-bit floats beside those of bf16, as measured on an H100. */
+const FLOAT8 = 1.85
+const rateOf = (l: Launch, { products }: Calibration): number => {
+  const dtype = dtypeOf(l)
+  return dtype === 'e4m3' || dtype === 'e5m2' ? FLOAT8 * products.bf16 : products[dtype]
 }
 
 /** Predicted seconds of one launch: its floor at the card's rates, times what its group makes of it. */
 export const secondsOf = (l: Launch, c: Calibration): number =>
   Math.max(
     c.least,
-    Math.max(l.bytes / c.copy, l.flops / c.products[dtypeOf(l)]) *
+    Math.max(l.bytes / c.copy, l.flops / rateOf(l, c)) *
       (c.slower[l.group] ?? c.slower['other'] ?? 1),
   ) + c.gap
 

@@ -7,13 +7,15 @@ import type { Program } from '../../ir/graph.ts'
 import type { Backend } from '../backend.ts'
 import { capabilityOf, type Arch } from './driver/arch.ts'
 import { openDriver } from './driver/driver.ts'
-import { ending, type Cuda } from './driver/error.ts'
+import { cudaError, ending, OWN, type Cuda } from './driver/error.ts'
 import { openGpu, type Gpu } from './driver/gpu.ts'
 import { driverHost } from './driver/host.ts'
 import { whereOf } from './driver/places.ts'
 import type { Target } from './lower/context.ts'
+import { asBackendError } from './failure.ts'
 import { lower } from './lower/lower.ts'
-import { asBackendError, openSession, type CudaSession } from './session.ts'
+import { lacking } from './lower/needs.ts'
+import { openSession, type CudaSession } from './session.ts'
 
 export interface Settings {
   /** Which GPU, counted from 0. */
@@ -24,6 +26,8 @@ export interface Settings {
   readonly arch?: Arch
   /** Bytes of decoded weights at once (`Target.scratch`). */
   readonly scratch?: number
+  /** Layers whose decoded weights stay until the backward (`Target.keep`). */
+  readonly keep?: number
 }
 
 export const settings = (): Settings => ({
@@ -39,7 +43,7 @@ export const open = (s: Settings = settings()): Cuda<Gpu> => {
     openDriver(where),
     E.chain((driver) => driverHost(driver, s.index)),
     E.chain((host) => {
-      const { index: _, scratch: __, ...options } = s
+      const { index: _, scratch: __, keep: ___, ...options } = s
       const gpu = openGpu(host, { ...options, where })
       return E.isLeft(gpu) ? ending(gpu, host.close) : gpu
     }),
@@ -52,14 +56,28 @@ export const targetOf = (gpu: Gpu): Target => ({
   shared: gpu.info.sharedPerBlock,
 })
 
-/** A session on the GPU, with what only this backend can tell beside it. */
+/** A session on a GPU, which is given back where none comes of it. Left: among others, that the program needs what the card has not. */
+export const prepareOn = (
+  gpu: Gpu,
+  p: Program,
+  s: Pick<Settings, 'scratch' | 'keep'> = {},
+): Cuda<CudaSession> => {
+  const target = {
+    ...targetOf(gpu),
+    ...(s.scratch === undefined ? {} : { scratch: s.scratch }),
+    ...(s.keep === undefined ? {} : { keep: s.keep }),
+  }
+  const lacks = lacking(p, target)
+  return lacks === null
+    ? openSession(gpu, lower(p, target))
+    : ending(E.left(cudaError('prepare', OWN, 'NO_FLOAT8', lacks.why, lacks.hint)), gpu.close)
+}
+
+/** A session on the GPU of this machine, with what only this backend can tell beside it. */
 export const prepareCuda = (p: Program, s: Settings = settings()): Cuda<CudaSession> =>
   pipe(
     open(s),
-    E.chain((gpu) => {
-      const scratch = s.scratch === undefined ? {} : { scratch: s.scratch }
-      return openSession(gpu, lower(p, { ...targetOf(gpu), ...scratch }))
-    }),
+    E.chain((gpu) => prepareOn(gpu, p, s)),
   )
 
 export const cuda: Backend = {

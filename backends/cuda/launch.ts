@@ -1,4 +1,5 @@
 /** What runs on the device: a list of launches, each with its operands by arena offset, the equations it covers and what it must move and compute. */
+import type { Float8 } from '../../ir/number.ts'
 import type { Float } from '../../ir/type.ts'
 
 /** A kernel function: a file of `kernels/`, a function in it, and the macros it is compiled with. */
@@ -53,13 +54,15 @@ export interface KernelLaunch extends Cost {
 /** A matrix of an arena: row-major, `ld` elements between rows. */
 export interface Matrix {
   readonly offset: number
-  readonly dtype: Float
+  readonly dtype: Float | Float8
   readonly rows: number
   readonly columns: number
   readonly ld: number
+  /** Of 8-bit floats: where the f32 factors of its rows lie; absent: none. */
+  readonly scales?: number
 }
 
-/** D = alpha · op(A) · op(B) + beta · C on the library's tensor-core products, sums in f32. All row-major. */
+/** D = alpha · op(A) · op(B) + beta · C on the library's tensor-core products, sums in f32. All row-major. 8-bit floats: A as it is, B transposed. */
 export interface ProductLaunch extends Cost {
   readonly _tag: 'product'
   readonly a: Matrix

@@ -5,7 +5,8 @@ import { bindAll } from './bind.ts'
 import type { BackendError, Feeds } from '../backend.ts'
 import type { Launch } from './launch.ts'
 import { floorOf, type Ceilings } from './lower/text.ts'
-import { asBackendError, type CudaSession } from './session.ts'
+import { asBackendError } from './failure.ts'
+import type { CudaSession } from './session.ts'
 
 export interface GroupTime {
   readonly group: string

@@ -1,26 +1,28 @@
 /** A program on a device: one arena, every function a graph that is captured once and replayed. */
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
+import * as TE from 'fp-ts/lib/TaskEither.js'
 import { bytes, show, size, type TensorType } from '../../ir/type.ts'
 import {
   backendError,
   type BackendError,
   type Feeds,
+  type Loader,
   type Session,
   type Values,
 } from '../backend.ts'
-import { decode, misfit } from '../bytes.ts'
+import { decodeF32, misfit } from '../bytes.ts'
 import { bindAll, tune, type Device } from './bind.ts'
 import { each, ending, inOrder, type Cuda, type CudaError } from './driver/error.ts'
 import type { Gpu } from './driver/gpu.ts'
 import type { Graph } from './driver/graph.ts'
+import { asBackendError } from './failure.ts'
+import { openLane } from './lane.ts'
+import { loadInto } from './load.ts'
 import type { Lowered, LoweredFn, Port } from './lower/lower.ts'
 
 /** cuBLASLt's own scratch; more was never faster. */
 export const WORKSPACE = 64 * 2 ** 20
-
-export const asBackendError = (e: CudaError): BackendError =>
-  backendError('cuda', `${e.call}: ${e.name}: ${e.message}`, e.hint)
 
 const fail = (message: string): BackendError => backendError('cuda', message)
 
@@ -28,9 +30,7 @@ const fail = (message: string): BackendError => backendError('cuda', message)
 const valuesOf = (t: TensorType, stored: Uint8Array): Values =>
   t.dtype === 'i32'
     ? new Int32Array(stored.buffer, stored.byteOffset, size(t))
-    : t.dtype === 'f32'
-      ? new Float32Array(stored.buffer, stored.byteOffset, size(t))
-      : Float32Array.from(decode(t, stored))
+    : decodeF32(t, stored)
 
 const bytesOfValues = (x: Values): Uint8Array =>
   new Uint8Array(x.buffer, x.byteOffset, x.byteLength)
@@ -165,6 +165,21 @@ const sessionOf = (
           return why === null
             ? E.mapLeft(asBackendError)(gpu.copyIn(at(p), given))
             : E.left(fail(`${name}: ${why}`))
+        }),
+      ),
+    loader: () => async () =>
+      pipe(
+        openLane(d),
+        E.bimap(asBackendError, (lane): Loader => {
+          const load = loadInto(lane, l)
+          return {
+            load: (name, stored) =>
+              pipe(
+                TE.fromEither(named(name)),
+                TE.chainW((port) => load(port, stored)),
+              ),
+            close: () => lifted(lane.close),
+          }
         }),
       ),
     close: () => lifted(close),

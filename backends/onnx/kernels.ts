@@ -4,6 +4,7 @@ import type { ops, OpName } from '../../ir/ops/index.ts'
 import { size } from '../../ir/type.ts'
 import { attention, attentionGrad } from './attention.ts'
 import { cachedAttention, cacheWrite } from './cached.ts'
+import { float8Dot } from './float8.ts'
 import {
   linearArgmax,
   linearCrossEntropy,
@@ -129,6 +130,7 @@ export const kernels: { readonly [K in OpName]: Kernel<K> } = {
   cast: ({ args }) => [args[0]!],
   fill: ({ n, attrs, outs }) => [n.constantOf(outs[0]!, attrs.value)],
   dot,
+  float8Dot,
   addRow: binary('Add'),
   sumRows: ({ n, args }) => [n.one('ReduceSum', [args[0]!, n.i64(0)], { keepdims: int(0) })],
   sum: ({ n, args }) => [n.sumAll(args[0]!)],

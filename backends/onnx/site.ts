@@ -71,6 +71,8 @@ export const CAST = {
   u32: 12,
   bf16: 16,
   u16: 4,
+  e4m3: 17,
+  e5m2: 19,
 } as const
 export const microsoft: NodeOptions = { domain: 'com.microsoft' }
 export const int = (x: number) => ({ int: x })

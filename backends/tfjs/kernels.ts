@@ -4,6 +4,7 @@ import { size, type Plain } from '../../ir/type.ts'
 import { attention, attentionGrad } from './attention.ts'
 import { cachedAttention, cacheWrite, embedGrad } from './cached.ts'
 import { binary, dropout, swiglu, swigluGrad, unary } from './elementwise.ts'
+import { float8Dot } from './float8.ts'
 import {
   linearArgmax,
   linearCrossEntropy,
@@ -33,6 +34,7 @@ export const kernels: { readonly [K in OpName]: KernelOf<K> } = {
     n.cast(n.fill(out!.shape, n.scalar(attrs.value)), dtypeOf[out!.dtype as Plain]),
   ],
   dot: wide(({ n, attrs, args: [a, b] }) => [n.dot(a!, b!, attrs)]),
+  float8Dot: wide(float8Dot),
   addRow: wide(binary('add')),
   sumRows: wide(({ n, args }) => [n.sum(args[0]!, [0])]),
   sum: wide(({ n, args }) => [n.sum(args[0]!, n.axes(args[0]!))]),

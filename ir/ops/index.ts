@@ -3,6 +3,7 @@ import type { Op } from '../op.ts'
 import * as attention from './attention.ts'
 import * as cache from './cache.ts'
 import * as elementwise from './elementwise.ts'
+import * as float8 from './float8.ts'
 import * as linalg from './linalg.ts'
 import * as loss from './loss.ts'
 import * as nn from './nn.ts'
@@ -13,6 +14,7 @@ import * as rope from './rope.ts'
 export const ops = {
   ...elementwise,
   ...linalg,
+  ...float8,
   ...nn,
   ...rope,
   ...attention,

@@ -21,6 +21,7 @@ import { table } from '../report/table.ts'
 import { plural } from '../report/units.ts'
 import { blameRows, evaluateSamples, metricsOf, type Counts } from '../train/evaluate.ts'
 import { flagOf, textOf, type Options, type Run } from './command.ts'
+import { deviceHere } from './card.ts'
 import { engineFor } from './engine.ts'
 import { limitLines } from './ask.ts'
 import { nearby, refuse } from './open.ts'
@@ -133,9 +134,10 @@ export const run: Run = async (name, o, t) => {
   const found = await openTrained(name, o, t)()
   if (E.isLeft(found)) return refuse(found.left, t)
   const trained = found.right
+  const device = await deviceHere(trained.config, o)
   const opened = pipe(
     E.Do,
-    E.bind('plan', () => planTrained(withRows(trained, o, wanted), t)),
+    E.bind('plan', () => planTrained(withRows(trained, o, wanted), t, device)),
     E.chainFirst(({ plan }) => rowsIn(plan, split, wanted)),
     E.chainFirst(({ plan: { data } }) => {
       const why = flagOf(o, 'generate') ? unasked(data!, questionsOf(data!, split)) : null

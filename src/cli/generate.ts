@@ -16,6 +16,7 @@ import type { Plan } from '../plan/plan.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
 import { limitLines } from './ask.ts'
 import { numberOf, textOf, type Options, type Run } from './command.ts'
+import { deviceHere } from './card.ts'
 import { engineFor } from './engine.ts'
 import { refuse } from './open.ts'
 import { wantedPrompts } from './prompts.ts'
@@ -86,11 +87,12 @@ export const run: Run = async (name, o, t) => {
   const found = await openTrained(name, { ...o, dataset: undefined }, t)()
   if (E.isLeft(found)) return refuse(found.left, t)
   const trained = found.right
+  const device = await deviceHere(trained.config, o)
   const opened = pipe(
     E.Do,
     E.bind('asked', () => wantedPrompts(trained.config, o)),
     E.let('prompts', ({ asked }) => asked.prompts),
-    E.bind('plan', () => planTrained(withoutData(trained, o), t)),
+    E.bind('plan', () => planTrained(withoutData(trained, o), t, device)),
     E.bind('tokenizer', ({ plan }) => tokenizerOf(plan)),
     E.chainFirst(({ plan, prompts, tokenizer }) => {
       const why = unanswerable(requestsOf(tokenizer, prompts), plan.base.spec.vocab)

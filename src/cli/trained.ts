@@ -19,13 +19,14 @@ import {
   smallOnes,
   type Fingerprint,
 } from '../plan/fingerprint.ts'
+import type { Device } from '../plan/device.ts'
 import { planOf, type Plan } from '../plan/plan.ts'
 import { readJsonFile } from '../text-file.ts'
 import { currentFolder } from '../tensors/atomic.ts'
 import { verifySums, type Sum } from '../tensors/sums.ts'
 import { call } from '../train/problem.ts'
 import { descriptionName, weightsFolder } from '../train/results.ts'
-import { initializePlan } from '../train/state.ts'
+import { initializePlan } from '../train/initialize.ts'
 import type { Options } from './command.ts'
 import { openConfig, remarked, showNotices } from './open.ts'
 import type { Terminal } from './terminal.ts'
@@ -149,16 +150,26 @@ export const openTrained = (
         }),
       )
 
-/** Who only asks a model is not held to what was free when it was trained. */
-const unbound = (c: Config): Config =>
-  c.compiler.memory_budget === 'auto'
+/** Who only asks a model is not held to what there was when it was trained, and weighs no ways to train. */
+const unbound = (c: Config, device: Device | null | undefined): Config =>
+  c.compiler.memory_budget === 'auto' || (device ?? null) !== null
     ? { ...c, compiler: { ...c.compiler, memory_budget: null } }
     : c
 
-/** Decides shapes and reads data as a run would. A base that is asked as it is gets no adapter. */
-export const planTrained = ({ config, folder }: Trained, t: Terminal): E.Either<Issues, Plan> =>
+/** Decides shapes and reads data as a run on that device would. A base that is asked as it is gets no adapter. */
+export const planTrained = (
+  { config, folder }: Trained,
+  t: Terminal,
+  device?: Device | null,
+): E.Either<Issues, Plan> =>
   pipe(
-    planOf(unbound(config), { folder, clock: t.clock }),
+    planOf(unbound(config, device), {
+      folder,
+      clock: t.clock,
+      ...(device === undefined
+        ? {}
+        : { device: device === null ? null : { ...device, freeBytes: null } }),
+    }),
     E.map((plan) => remarked(plan, t)),
   )
 

@@ -29,11 +29,13 @@ const uniform = (seed: number, { sequence, position }: Place): number => {
 
 /** The id of the largest logit, the lowest of equals; null when one is not a number. */
 export const likeliest = (logits: Float32Array): number | null => {
-  let best = 0
+  let [best, top] = [0, -Infinity]
   for (let i = 0; i < logits.length; i++) {
     const x = logits[i]!
-    if (Number.isNaN(x)) return null
-    if (x > logits[best]!) best = i
+    if (x > top) {
+      top = x
+      best = i
+    } else if (Number.isNaN(x)) return null
   }
   return best
 }
@@ -41,7 +43,8 @@ export const likeliest = (logits: Float32Array): number | null => {
 /** The k-th largest of the logits, in one pass with the k largest so far in ascending order. */
 const kthLargest = (logits: Float32Array, k: number): number => {
   const top = new Float32Array(k).fill(-Infinity)
-  for (const x of logits) {
+  for (let i = 0; i < logits.length; i++) {
+    const x = logits[i]!
     if (x <= top[0]!) continue
     let at = 0
     for (; at + 1 < k && top[at + 1]! < x; at++) top[at] = top[at + 1]!
@@ -50,55 +53,94 @@ const kthLargest = (logits: Float32Array, k: number): number => {
   return top[0]!
 }
 
-interface Candidate {
-  readonly id: number
+/** Tokens that may be drawn, side by side: a vocabulary of objects would cost more than the model's step. */
+interface Kept {
+  readonly ids: Int32Array
   /** Not normalised. */
-  readonly weight: number
+  readonly weights: Float64Array
 }
 
-/** All tokens no less likely than the k-th: equals of the last are kept. */
-const topK = (logits: Float32Array, k: number, temperature: number): ReadonlyArray<Candidate> => {
+/** All tokens no less likely than the k-th, `most` being the largest logit: equals of the last are kept. */
+const topK = (logits: Float32Array, k: number, temperature: number, most: number): Kept => {
   const least = k > 0 && k < logits.length ? kthLargest(logits, k) : -Infinity
-  const most = logits[likeliest(logits)!]!
-  const kept: Array<Candidate> = []
-  logits.forEach((x, id) => {
-    if (x >= least && x > -Infinity) kept.push({ id, weight: Math.exp((x - most) / temperature) })
-  })
-  return kept
+  const kept = (x: number): boolean => x >= least && x > -Infinity
+  let size = 0
+  for (let id = 0; id < logits.length; id++) if (kept(logits[id]!)) size++
+  const [ids, weights] = [new Int32Array(size), new Float64Array(size)]
+  for (let id = 0, at = 0; at < size; id++) {
+    if (!kept(logits[id]!)) continue
+    ids[at] = id
+    weights[at++] = Math.exp((logits[id]! - most) / temperature)
+  }
+  return { ids, weights }
 }
 
-const total = (candidates: ReadonlyArray<Candidate>): number =>
-  candidates.reduce((sum, c) => sum + c.weight, 0)
+const total = (weights: Float64Array): number => {
+  let sum = 0
+  for (let i = 0; i < weights.length; i++) sum += weights[i]!
+  return sum
+}
 
-/** The smallest set of likeliest tokens whose probability reaches p; never empty. */
-const topP = (candidates: ReadonlyArray<Candidate>, p: number): ReadonlyArray<Candidate> => {
-  if (p >= 1) return candidates
-  const wanted = p * total(candidates)
-  const ranked = candidates.toSorted((a, b) => b.weight - a.weight || a.id - b.id)
+/** Moves the entry at `i` of a heap of places, likeliest first and of equals the lowest, down to where it belongs. */
+const sink = (heap: Int32Array, size: number, i: number, weights: Float64Array): void => {
+  const before = (a: number, b: number): boolean =>
+    weights[a]! > weights[b]! || (weights[a] === weights[b] && a < b)
+  const entry = heap[i]!
+  for (let at = i; ;) {
+    let child = 2 * at + 1
+    if (child + 1 < size && before(heap[child + 1]!, heap[child]!)) child++
+    if (child >= size || before(entry, heap[child]!)) {
+      heap[at] = entry
+      return
+    }
+    heap[at] = heap[child]!
+    at = child
+  }
+}
+
+/** The smallest set of likeliest tokens whose probability reaches p; never empty. Only what is taken is put in order. */
+const topP = ({ ids, weights }: Kept, p: number): Kept => {
+  if (p >= 1) return { ids, weights }
+  const wanted = p * total(weights)
+  let size = ids.length
+  const heap = Int32Array.from({ length: size }, (_, i) => i)
+  for (let i = (size >> 1) - 1; i >= 0; i--) sink(heap, size, i, weights)
+  const taken = new Int32Array(size)
   let [sum, count] = [0, 0]
-  while (count < ranked.length && (count === 0 || sum < wanted)) sum += ranked[count++]!.weight
-  return ranked.slice(0, count)
+  while (size > 0 && (count === 0 || sum < wanted)) {
+    const best = heap[0]!
+    sum += weights[best]!
+    taken[count++] = best
+    heap[0] = heap[--size]!
+    if (size > 0) sink(heap, size, 0, weights)
+  }
+  const chosen = taken.subarray(0, count)
+  return { ids: chosen.map((i) => ids[i]!), weights: Float64Array.from(chosen, (i) => weights[i]!) }
 }
+
+const keptOf = (logits: Float32Array, s: Sampling, most: number): Kept =>
+  topP(topK(logits, s.topK, s.temperature, most), s.topP)
 
 /** The tokens that may be drawn, and their probabilities. */
 export const distribution = (
   logits: Float32Array,
   s: Sampling,
 ): ReadonlyArray<{ readonly id: number; readonly probability: number }> => {
-  const kept = topP(topK(logits, s.topK, s.temperature), s.topP)
-  const sum = total(kept)
-  return kept.map(({ id, weight }) => ({ id, probability: weight / sum }))
+  const { ids, weights } = keptOf(logits, s, logits[likeliest(logits)!]!)
+  const sum = total(weights)
+  return Array.from(ids, (id, i) => ({ id, probability: weights[i]! / sum }))
 }
 
-const draw = (logits: Float32Array, s: Sampling, at: Place): number => {
-  const kept = distribution(logits, s)
+const draw = (logits: Float32Array, s: Sampling, at: Place, most: number): number => {
+  const { ids, weights } = keptOf(logits, s, most)
+  const sum = total(weights)
   let left = uniform(s.seed, at)
-  for (const { id, probability } of kept) {
-    left -= probability
-    if (left < 0) return id
+  for (let i = 0; i < ids.length; i++) {
+    left -= weights[i]! / sum
+    if (left < 0) return ids[i]!
   }
   // Probabilities rounded to a little less than 1.
-  return kept.at(-1)!.id
+  return ids.at(-1)!
 }
 
 /** An id for logits [vocab], none of the `banned`. Null: the logits hold no number to choose by. */
@@ -112,5 +154,5 @@ export const choose = (
   for (const id of banned) open[id] = -Infinity
   const best = likeliest(open)
   if (best === null || !Number.isFinite(open[best])) return null
-  return s.temperature === 0 ? best : draw(open, s, at)
+  return s.temperature === 0 ? best : draw(open, s, at, open[best]!)
 }

@@ -5,6 +5,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import { lower } from '../../backends/cuda/lower/lower.ts'
+import { lacking } from '../../backends/cuda/lower/needs.ts'
 import { cardOf, cards, type Card } from '../../backends/cuda/lower/targets.ts'
 import { fnText, h100, headText } from '../../backends/cuda/lower/text.ts'
 import { unitName, unitsOf, unitText } from '../../backends/cuda/lower/units.ts'
@@ -37,6 +38,14 @@ export const kernelFiles = (p: Program, card: Card): ReadonlyArray<readonly [str
   ]
 }
 
+/** Left: the card cannot run the program. */
+const runnable = (p: Program, card: Card): E.Either<Issue, void> => {
+  const lacks = lacking(p, card.target)
+  return lacks === null
+    ? E.right(undefined)
+    : E.left(issue(lacks.why, { path: 'compiler.compute_dtype', hint: lacks.hint }))
+}
+
 /** Writes them into a folder, made if need be; gives their names. */
 export const writeKernels = (
   p: Program,
@@ -44,7 +53,8 @@ export const writeKernels = (
   folder: string,
 ): TE.TaskEither<Issue, ReadonlyArray<string>> =>
   pipe(
-    attempt('create', folder, () => mkdir(folder, { recursive: true })),
+    TE.fromEither(runnable(p, card)),
+    TE.chain(() => attempt('create', folder, () => mkdir(folder, { recursive: true }))),
     TE.chain(() =>
       pipe(
         kernelFiles(p, card),

@@ -2,6 +2,7 @@
 import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
+import { lackingFloat8 } from '../../backends/cuda/lower/needs.ts'
 import type { Program } from '../../ir/graph.ts'
 import type { Stage } from '../../passes/pass.ts'
 import type { Config } from '../config/schema/config.ts'
@@ -10,10 +11,12 @@ import { findBase, type Base } from '../models/base.ts'
 import { beyondBounds } from '../models/bounds.ts'
 import type { Shapes } from '../models/llama.ts'
 import type { Techniques } from '../pipeline.ts'
+import { agreeing } from './techniques.ts'
 import { chosenFor, type Considered } from './choose.ts'
 import { longRow, prepareDataset, type Dataset } from './dataset.ts'
 import { deviceFor, type Device } from './device.ts'
 import { machineOf } from './machine.ts'
+import { computeDtype } from './techniques.ts'
 
 export interface Plan {
   readonly config: Config
@@ -85,6 +88,15 @@ const budgetOf = (c: Config, device: Device | null): E.Either<Issues, number | n
       )
 }
 
+/** Left: the GPU that is planned for cannot compute as the config asks. */
+const computable = (c: Config, device: Device | null): E.Either<Issues, void> => {
+  const asked = device !== null && computeDtype(c, device.target) === 'float8'
+  const lack = asked ? lackingFloat8(device.target) : null
+  return lack === null
+    ? E.right(undefined)
+    : E.left(one(issue(lack.why, { path: 'compiler.compute_dtype', hint: lack.hint })))
+}
+
 const datasetOf = (c: Config, base: Base, folder: string): E.Either<Issues, Dataset | null> => {
   const file = c.compiler.dataset
   if (file === null || base.folder === null) return E.right(null)
@@ -108,12 +120,14 @@ export const planOf = (
     E.bind('base', () =>
       pipe(
         findBase(c.base_model, folder),
+        E.chainFirst((b) => agreeing(c, b)),
         E.chain((b) => adjusted(c, b)),
         E.mapLeft(one),
       ),
     ),
     E.bind('data', ({ base }) => datasetOf(c, base, folder)),
     E.let('device', () => (asked === undefined ? deviceFor(c, null) : asked)),
+    E.chainFirst(({ device }) => computable(c, device)),
     E.bind('budget', ({ device }) => budgetOf(c, device)),
     E.bind('made', ({ base, data, device, budget }) =>
       chosenFor({ config: c, base, data, budget, machine: machineOf(device), clock }),

@@ -1,5 +1,5 @@
 /** A plan in words: what is trained on what, by which passes, in how much memory. */
-import type { Float } from '../../ir/type.ts'
+import type { Compute } from '../../passes/index.ts'
 import { batchingOf } from '../plan/batch.ts'
 import { sizesOf } from '../plan/dump.ts'
 import { machineOf } from '../plan/machine.ts'
@@ -9,10 +9,11 @@ import type { Style } from './style.ts'
 import { table } from './table.ts'
 import { count, plural, size } from './units.ts'
 
-const dtypeNames: { readonly [D in Float]: string } = {
+const dtypeNames: { readonly [D in Compute]: string } = {
   f32: '32-bit floats',
   f16: '16-bit floats (f16, with loss scaling)',
   bf16: '16-bit floats (bf16)',
+  float8: '16-bit floats (bf16), frozen products in 8-bit ones (e4m3, a scale a row)',
 }
 
 const adapterLine = ({ techniques: { lora } }: Plan): string =>
@@ -20,8 +21,11 @@ const adapterLine = ({ techniques: { lora } }: Plan): string =>
     ? 'every weight is trained'
     : `LoRA r=${lora.r} alpha=${lora.alpha}${lora.dropout > 0 ? ` dropout=${lora.dropout}` : ''} on ${lora.targets.join(', ')}`
 
-const quantizeLine = ({ techniques: { quantize: q } }: Plan): string =>
-  q === null ? 'not quantized' : `NF4 in blocks of ${q.block}${q.nested === null ? '' : ', double'}`
+const quantizeLine = ({ base, techniques: { quantize: q } }: Plan): string =>
+  q === null
+    ? 'not quantized'
+    : `NF4 in blocks of ${q.block}${q.nested === null ? '' : ', double'}${base.packed === null ? '' : ', as its files hold it'}` +
+      (q.except === undefined ? '' : `; ${plural(q.except.length, 'weight')} in 16 bits`)
 
 const recomputeLine = ({ techniques: { recompute: r } }: Plan): string =>
   r._tag === 'none'

@@ -21,6 +21,17 @@ export interface TensorEntry {
   readonly end: number
 }
 
+/** A tensor while its file is open: its bytes in pieces, of which none has to be larger than the host's memory. */
+export interface OpenTensor {
+  readonly entry: TensorEntry
+  readonly fd: number
+  /** Fills `into` with the tensor's bytes from position `at` on. */
+  readonly read: (into: Uint8Array, at: number) => TE.TaskEither<Issue, void>
+}
+
+/** What is done with an open tensor. */
+export type Use<Err, A> = (t: OpenTensor) => TE.TaskEither<Err, A>
+
 export interface TensorFile {
   readonly path: string
   readonly metadata: ReadonlyMap<string, string>
@@ -28,6 +39,7 @@ export interface TensorFile {
   readonly tensors: ReadonlyMap<string, TensorEntry>
   /** Little-endian, row-major bytes in an array of their own. */
   readonly read: (name: string) => TE.TaskEither<Issue, Uint8Array>
+  readonly open: <Err, A>(name: string, use: Use<Err, A>) => TE.TaskEither<Err | Issue, A>
 }
 
 const kib = 1024
@@ -35,11 +47,11 @@ const kib = 1024
 /** What tells a file from another that took its place. */
 const identity = ({ dev, ino, size, mtimeMs }: Stats): string => [dev, ino, size, mtimeMs].join()
 
-const withFile = <A>(
+const withFile = <Err, A>(
   path: string,
-  use: (file: FileHandle) => TE.TaskEither<Issue, A>,
-): TE.TaskEither<Issue, A> =>
-  TE.bracket(
+  use: (file: FileHandle) => TE.TaskEither<Err | Issue, A>,
+): TE.TaskEither<Err | Issue, A> =>
+  TE.bracket<Err | Issue, FileHandle, A>(
     attempt('open the file', path, () => fs.open(path, 'r')),
     use,
     (file) => attempt('close the file', path, () => file.close()),
@@ -56,6 +68,35 @@ const allocate = (length: number, path: string): E.Either<Issue, Uint8Array> =>
       }),
   )
 
+/** Requests that are under way at once, and the least bytes of one: a single thread copies slower than the rest loads. */
+const [ABREAST, STRETCH] = [4, 1 << 22]
+
+/** Fills `into` from position `begin`. Left: the file ends before. */
+const fill = (
+  file: FileHandle,
+  path: string,
+  into: Uint8Array,
+  begin: number,
+): TE.TaskEither<Issue, void> => {
+  const step = Math.max(STRETCH, Math.ceil(into.length / ABREAST))
+  const stretches = Array.from({ length: Math.ceil(into.length / step) }, (_, i) => i * step)
+  return pipe(
+    attempt('read the file', path, () =>
+      Promise.all(stretches.map((at) => readInto(file, into.subarray(at, at + step), begin + at))),
+    ),
+    TE.map((parts) => parts.reduce((a, b) => a + b, 0)),
+    TE.filterOrElse(
+      (done) => done === into.length,
+      (done) =>
+        issue(`the file ended after ${done} of ${into.length} bytes at ${begin}`, {
+          file: path,
+          hint: 'it became shorter while it was read: download or export it again',
+        }),
+    ),
+    TE.map(() => undefined),
+  )
+}
+
 const readBytes = (
   file: FileHandle,
   path: string,
@@ -64,20 +105,7 @@ const readBytes = (
 ): TE.TaskEither<Issue, Uint8Array> =>
   pipe(
     TE.fromEither(allocate(end - begin, path)),
-    TE.chain((bytes) =>
-      pipe(
-        attempt('read the file', path, () => readInto(file, bytes, begin)),
-        TE.filterOrElse(
-          (done) => done === bytes.length,
-          (done) =>
-            issue(`the file ended after ${done} of ${bytes.length} bytes at ${begin}`, {
-              file: path,
-              hint: 'it became shorter while it was read: download or export it again',
-            }),
-        ),
-        TE.map(() => bytes),
-      ),
-    ),
+    TE.chainFirst((bytes) => fill(file, path, bytes, begin)),
   )
 
 const readHeader = (file: FileHandle, path: string, size: number): TE.TaskEither<Issue, Header> =>
@@ -101,7 +129,11 @@ const noSuchTensor = (name: string, file: string): Issue =>
     hint: 'check the model and its config',
   })
 
-const readTensor = (entry: TensorEntry, stamp: string): TE.TaskEither<Issue, Uint8Array> =>
+const openTensor = <Err, A>(
+  entry: TensorEntry,
+  stamp: string,
+  use: (file: FileHandle) => TE.TaskEither<Err | Issue, A>,
+): TE.TaskEither<Err | Issue, A> =>
   withFile(entry.file, (file) =>
     pipe(
       attempt('read the file', entry.file, () => file.stat()),
@@ -110,21 +142,49 @@ const readTensor = (entry: TensorEntry, stamp: string): TE.TaskEither<Issue, Uin
         () =>
           issue('the file changed after it was opened', {
             file: entry.file,
+            path: entry.name,
             hint: 'run again, and let nothing write to it meanwhile',
           }),
       ),
-      TE.chain(() => readBytes(file, entry.file, entry.begin, entry.end)),
-      TE.mapLeft((i) => ({ ...i, path: entry.name })),
+      TE.chainW(() => use(file)),
     ),
   )
 
 const tensorFile = (path: string, header: Header, stamp: string): TensorFile => {
   const tensors = new Map(header.tensors.map((t) => [t.name, { ...t, file: path }]))
-  const read = (name: string): TE.TaskEither<Issue, Uint8Array> => {
+  const named = <Err, A>(
+    name: string,
+    use: (file: FileHandle, entry: TensorEntry) => TE.TaskEither<Err | Issue, A>,
+  ): TE.TaskEither<Err | Issue, A> => {
     const entry = tensors.get(name)
-    return entry ? readTensor(entry, stamp) : TE.left(noSuchTensor(name, path))
+    return entry
+      ? openTensor(entry, stamp, (file) => use(file, entry))
+      : TE.left(noSuchTensor(name, path))
   }
-  return { path, metadata: header.metadata, tensors, read }
+  return {
+    path,
+    metadata: header.metadata,
+    tensors,
+    read: (name) =>
+      named(name, (file, { begin, end }) =>
+        pipe(
+          readBytes(file, path, begin, end),
+          TE.mapLeft((i) => ({ ...i, path: name })),
+        ),
+      ),
+    open: (name, use) =>
+      named(name, (file, entry) =>
+        use({
+          entry,
+          fd: file.fd,
+          read: (into, at) =>
+            pipe(
+              fill(file, entry.file, into, entry.begin + at),
+              TE.mapLeft((i) => ({ ...i, path: name })),
+            ),
+        }),
+      ),
+  }
 }
 
 /** Reads and checks the header of the file. Left: what is wrong with it, or what it is instead. */

@@ -10,13 +10,14 @@ import { attempt } from './os.ts'
 import { recogniseFolder } from './recognise.ts'
 import { agree, indexName, listed, parseIndex, weightsName } from './shards.ts'
 
-export { openFile, type TensorEntry, type TensorFile } from './file.ts'
+export { openFile, type OpenTensor, type TensorEntry, type TensorFile } from './file.ts'
 
 export interface Checkpoint {
   readonly folder: string
   readonly tensors: ReadonlyMap<string, TensorEntry>
   /** The bytes of one tensor, little-endian and row-major, in an array of their own. */
   readonly read: (name: string) => TE.TaskEither<Issue, Uint8Array>
+  readonly open: TensorFile['open']
 }
 
 const checkpoint = (
@@ -25,10 +26,13 @@ const checkpoint = (
   files: ReadonlyArray<TensorFile>,
 ): Checkpoint => {
   const byPath = new Map(files.map((file) => [file.path, file]))
-  const read = (name: string): TE.TaskEither<Issue, Uint8Array> => {
+  const holding = <Err, A>(
+    name: string,
+    use: (file: TensorFile) => TE.TaskEither<Err | Issue, A>,
+  ): TE.TaskEither<Err | Issue, A> => {
     const file = byPath.get(tensors.get(name)?.file ?? '')
     return file
-      ? file.read(name)
+      ? use(file)
       : TE.left(
           issue('the tensor is not in the checkpoint', {
             file: folder,
@@ -37,7 +41,12 @@ const checkpoint = (
           }),
         )
   }
-  return { folder, tensors, read }
+  return {
+    folder,
+    tensors,
+    read: (name) => holding(name, (file) => file.read(name)),
+    open: (name, use) => holding(name, (file) => file.open(name, use)),
+  }
 }
 
 const openSingle = (folder: string): TE.TaskEither<Issue, Checkpoint> =>

@@ -21,7 +21,7 @@ import { call } from './problem.ts'
 import { beginning, type Evaluation, type Progress } from './progress.ts'
 import { isRunFolder, makeParent, makeRunFolder, writeBeginning, writeProgress } from './results.ts'
 import { runOfPlan, ticksDone, type Run } from './schedule.ts'
-import { initializePlan } from './state.ts'
+import { initializePlan } from './initialize.ts'
 
 export interface TrainOptions<A> {
   /** Where results folders are made, `results` by Ludwig's habit. */

@@ -6,10 +6,12 @@ import {
   type Backend,
   type BackendError,
   type Feeds,
+  type Session,
 } from '../../backends/backend.ts'
 import { decode, encode, misfit } from '../../backends/bytes.ts'
 import { ownProduct } from '../../backends/cuda/bind.ts'
 import type { Target } from '../../backends/cuda/lower/context.ts'
+import { loadInto } from '../../backends/cuda/load.ts'
 import { lower, type Port } from '../../backends/cuda/lower/lower.ts'
 import type { Rule } from '../../backends/cuda/lower/rule.ts'
 import { rules as allRules } from '../../backends/cuda/lower/rules/index.ts'
@@ -17,6 +19,7 @@ import type { Work } from '../../backends/cuda/launch.ts'
 import type { Program } from '../../ir/graph.ts'
 import { bytes, size } from '../../ir/type.ts'
 import { emulate } from './emulate.ts'
+import { laneOf } from './lane.ts'
 
 export const perform = (arena: Buffer, w: Work): void => {
   switch (w._tag) {
@@ -37,6 +40,18 @@ const fail = (message: string): E.Either<BackendError, never> =>
 
 /** Memory that nothing has written yet holds NaN in every float type. */
 const GARBAGE = 0xff
+/** What lies before and behind the arena, and nobody may write. */
+const GUARD = { bytes: 8192, value: 0xa5 }
+
+const guardedArena = (length: number) => {
+  const memory = Buffer.alloc(length + 2 * GUARD.bytes, GUARD.value)
+  const arena = memory.subarray(GUARD.bytes, GUARD.bytes + length).fill(0)
+  const touched = (): boolean =>
+    [memory.subarray(0, GUARD.bytes), memory.subarray(GUARD.bytes + length)].some((end) =>
+      end.some((b) => b !== GUARD.value),
+    )
+  return { arena, touched }
+}
 
 export const emulated = (target: Target, rules: ReadonlyArray<Rule> = allRules): Backend => ({
   name: `cuda emulated as sm_${target.arch}`,
@@ -44,13 +59,13 @@ export const emulated = (target: Target, rules: ReadonlyArray<Rule> = allRules):
   diagnose: async () => null,
   prepare: (p: Program) => {
     const lowered = lower(p, target, rules)
-    const arena = Buffer.alloc(lowered.arenaBytes, 0)
+    const { arena, touched } = guardedArena(lowered.arenaBytes)
     const view = (port: Port) => arena.subarray(port.offset, port.offset + bytes(port.type))
     const stateEnd = [...lowered.state.values()].reduce(
       (m, s) => Math.max(m, s.offset + bytes(s.type)),
       0,
     )
-    return TE.right({
+    return TE.right<BackendError, Session>({
       run: (name: string, inputs: Feeds) => async () => {
         const f = lowered.fns.find((x) => x.name === name)
         if (f === undefined) return fail(`no function ${name}`)
@@ -61,6 +76,7 @@ export const emulated = (target: Target, rules: ReadonlyArray<Rule> = allRules):
           view(port).set(encode(port.type, given))
         }
         for (const l of f.launches) perform(arena, l)
+        if (touched()) return fail(`@${name} writes outside the arena`)
         return E.right(
           Object.fromEntries(
             f.outs.map((o) => {
@@ -81,6 +97,13 @@ export const emulated = (target: Target, rules: ReadonlyArray<Rule> = allRules):
         if (why !== null) return fail(why)
         view(s).set(given)
         return E.right(undefined)
+      },
+      loader: () => {
+        const load = loadInto(laneOf(arena), lowered)
+        return TE.right({
+          load: (name, stored) => load(lowered.state.get(name)!, stored),
+          close: () => TE.right(undefined),
+        })
       },
       close: () => TE.right(undefined),
     })

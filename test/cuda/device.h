@@ -1,6 +1,7 @@
 // A GPU of fibers: every thread of a block runs as one, so that kernels with barriers, shared memory and warp exchanges run on a CPU as they are.
 // Blocks run one after the other. Only what the kernels use is here.
 #include <math.h>
+#include <setjmp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,8 +27,10 @@ struct uint4 { unsigned x, y, z, w; };
 struct float4 { float x, y, z, w; };
 struct float2 { float x, y; };
 struct int2 { int x, y; };
+struct uint2 { unsigned x, y; };
 static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return uint4{x, y, z, w}; }
 static inline float4 make_float4(float x, float y, float z, float w) { return float4{x, y, z, w}; }
+static inline uint2 make_uint2(unsigned x, unsigned y) { return uint2{x, y}; }
 static inline int2 make_int2(int x, int y) { return int2{x, y}; }
 struct dim3 { unsigned x, y, z; };
 static dim3 threadIdx, blockIdx, blockDim, gridDim;
@@ -36,7 +39,8 @@ namespace device {
 alignas(1024) static char dynamic[232448];
 const unsigned MOST = 1024, STACK = 256 << 10;
 struct Barrier { unsigned arrived = 0, generation = 0; int any = 0, last = 0; };
-static ucontext_t scheduler, fibers[MOST];
+// _setjmp and _longjmp switch without a call of the system, as swapcontext does not.
+static jmp_buf scheduler, fibers[MOST];
 static char* stacks[MOST];
 static bool finished[MOST];
 static unsigned current, alive, aliveInWarp[MOST / 32];
@@ -47,7 +51,9 @@ static unsigned turns[MOST];
 static void (*body)(void**);
 static void** arguments;
 
-static void yield() { swapcontext(&fibers[current], &scheduler); }
+static void yield() {
+  if (!_setjmp(fibers[current])) _longjmp(scheduler, 1);
+}
 // Threads that have ended do not take part. Ends when all others have come; returns whether any brought a value.
 static int meet(Barrier& b, const unsigned& expected, int value) {
   unsigned generation = b.generation;
@@ -75,12 +81,27 @@ template <class T> static T from(T v, unsigned lane) {
   memcpy(&v, &bits, sizeof(T));
   return v;
 }
+// A fiber lives as long as its library: each time it is resumed after its end it is the same thread of another block.
 static void start() {
-  body(arguments);
-  finished[current] = true;
-  alive--;
-  aliveInWarp[warp()]--;
-  yield();
+  for (;;) {
+    body(arguments);
+    finished[current] = true;
+    alive--;
+    aliveInWarp[warp()]--;
+    yield();
+  }
+}
+// Apart, so that nothing of the caller changes between the two returns of _setjmp.
+static __attribute__((noinline)) void resume() {
+  if (_setjmp(scheduler)) return;
+  if (stacks[current]) _longjmp(fibers[current], 1);
+  ucontext_t c;
+  getcontext(&c);
+  c.uc_stack.ss_sp = stacks[current] = (char*)malloc(STACK);
+  c.uc_stack.ss_size = STACK;
+  c.uc_link = nullptr;
+  makecontext(&c, start, 0);
+  setcontext(&c);
 }
 static void runBlock(unsigned n) {
   alive = n;
@@ -90,12 +111,6 @@ static void runBlock(unsigned n) {
     aliveInWarp[w] = n - w * 32 < 32 ? n - w * 32 : 32;
   }
   for (unsigned i = 0; i < n; i++) {
-    if (!stacks[i]) stacks[i] = (char*)malloc(STACK);
-    getcontext(&fibers[i]);
-    fibers[i].uc_stack.ss_sp = stacks[i];
-    fibers[i].uc_stack.ss_size = STACK;
-    fibers[i].uc_link = nullptr;
-    makecontext(&fibers[i], start, 0);
     finished[i] = false;
     turns[i] = 0;
   }
@@ -104,7 +119,7 @@ static void runBlock(unsigned n) {
       if (!finished[i]) {
         current = i;
         threadIdx = dim3{i, 0, 0};
-        swapcontext(&scheduler, &fibers[i]);
+        resume();
       }
 }
 template <class... A, size_t... I> static void apply(void (*f)(A...), void** a, std::index_sequence<I...>) { f(*(A*)a[I]...); }
@@ -120,6 +135,15 @@ template <class T> static inline T __shfl_sync(unsigned, T v, int lane) { return
 static inline unsigned __ballot_sync(unsigned, int p) {
   unsigned r = 0;
   for (unsigned i = 0; i < 32; i++) r |= device::from((unsigned)(p != 0), i) << i;
+  return r;
+}
+// Four bytes of eight, each picked by the lower three bits of a nibble; the fourth bit is not used here.
+static inline unsigned __byte_perm(unsigned a, unsigned b, unsigned s) {
+  unsigned r = 0;
+  for (unsigned i = 0; i < 4; i++) {
+    if (s >> (4 * i) & 8) abort();
+    r |= (unsigned)((((uint64_t)b << 32 | a) >> (8 * (s >> (4 * i) & 7))) & 255) << (8 * i);
+  }
   return r;
 }
 static inline int __ffs(int v) { return __builtin_ffs(v); }

@@ -24,7 +24,7 @@ export const archFor = (capability: number, supported: ReadonlyArray<number>): C
         'arch',
         OWN,
         'GPU_TOO_OLD',
-        `the GPU has compute capability ${text(capability)}; 7.5 (Turing) is the oldest that works`,
+        `the GPU has compute capability ${capabilityText(capability)}; 7.5 (Turing) is the oldest that works`,
         'use a GPU of the Turing generation or later, or compiler.backend: onnx',
       ),
     )
@@ -36,14 +36,16 @@ export const archFor = (capability: number, supported: ReadonlyArray<number>): C
           'arch',
           OWN,
           'NVRTC_TOO_OLD',
-          `NVRTC compiles for ${supported.map(text).join(', ')}, not for the GPU's ${text(capability)}`,
+          `NVRTC compiles for ${supported.map(capabilityText).join(', ')}, not for the GPU's ${capabilityText(capability)}`,
           'run `npm run setup:cuda`, which fetches another NVRTC',
         ),
       )
     : E.right(`compute_${Math.max(...older)}`)
 }
 
-const text = (capability: number): string => `${Math.floor(capability / 10)}.${capability % 10}`
+/** 9.0 of 90. */
+export const capabilityText = (capability: number): string =>
+  `${Math.floor(capability / 10)}.${capability % 10}`
 
 /** Whether a kernel's instructions exist in an architecture. */
 export const runsOn = (arch: Arch, needs: Kernel['needs']): boolean =>

@@ -42,7 +42,11 @@ export interface Product {
 
 /** A launch's product with its arena at `base`. */
 export const productAt = (l: ProductLaunch, base: bigint): Product => {
-  const at = ({ offset, ...m }: Matrix): Operand => ({ address: base + BigInt(offset), ...m })
+  const at = ({ offset, scales, ...m }: Matrix): Operand => ({
+    address: base + BigInt(offset),
+    ...m,
+    ...(scales === undefined ? {} : { scale: { address: base + BigInt(scales), per: 'row' } }),
+  })
   const { ta, tb, alpha, beta } = l
   return {
     a: at(l.a),

@@ -162,6 +162,50 @@ template <class T> DEV void put(T* p, const float (&x)[8], u32 n) {
     for (u32 k = 0; k < 8; k++) if (k < n) store(p + k, x[k]);
 }
 
+// 8-bit floats: ir/number.ts is the definition, and every step here gives its bits.
+// Nearest even, saturating; a NaN is 0x7f. Normal numbers by adding to the bits, subnormal ones by an addition that leaves their step as the last bit.
+template <int MANTISSA, int BIAS, u32 MOST> DEV u32 round_float8(float x) {
+  u32 b = __float_as_uint(x), sign = (b >> 24) & 0x80u, a = b & 0x7fffffffu;
+  if (a > 0x7f800000u) return 0x7fu;
+  if ((a >> 23) < 128u - BIAS) {
+    float step = __uint_as_float((u32)(127 + 23 + 1 - BIAS - MANTISSA) << 23);
+    return sign | (__float_as_uint(__fadd_rn(__uint_as_float(a), step)) - __float_as_uint(step));
+  }
+  u32 code = ((a + ((1u << (22 - MANTISSA)) - 1u) + ((a >> (23 - MANTISSA)) & 1u)) >> (23 - MANTISSA)) - ((u32)(127 - BIAS) << MANTISSA);
+  return sign | min(code, MOST);
+}
+DEV u32 e4m3x2(float lo, float hi) {
+#if !defined(EMULATED) && __CUDA_ARCH__ >= 890
+  u16 d;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(d) : "f"(hi), "f"(lo));
+  return d;
+#else
+  return round_float8<3, 7, 0x7eu>(lo) | (round_float8<3, 7, 0x7eu>(hi) << 8);
+#endif
+}
+DEV u32 e5m2x2(float lo, float hi) {
+#if !defined(EMULATED) && __CUDA_ARCH__ >= 890
+  u16 d;
+  asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(d) : "f"(hi), "f"(lo));
+  return d;
+#else
+  return round_float8<2, 15, 0x7bu>(lo) | (round_float8<2, 15, 0x7bu>(hi) << 8);
+#endif
+}
+DEV u32 e4m3x4(float a, float b, float c, float d) { return e4m3x2(a, b) | (e4m3x2(c, d) << 16); }
+
+// The scale of a row by its largest absolute value: the least power of two, from 2^-126 on, that keeps it within 1.75 · 2^top.
+DEV float scale_of(float most, int top) {
+  if (most == 0.f) return 1.f;
+  u32 b = __float_as_uint(most);
+  if (b >= 0x7f800000u) return __uint_as_float(0x7fc00000u);
+  int e = (int)(b >> 23) - 127 - top + ((b & 0x7fffffu) > 0x600000u ? 1 : 0);
+  return __uint_as_float((u32)(max(e, -126) + 127) << 23);
+}
+DEV float inverse_of(float power) { return __uint_as_float(0x7f000000u - __float_as_uint(power)); }
+// Of a row's scale, which a NaN or an infinity in the row makes NaN.
+DEV float row_inverse(float scale) { return scale == scale ? inverse_of(scale) : scale; }
+
 // A 64-bit count of two 32-bit arguments.
 DEV u64 joined(u32 lo, u32 hi) { return ((u64)hi << 32) | lo; }
 

@@ -18,7 +18,7 @@ import {
   type Rows,
 } from './card.ts'
 
-const encoding = (type: TensorType) => {
+export const encoding = (type: TensorType) => {
   if (!isEncoded(type.dtype)) throw new Error(`${type.dtype} is not an encoded type`)
   return blocks(type.dtype)
 }
@@ -136,47 +136,76 @@ export const quantizeWorkspaceBytes = (type: TensorType): number => {
   return nested === 0 ? 0 : 4 * divide(size(type), block)
 }
 
-/** Encodes values of `from` without gaps at `x` into the layout of `type` at `offset`. */
-export const quantize = (o: {
+interface Encode {
   readonly type: TensorType
-  readonly x: Place
-  readonly from: Float
+  /** Of the encoded tensor. */
   readonly offset: Place
   readonly workspace: Place
-}): ReadonlyArray<KernelLaunch> => {
-  const { block, nested } = encoding(o.type)
-  const [p, n] = [places(o.type, o.offset), size(o.type)]
-  const scales = divide(n, block)
-  const maxima = nested === 0 ? p.scales : o.workspace
-  const own = (
-    name: string,
-    grid: number,
-    threads: number,
-    args: ReadonlyArray<Arg>,
-    bytes: number,
-  ) => launch(kernel('nf4.cu', name, macros(o.from, 'f32')), [grid], threads, args, bytes, n)
+  readonly from: Float
+}
+interface EncodePiece extends Encode {
+  /** Values of `from` without gaps. */
+  readonly x: Place
+  /** Which values of the tensor they are; `first` begins a block. */
+  readonly first: number
+  readonly count: number
+}
+const encoder =
+  (from: Float) =>
+  (name: string, grid: number, threads: number, args: ReadonlyArray<Arg>, bytes: number, n = 0) =>
+    launch(kernel('nf4.cu', name, macros(from, 'f32')), [grid], threads, args, bytes, n)
+const maximaOf = (o: Encode): Place =>
+  encoding(o.type).nested === 0 ? places(o.type, o.offset).scales : o.workspace
+
+/** Maxima and codes of a run of whole blocks; the last may be cut by the tensor's end. */
+export const quantizePiece = (o: EncodePiece): ReadonlyArray<KernelLaunch> => {
+  const { block } = encoding(o.type)
+  const own = encoder(o.from)
+  const n = o.count
+  const maxima = maximaOf(o) + 4 * (o.first / block)
+  const codes = places(o.type, o.offset).codes + o.first / 2
   const values = n * elementBytes[o.from]
-  const codes = [
-    own('nf4_maxima', divide(scales, 8), 256, [at(o.x), at(maxima), ...u64(n), u32(block)], values),
+  return [
+    own(
+      'nf4_maxima',
+      divide(n, 8 * block),
+      256,
+      [at(o.x), at(maxima), ...u64(n), u32(block)],
+      values,
+      n,
+    ),
     own(
       'nf4_codes',
       divide(n, 2048),
       256,
-      [at(o.x), at(maxima), at(p.codes), ...u64(n), u32(block)],
+      [at(o.x), at(maxima), at(codes), ...u64(n), u32(block)],
       values + n / 2,
+      n,
     ),
   ]
-  return nested === 0
-    ? codes
-    : [
-        ...codes,
-        own('nf4_mean', 1, 1024, [at(maxima), maybe(p.mean), u32(scales)], 4 * scales),
-        own(
-          'nf4_nested',
-          divide(scales, nested),
-          256,
-          [at(maxima), maybe(p.mean), at(p.scales), maybe(p.nested), u32(scales), u32(nested)],
-          5 * scales,
-        ),
-      ]
 }
+
+/** After all pieces: the maxima quantized themselves; plain scales are what the maxima are. */
+export const quantizeScales = (o: Encode): ReadonlyArray<KernelLaunch> => {
+  const { block, nested } = encoding(o.type)
+  if (nested === 0) return []
+  const [p, scales] = [places(o.type, o.offset), divide(size(o.type), block)]
+  const [own, maxima] = [encoder(o.from), maximaOf(o)]
+  return [
+    own('nf4_mean', 1, 1024, [at(maxima), maybe(p.mean), u32(scales)], 4 * scales, scales),
+    own(
+      'nf4_nested',
+      divide(scales, nested),
+      256,
+      [at(maxima), maybe(p.mean), at(p.scales), maybe(p.nested), u32(scales), u32(nested)],
+      5 * scales,
+      scales,
+    ),
+  ]
+}
+
+/** Encodes values of `from` without gaps at `x` into the layout of `type` at `offset`. */
+export const quantize = (o: Encode & { readonly x: Place }): ReadonlyArray<KernelLaunch> => [
+  ...quantizePiece({ ...o, first: 0, count: size(o.type) }),
+  ...quantizeScales(o),
+]

@@ -16,6 +16,7 @@ export const shapeOf = (t: TensorType) => {
 }
 
 const group: { readonly [K in OpName]?: string } = {
+  float8Dot: 'product',
   dequantize: 'decode',
   rmsNorm: 'norm',
   rmsNormGrad: 'norm',

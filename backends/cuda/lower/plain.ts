@@ -13,6 +13,7 @@ import * as reduce from '../kernels/reduce.ts'
 import * as rotary from '../kernels/rope.ts'
 import { alone, binary, clear, copy, reduction, shapeOf, unary, type Lowering } from './alone.ts'
 import type { Context } from './context.ts'
+import { plainFloat8 } from './float8.ts'
 import { overLogits, slopes } from './logits.ts'
 import { argOf, attr } from './pattern.ts'
 import { product } from './product.ts'
@@ -25,6 +26,17 @@ const cacheDims = (c: Context, positions: Id, cache: Id) => {
   const [batch, length] = c.type(positions).shape as readonly [number, number]
   return { batch, length, capacity: c.type(cache).shape[1]!, dtype: c.type(cache).dtype as Float }
 }
+
+const gather: Lowering = (c, s) =>
+  alone(c, s, (h) => [
+    elementwise.gather({
+      ...h.shape,
+      dtype: h.dtype,
+      table: h.arg(0),
+      index: h.argAt(1),
+      out: h.out(),
+    }),
+  ])
 
 const table: { readonly [K in OpName]: Lowering } = {
   add: binary(elementwise.add),
@@ -84,6 +96,7 @@ const table: { readonly [K in OpName]: Lowering } = {
       elementwise.spread({ ...h.shape, dtype: h.dtype, value: h.argAt(0), out: h.out() }),
     ]),
   dot: plainDot,
+  float8Dot: plainFloat8,
   sumRows: (c, s) =>
     alone(c, s, (h) => [
       reduce.sumRows({
@@ -93,26 +106,8 @@ const table: { readonly [K in OpName]: Lowering } = {
         out: h.outAt(),
       }),
     ]),
-  takeRows: (c, s) =>
-    alone(c, s, (h) => [
-      elementwise.gather({
-        ...h.shape,
-        dtype: h.dtype,
-        table: h.arg(0),
-        index: h.argAt(1),
-        out: h.out(),
-      }),
-    ]),
-  embed: (c, s) =>
-    alone(c, s, (h) => [
-      elementwise.gather({
-        ...h.shape,
-        dtype: h.dtype,
-        table: h.arg(0),
-        index: h.argAt(1),
-        out: h.out(),
-      }),
-    ]),
+  takeRows: gather,
+  embed: gather,
   embedGrad: (c, s) =>
     alone(c, s, (h) => [
       reduce.embedGrad({

@@ -1,14 +1,17 @@
 /** Matrix products as launches. */
+import type { Float8 } from '../../../ir/number.ts'
 import type { Float } from '../../../ir/type.ts'
 import type { Rows } from '../kernels/card.ts'
-import { elementBytes as width } from '../kernels/element.ts'
+import { operandBytes as width } from '../kernels/element.ts'
 import type { Matrix, ProductLaunch } from '../launch.ts'
 
 export interface Operand {
   readonly rows: Rows
-  readonly dtype: Float
+  readonly dtype: Float | Float8
   /** Read transposed. */
   readonly t?: boolean
+  /** Of 8-bit floats: where the factors of its rows lie. */
+  readonly scales?: number
 }
 
 export interface Product {
@@ -29,6 +32,7 @@ const matrix = (o: Operand, rows: number, columns: number): Matrix => ({
   dtype: o.dtype,
   rows: o.t === true ? columns : rows,
   columns: o.t === true ? rows : columns,
+  ...(o.scales === undefined ? {} : { scales: o.scales }),
 })
 
 /** D[m, n] = alpha · A[m, k] · B[k, n] + C, each operand possibly stored transposed. */

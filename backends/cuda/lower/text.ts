@@ -1,6 +1,11 @@
 /** The launch list as text, a line a launch: what runs, over which bytes of the arena, for which equations, and the least time it can take. */
 import type { Arg, Cost, Launch, Matrix } from '../launch.ts'
+import { isFp8 } from '../driver/product.ts'
 import type { Lowered, LoweredFn } from './lower.ts'
+
+/** 8-bit products run at twice the rate of 16-bit ones. */
+const rateOf = (c: Cost | Launch, at: Ceilings): number =>
+  '_tag' in c && c._tag === 'product' && isFp8(c.a.dtype) ? 2 * at.flops : at.flops
 
 /** Rates that floors are computed with: bytes a second of a copy (read and write counted), FLOPs a second of a product. */
 export interface Ceilings {
@@ -12,8 +17,8 @@ export interface Ceilings {
 export const h100: Ceilings = { bytes: 3.0e12, flops: 8.0e14 }
 
 /** Seconds that moving the bytes or doing the operations takes at least. */
-export const floorOf = (c: Cost, at: Ceilings): number =>
-  Math.max(c.bytes / at.bytes, c.flops / at.flops)
+export const floorOf = (c: Cost | Launch, at: Ceilings): number =>
+  Math.max(c.bytes / at.bytes, c.flops / rateOf(c, at))
 
 const argText = (a: Arg): string => {
   switch (a._tag) {
@@ -29,7 +34,7 @@ const argText = (a: Arg): string => {
 }
 
 const matrixText = (m: Matrix, t: boolean): string =>
-  `${m.dtype}[${m.rows}, ${m.columns}]/${m.ld}@${m.offset}${t ? 'ᵀ' : ''}`
+  `${m.dtype}[${m.rows}, ${m.columns}]/${m.ld}@${m.offset}${t ? 'ᵀ' : ''}${m.scales === undefined ? '' : `*@${m.scales}`}`
 
 const defines = (d: Readonly<Record<string, string | number>>): string =>
   Object.entries(d)

@@ -18,7 +18,9 @@ const computeDtype: Check = {
   find: ({ quantization, compiler }) => {
     const asked = quantization?.bnb_4bit_compute_dtype ?? null
     const own = compiler.compute_dtype
-    return when(asked !== null && own !== 'auto' && asked !== own, () =>
+    // Beside its products float8 computes in bfloat16.
+    const plain = own === 'float8' ? 'bfloat16' : own
+    return when(asked !== null && own !== 'auto' && asked !== plain, () =>
       problem(
         'compiler.compute_dtype',
         `compute_dtype ${own} contradicts quantization.bnb_4bit_compute_dtype ${asked}`,

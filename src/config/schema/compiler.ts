@@ -32,7 +32,8 @@ export const compiler = section({
   na_as_text: withDefault(truth, false),
   /** Bytes that a training step may take; auto: what is free on the GPU; null: nothing is said, on a GPU as auto. */
   memory_budget: withDefault(nullable(orAuto(bytes)), null),
-  compute_dtype: withDefault(oneOf('auto', 'float32', 'bfloat16', 'float16'), 'auto'),
+  /** float8: as bfloat16, and products with frozen linear weights in 8-bit floats. */
+  compute_dtype: withDefault(oneOf('auto', 'float32', 'bfloat16', 'float16', 'float8'), 'auto'),
   backend: withDefault(oneOf('auto', 'cuda', 'onnx', 'tfjs', 'reference'), 'auto'),
   /** auto: follows `trainer.enable_gradient_checkpointing` and `memory_budget`. */
   recompute: withDefault(oneOf('auto', 'none', 'layers', 'budget'), 'auto'),

@@ -11,15 +11,18 @@ import { product } from '../product.ts'
 import type { Proposal, Rule } from '../rule.ts'
 import type { Join, Key, Places, Step } from '../step.ts'
 import { elementBytes } from '../../kernels/element.ts'
+import { keptBy } from './linear.ts'
 import { lowColumns, startsOf, sum } from './sizes.ts'
 import { baseOf, rootOf, termsOf, type Base, type Low, type Terms } from './terms.ts'
 
-/** Cotangents in the order they lie in, where they are results of one equation: q, k, v. */
-const ordered = (bases: ReadonlyArray<Base>): ReadonlyArray<Base> =>
-  [...bases].sort((a, b) => a.dy - b.dy)
+/** In the order of the weights in the program, which is the forward's: q, k, v. */
+const ordered = (c: Context, bases: ReadonlyArray<Base>): ReadonlyArray<Base> => {
+  const order = new Map(c.program.state.map((s, i) => [s.name, i]))
+  return [...bases].sort((a, b) => order.get(a.w.state.name)! - order.get(b.w.state.name)!)
+}
 
 const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
-  const bases = ordered(t.bases)
+  const bases = ordered(c, t.bases)
   const dtype = bases[0]!.w.to
   const each = elementBytes[dtype]
   const [rows, k] = c.type(root).shape as readonly [number, number]
@@ -50,15 +53,31 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
   const all = (wide + low.inner) * k * each
   const lean = all > scratchOf(c.target)
   const most = Math.max(...outs, ...beside.map((l) => l.rank)) * k * each
+  const found = keptBy(
+    c,
+    bases.map((b) => b.w.state.name),
+  )
+  const kept = found !== null && found.below >= low.inner ? found : null
   const works = (at: Places) => {
     const first = at.rows(bases[0]!.dy)
     const adjacent = bases.every((b, i) => {
       const r = at.rows(b.dy)
       return r.offset === first.offset + starts[i]! * each && r.ld === first.ld
     })
-    const together = adjacent && (beside.length === 0 || at.room(bases[0]!.dy) >= wide + low.inner)
-    const weights = { offset: at.scratch(0), ld: k }
-    const below = (row: number) => ({ offset: weights.offset + row * k * each, ld: k })
+    const together =
+      adjacent &&
+      (kept !== null || !lean) &&
+      (beside.length === 0 || at.room(bases[0]!.dy) >= wide + low.inner)
+    const weights =
+      kept === null
+        ? { offset: at.scratch(0), ld: k }
+        : { offset: at.offset(kept.key), ld: kept.ld }
+    const below = (row: number) => ({
+      offset: weights.offset + row * weights.ld * each,
+      ld: weights.ld,
+    })
+    // Decoded one after the other, each lies at the scratch's start; kept, where the forward has put it.
+    const alone = (i: number) => below(kept === null ? 0 : starts[i]!)
     const into = at.rows(root)
     const start = residual === null ? undefined : at.rows(residual)
     const vs = lowProducts(
@@ -86,7 +105,11 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
     )
     const decoded = (list: ReadonlyArray<Base>, out: (i: number) => Rows) =>
       dequantize(
-        list.map((b, i) => ({ offset: at.offset(b.w.id), type: b.w.state.type, out: out(i) })),
+        (kept === null ? list : []).map((b, i) => ({
+          offset: at.offset(b.w.id),
+          type: b.w.state.type,
+          out: out(i),
+        })),
         dtype,
       )
     const rowsOf = (l: Low, out: Rows) => ({
@@ -135,7 +158,7 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
         ...decoded([b], () => below(0)),
         product({
           a: { rows: at.rows(b.dy), dtype },
-          b: { rows: below(0), dtype },
+          b: { rows: alone(i), dtype },
           d: { rows: into, dtype },
           ...(i > 0 ? { c: into } : start === undefined ? {} : { c: start }),
           m: rows,
@@ -144,10 +167,10 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
         }),
       ]),
       ...beside.flatMap((l) => [
-        ...placeRows([rowsOf(l, below(0))], dtype),
+        ...placeRows([rowsOf(l, below(kept === null ? 0 : wide))], dtype),
         product({
           a: { rows: at.rows(l.v), dtype },
-          b: { rows: below(0), dtype },
+          b: { rows: below(kept === null ? 0 : wide), dtype },
           d: { rows: into, dtype },
           c: into,
           m: rows,
@@ -184,6 +207,7 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
         ...bases.flatMap((b) => [b.dy, b.w.id]),
         ...t.lows.flatMap((l) => [l.dy, l.a, l.b, ...maskReads(l.mask)]),
         ...(residual === null ? [] : [residual]),
+        ...(kept === null ? [] : [kept.key]),
         ...(t.lows.length === 0 ? [] : narrowReads(c, dtype)),
       ]),
     ],
@@ -192,7 +216,7 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
       ...t.lows.map((l) => ({ key: l.v as Key, type: tensor(dtype, rows, l.rank) })),
     ],
     over: residual === null || bases.some((b) => b.dy === residual) ? [] : [[root, residual]],
-    scratch: [lean ? most : all],
+    scratch: [kept !== null ? 0 : lean ? most : all],
     optionalJoins: true,
     works,
   }

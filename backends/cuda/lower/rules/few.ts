@@ -31,7 +31,9 @@ const fits = (c: Context, members: ReadonlyArray<Member>): boolean => {
     members.length <= 3 &&
     dtype !== 'f32' &&
     (dtype === 'f16' || c.target.arch >= 80) &&
-    members.every((m) => m.w.to === dtype && fewReads(m.w.state.type)) &&
+    members.every(
+      (m) => m.w.to === dtype && m.w.dtype === members[0]!.w.dtype && fewReads(m.w.state.type),
+    ) &&
     adaptersOf(members).every((a) => a.input.mask === null && soleReader(c, a.low) !== undefined)
   )
 }

@@ -7,6 +7,7 @@ import { placeRows } from '../../kernels/lora.ts'
 import { dropout } from '../../kernels/elementwise.ts'
 import { lowProducts, narrowReads, type Low } from '../adapters.ts'
 import { scratchOf, type Context, type Site } from '../context.ts'
+import { keptKey } from '../kept.ts'
 import {
   addend,
   argOf,
@@ -108,6 +109,7 @@ const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal =>
   const low = lowColumns(adapters.map((a) => a.rank))
   const [inner, ldw] = [k + low.inner, k + low.ld]
   const residual = members[0]!.residual
+  const ldOf = adapters.length > 0 ? ldw : k
   const starts = startsOf(outs)
   const ranks = startsOf(adapters.map((a) => a.rank))
   const masked = adapters.some((a) => a.input.mask !== null)
@@ -127,9 +129,14 @@ const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal =>
           },
         ]),
   ]
+  const key = keptKey(
+    c,
+    members[0]!.w.site.eqn.place,
+    members.map((m) => m.w.state.name),
+  )
   // Those of one run lie one above the other in the scratch and are one product.
   const sizes = outs.map((n) => n * ldw * each)
-  const runs = within(sizes, scratchOf(c.target))
+  const runs = within(sizes, key === null ? scratchOf(c.target) : Infinity)
   const step: Step = {
     rule: adapters.length > 0 ? 'linear+adapters' : 'linear',
     group: 'product',
@@ -144,6 +151,8 @@ const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal =>
     writes: [
       ...members.map((m) => ({ key: m.y as Key, type: tensor(dtype, rows, m.out) })),
       ...adapters.map((a) => ({ key: a.low as Key, type: tensor(dtype, rows, a.rank) })),
+      // Rows of A come below it in the backward.
+      ...(key === null ? [] : [{ key, type: tensor(dtype, wide + low.inner, ldOf) }]),
     ],
     over: residual === null ? [] : [[members[0]!.y, residual]],
     scratch: [
@@ -152,7 +161,7 @@ const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal =>
     ],
     works: (at) => {
       const from = at.rows(x)
-      const weights = { offset: at.scratch(0), ld: adapters.length > 0 ? ldw : k }
+      const weights = { offset: key === null ? at.scratch(0) : at.offset(key), ld: ldOf }
       const target = (i: number) => {
         const above = starts[i]! - starts[runs.find((r) => r.includes(i))![0]!]!
         return { offset: weights.offset + above * weights.ld * each, ld: weights.ld }
@@ -238,6 +247,26 @@ const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal =>
     },
   }
   return { steps: [step], joins }
+}
+
+/** Where the backward finds decoded matrices that the forward of this function has kept, and the rows there are for A below them. */
+export const keptBy = (c: Context, states: ReadonlyArray<string>) => {
+  const first = c.fn.eqns.findIndex(
+    (e) =>
+      e.op === 'dequantize' &&
+      e.place.stage === 'forward' &&
+      c.state(e.args[0]!)?.name === states[0],
+  )
+  const site = { eqn: c.fn.eqns[first]!, index: first }
+  const key = first < 0 ? null : keptKey(c, site.eqn.place, states)
+  if (key === null) return null
+  const group = groups(c).find(([, sites]) => sites.some((s) => argOf(s, 1) === outOf(site)))
+  const members = (group?.[1] ?? []).flatMap((s) => memberOf(c, s, group![1].length === 1) ?? [])
+  const names = members.map((m) => m.w.state.name)
+  if (names.join() !== states.join()) return null
+  const low = lowColumns(members.flatMap((m) => (m.adapter === null ? [] : [m.adapter.rank])))
+  const k = members[0]!.w.state.type.shape[1]!
+  return { key, ld: low.used > 0 ? k + low.ld : k, below: low.inner }
 }
 
 /** Layers of one input, stage and place. */

@@ -1,0 +1,6 @@
+/** What the driver answered, as every backend says it. */
+import { backendError, type BackendError } from '../backend.ts'
+import type { CudaError } from './driver/error.ts'
+
+export const asBackendError = (e: CudaError): BackendError =>
+  backendError('cuda', `${e.call}: ${e.name}: ${e.message}`, e.hint)

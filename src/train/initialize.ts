@@ -1,0 +1,184 @@
+/** The state a run starts from: every tensor made by its recipe, the base read one tensor at a time. */
+import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import * as TE from 'fp-ts/lib/TaskEither.js'
+import type { BackendError, Loader, Session, Stored } from '../../backends/backend.ts'
+import { materialize } from '../../backends/materialize.ts'
+import type { Program, State } from '../../ir/graph.ts'
+import { scalesOf } from '../../ir/nf4.ts'
+import { isEncoded, type DType, type Float } from '../../ir/type.ts'
+import { issue, type Issue } from '../issue.ts'
+import type { Plan } from '../plan/plan.ts'
+import { isPacked, packedBytes } from '../tensors/bnb.ts'
+import type { Dtype } from '../tensors/dtype.ts'
+import { roundedBytes } from '../tensors/finite.ts'
+import { openHashing } from '../tensors/hashing.ts'
+import { byBytes } from '../tensors/layout.ts'
+import type { Checkpoint, TensorEntry } from '../tensors/reader.ts'
+import { sumOf, type Sum } from '../tensors/sums.ts'
+import { call, ofBackend } from './problem.ts'
+import { keyOf, openBase, sameShape, sourceOf } from './state.ts'
+
+const narrow: Readonly<Partial<Record<DType, Dtype>>> = { f16: 'F16', bf16: 'BF16' }
+
+/** The stored bytes of a state tensor. Left: finite values that its type cannot hold. */
+const holds = (s: State, stored: Uint8Array): E.Either<Issue, Uint8Array> => {
+  const { type } = s
+  const dtype = narrow[type.dtype]
+  if (dtype !== undefined) {
+    const hint = 'set compiler.compute_dtype to bfloat16 or float32, which hold such values'
+    return roundedBytes({ name: s.name, shape: type.shape }, dtype, stored, hint)
+  }
+  if (!isEncoded(type.dtype)) return E.right(stored)
+  const block = scalesOf(type, stored).findIndex((scale) => !Number.isFinite(scale))
+  return block < 0
+    ? E.right(stored)
+    : E.left(
+        issue(`${s.name} holds values too large to be quantized, in block ${block} of its scales`, {
+          path: s.name,
+          hint: 'leave quantization out, or look at the weights: no trained model has such values',
+        }),
+      )
+}
+
+/** A base that tells the checksum of each tensor it gives. */
+const watched = (base: Checkpoint, told: (name: string, sum: Sum) => void): Checkpoint => ({
+  ...base,
+  read: (name) =>
+    pipe(
+      base.read(name),
+      TE.map((bytes) => {
+        told(name, sumOf(bytes))
+        return bytes
+      }),
+    ),
+})
+
+/** Dtypes that a backend may read by itself. */
+const floats: Readonly<Partial<Record<Dtype, Float>>> = { F32: 'f32', F16: 'f16', BF16: 'bf16' }
+/** Tensors of fewer bytes are read at once and their checksum is taken on the way. */
+const SMALL = 1 << 22
+
+interface Filling {
+  readonly session: Session
+  readonly loader: Loader | null
+  readonly base: Checkpoint
+  /** Asks for the checksum of a tensor that is not read here. */
+  readonly sumLater: (name: string) => void
+  readonly seed: number
+}
+
+/** The tensor of the base that becomes this state value by value, where a backend may take it. */
+const givenTo = (s: State, base: Checkpoint): readonly [TensorEntry, Float] | null => {
+  const entry = base.tensors.get(keyOf(s.recipe) ?? '')
+  const dtype = entry === undefined ? undefined : floats[entry.dtype]
+  return entry === undefined || dtype === undefined || !sameShape(entry.shape, s.type.shape)
+    ? null
+    : [entry, dtype]
+}
+
+/** Whether the backend has made the state itself. */
+const loaded = ({ loader, base, sumLater }: Filling, s: State): TE.TaskEither<Issue, boolean> => {
+  const given = givenTo(s, base)
+  if (loader === null || given === null) return TE.right(false)
+  const [{ name, begin, end }, dtype] = given
+  const length = end - begin
+  const load = (read: Stored<Issue>['read']): TE.TaskEither<Issue, boolean> =>
+    pipe(
+      loader.load(s.name, { dtype, length, read }),
+      TE.mapLeft((e: BackendError | Issue) => ('_tag' in e ? ofBackend(e) : e)),
+    )
+  if (length > SMALL) {
+    sumLater(name)
+    return base.open(name, ({ read }) => load(read))
+  }
+  return pipe(
+    base.read(name),
+    TE.chain((bytes) =>
+      load((into, at) => {
+        into.set(bytes.subarray(at, at + into.length))
+        return TE.right(undefined)
+      }),
+    ),
+  )
+}
+
+/** Quantized here, or as bitsandbytes has quantized it. */
+const storedOf = ({ base, seed }: Filling, s: State): TE.TaskEither<Issue, Uint8Array> => {
+  const key = keyOf(s.recipe)
+  return s.recipe._tag === 'nf4' && key !== null && isPacked(base, key)
+    ? packedBytes(base, key, s.type)
+    : materialize(s, sourceOf(base), seed)
+}
+
+const made = (f: Filling, s: State): TE.TaskEither<Issue, void> =>
+  pipe(
+    storedOf(f, s),
+    TE.chainEitherK((stored) => holds(s, stored)),
+    TE.chain((stored) => call(f.session.write(s.name, stored))),
+  )
+
+const fillAll = (f: Filling, program: Program) => async (): Promise<E.Either<Issue, void>> => {
+  // One tensor at a time: a traversal would hold every one until the end.
+  for (const s of program.state) {
+    const done = await pipe(
+      loaded(f, s),
+      TE.chain((whole) => (whole ? TE.right(undefined) : made(f, s))),
+    )()
+    if (E.isLeft(done)) return done
+  }
+  return E.right(undefined)
+}
+
+const withLoader =
+  (session: Session) =>
+  <A>(use: (loader: Loader | null) => TE.TaskEither<Issue, A>): TE.TaskEither<Issue, A> =>
+    session.loader === undefined
+      ? use(null)
+      : TE.bracket(call(session.loader()), use, (loader) => call(loader.close()))
+
+/**
+ * Fills a session from an opened base; gives the SHA-256 of all tensors of the base that the model consists of: the
+ * same for every program of the model, and however they are cut into files.
+ */
+export const initialize =
+  (session: Session, program: Program, base: Checkpoint, seed: number) =>
+  async (): Promise<E.Either<Issue, Sum>> => {
+    const sums = new Map<string, Sum>()
+    const hashing = openHashing()
+    const later: Array<Promise<E.Either<Issue, void>>> = []
+    const told = (name: string, sum: Sum): void => {
+      sums.set(name, sum)
+    }
+    const sumLater = (name: string): void => {
+      const asked = pipe(
+        hashing.sum(base, name),
+        TE.map((sum) => told(name, sum)),
+      )
+      later.push(asked())
+    }
+    const read = watched(base, told)
+    const filled = await withLoader(session)((loader) =>
+      fillAll({ session, loader, base: read, sumLater, seed }, program),
+    )()
+    const summed = await Promise.all(later)
+    await hashing.close()
+    return pipe(
+      [filled, ...summed],
+      E.sequenceArray,
+      E.map(() => sumOf(JSON.stringify([...sums].toSorted(([a], [b]) => byBytes(a, b))))),
+    )
+  }
+
+/**
+ * `initialize` for a session of the plan's program.
+ * Left: a base without weights, or weights that do not fit its config.json.
+ */
+export const initializePlan = (
+  { base, program, config }: Pick<Plan, 'base' | 'program' | 'config'>,
+  session: Session,
+): TE.TaskEither<Issue, Sum> =>
+  pipe(
+    openBase(base, program),
+    TE.chain((checkpoint) => initialize(session, program, checkpoint, config.random_seed)),
+  )
