@@ -5,15 +5,14 @@ import type { Program } from '../../ir/graph.ts'
 import type { BackendError, Session } from '../backend.ts'
 import { openGpu, type Options } from '../cuda/driver/gpu.ts'
 import { whereOf } from '../cuda/driver/places.ts'
-import { settings, targetOf } from '../cuda/index.ts'
-import { lower } from '../cuda/lower/lower.ts'
-import { asBackendError, openSession } from '../cuda/session.ts'
+import { prepareOn, settings } from '../cuda/index.ts'
+import { asBackendError } from '../cuda/failure.ts'
 import { launchedByOps, tfHost } from './device.ts'
 import type { Host } from './load.ts'
 import type { Plugin } from './plugin.ts'
 
 const options = (): Options => {
-  const { index: _, scratch: __, ...o } = settings()
+  const { index: _, scratch: __, keep: ___, ...o } = settings()
   return { ...o, where: whereOf(process.env, process.cwd()) }
 }
 
@@ -29,7 +28,7 @@ export const openInside = (
     E.chain((tf) =>
       pipe(
         openGpu(tf, options()),
-        E.chain((gpu) => openSession(launchedByOps(gpu, tf), lower(p, targetOf(gpu)))),
+        E.chain((gpu) => prepareOn(launchedByOps(gpu, tf), p)),
       ),
     ),
     E.bimap(
