@@ -18,7 +18,7 @@ import type { Gpu } from './driver/gpu.ts'
 import type { Graph } from './driver/graph.ts'
 import { asBackendError } from './failure.ts'
 import { openLane } from './lane.ts'
-import { loadInto } from './load.ts'
+import { fillInto, loadInto } from './load.ts'
 import type { Lowered, LoweredFn, Port } from './lower/lower.ts'
 
 /** cuBLASLt's own scratch; more was never faster. */
@@ -177,6 +177,13 @@ const sessionOf = (
               pipe(
                 TE.fromEither(named(name)),
                 TE.chainW((port) => load(port, stored)),
+              ),
+            fill: (name, value) =>
+              TE.fromEither(
+                pipe(
+                  named(name),
+                  E.chain((port) => E.mapLeft(asBackendError)(fillInto(lane, port, value))),
+                ),
               ),
             close: () => lifted(lane.close),
           }
