@@ -12,11 +12,7 @@ import type { Proposal, Rule } from '../rule.ts'
 import type { Join, Key, Places, Step } from '../step.ts'
 import { elementBytes } from '../../kernels/element.ts'
 import { lowColumns, startsOf, sum } from './sizes.ts'
-import { baseOf, rootOf, termsOf, type Base, type Low, type Terms } from './terms.ts'
-
-/** Cotangents in the order they lie in, where they are results of one equation: q, k, v. */
-const ordered = (bases: ReadonlyArray<Base>): ReadonlyArray<Base> =>
-  [...bases].sort((a, b) => a.dy - b.dy)
+import { cotangents, ordered, type Base, type Low, type Terms } from './terms.ts'
 
 const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
   const bases = ordered(t.bases)
@@ -202,18 +198,5 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
 export const cotangent: Rule = {
   name: 'cotangent',
   doc: 'Σ dyᵢ·dequantize(Wᵢ) + Σ (s·dyᵢ·Bᵢ)·Aᵢ + residual → one product of [dy | s·dy·B] and [W ; A]',
-  propose: (c) => {
-    const roots = new Set<Id>()
-    for (const eqn of c.fn.eqns)
-      if (eqn.op === 'dot' && baseOf(c, eqn.outs[0]!) !== null) roots.add(rootOf(c, eqn.outs[0]!))
-    return [...roots].flatMap((root) => {
-      const t = termsOf(c, root, true)
-      // Every base is of one cotangent; sums of more than one foreign value stay sums.
-      const fits =
-        t.bases.length > 0 &&
-        t.others.length <= 1 &&
-        new Set(t.bases.map((b) => b.dy)).size === t.bases.length
-      return fits ? [groupOf(c, root, t)] : []
-    })
-  },
+  propose: (c) => cotangents(c, false).map(({ root, terms }) => groupOf(c, root, terms)),
 }

@@ -73,9 +73,13 @@ const adapterOf = (c: Context, x: Id, low: Id | undefined): Adapter | null => {
   }
 }
 
+/** x·Wᵀ as it is, not in 8-bit floats. */
+export const isLinear = (s: Site): boolean => isDot(s, false, true)
+
+/** A layer around a product that `isLinear`, or is one of 8-bit floats. */
 export const memberOf = (c: Context, site: Site, alone: boolean): Member | null => {
   const w = decodedWeight(c, argOf(site, 1))
-  if (w === undefined || !isDot(site, false, true)) return null
+  if (w === undefined) return null
   let [y, top] = [outOf(site), site]
   let covers = [site.index, w.site.index]
   const grow = (sum: Site): void => {
@@ -240,12 +244,25 @@ const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal =>
   return { steps: [step], joins }
 }
 
+/** Results side by side are not what a caller is given: layers that return theirs stand alone. */
+export const together = (
+  c: Context,
+  members: ReadonlyArray<Member>,
+): ReadonlyArray<ReadonlyArray<Member>> => {
+  const own = members.filter((m) => c.returned(m.y))
+  const rest = members.filter((m) => !own.includes(m))
+  return [...(rest.length === 0 ? [] : [rest]), ...own.map((m) => [m])]
+}
+
 /** Layers of one input, stage and place. */
-export const groups = (c: Context): ReadonlyArray<readonly [Id, ReadonlyArray<Site>]> => {
+export const groups = (
+  c: Context,
+  takes: (s: Site) => boolean = isLinear,
+): ReadonlyArray<readonly [Id, ReadonlyArray<Site>]> => {
   const found = new Map<string, [Id, Site[]]>()
   c.fn.eqns.forEach((eqn, index) => {
     const site = { eqn, index }
-    if (!isDot(site, false, true) || decodedWeight(c, eqn.args[1]!) === undefined) return
+    if (!takes(site) || decodedWeight(c, eqn.args[1]!) === undefined) return
     const key = `${eqn.args[0]} ${eqn.place.scope} ${eqn.place.stage}`
     const known = found.get(key)
     if (known === undefined) found.set(key, [eqn.args[0]!, [site]])
@@ -262,8 +279,8 @@ export const linear: Rule = {
       const members = sites.flatMap((s) => memberOf(c, s, sites.length === 1) ?? [])
       const beside = members.some((m) => m.adapter !== null)
       // What lies beside x needs a place that a step of ours has made.
-      return members.length === 0 || (beside && c.maker(x) === undefined)
+      return beside && (c.maker(x) === undefined || c.returned(x))
         ? []
-        : [groupOf(c, x, members)]
+        : together(c, members).map((some) => groupOf(c, x, some))
     }),
 }
