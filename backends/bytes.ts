@@ -6,16 +6,26 @@ type Numbers = ArrayLike<number>
 
 const aligned = (b: Uint8Array): Uint8Array => (b.byteOffset % 4 === 0 ? b : b.slice())
 
+type Store = Float64Array | Float32Array | Uint16Array | Int32Array | Int8Array | Uint8Array
+
+/** Fills by a loop: `from` with a function would first make a list of objects, many times as large. */
+const filled = <T extends Store>(out: T, values: Numbers, f: (x: number) => number): T => {
+  for (let i = 0; i < out.length; i++) out[i] = f(values[i]!)
+  return out
+}
+const asBytes = (x: Store): Uint8Array => new Uint8Array(x.buffer)
+
 /** Rounds values to a plain dtype and stores them. */
 export const encode = (type: TensorType, values: Numbers): Uint8Array => {
+  const n = values.length
   const store = {
-    f32: () => new Uint8Array(Float32Array.from(values).buffer),
-    f16: () => new Uint8Array(Uint16Array.from(values, (x) => toF16(round.f16(x))).buffer),
-    bf16: () => new Uint8Array(Uint16Array.from(values, toBf16).buffer),
-    i32: () => new Uint8Array(Int32Array.from(values).buffer),
-    i8: () => new Uint8Array(Int8Array.from(values, round.i8).buffer),
-    u8: () => Uint8Array.from(values, round.u8),
-    bool: () => Uint8Array.from(values, round.bool),
+    f32: () => asBytes(new Float32Array(values)),
+    f16: () => asBytes(filled(new Uint16Array(n), values, (x) => toF16(round.f16(x)))),
+    bf16: () => asBytes(filled(new Uint16Array(n), values, toBf16)),
+    i32: () => asBytes(new Int32Array(values)),
+    i8: () => asBytes(filled(new Int8Array(n), values, round.i8)),
+    u8: () => filled(new Uint8Array(n), values, round.u8),
+    bool: () => filled(new Uint8Array(n), values, round.bool),
   } satisfies { [K in Plain]: () => Uint8Array }
   return store[type.dtype as Plain]()
 }
@@ -24,14 +34,18 @@ export const encode = (type: TensorType, values: Numbers): Uint8Array => {
 export const decode = (type: TensorType, stored: Uint8Array): Float64Array => {
   const b = aligned(stored)
   const n = b.byteLength
+  const shorts = (f: (x: number) => number) => {
+    const from = new Uint16Array(b.buffer, b.byteOffset, n / 2)
+    return filled(new Float64Array(n / 2), from, f)
+  }
   const load = {
-    f32: () => Float64Array.from(new Float32Array(b.buffer, b.byteOffset, n / 4)),
-    f16: () => Float64Array.from(new Uint16Array(b.buffer, b.byteOffset, n / 2), fromF16),
-    bf16: () => Float64Array.from(new Uint16Array(b.buffer, b.byteOffset, n / 2), fromBf16),
-    i32: () => Float64Array.from(new Int32Array(b.buffer, b.byteOffset, n / 4)),
-    i8: () => Float64Array.from(new Int8Array(b.buffer, b.byteOffset, n)),
-    u8: () => Float64Array.from(b),
-    bool: () => Float64Array.from(b),
+    f32: () => new Float64Array(new Float32Array(b.buffer, b.byteOffset, n / 4)),
+    f16: () => shorts(fromF16),
+    bf16: () => shorts(fromBf16),
+    i32: () => new Float64Array(new Int32Array(b.buffer, b.byteOffset, n / 4)),
+    i8: () => new Float64Array(new Int8Array(b.buffer, b.byteOffset, n)),
+    u8: () => new Float64Array(b),
+    bool: () => new Float64Array(b),
   } satisfies { [K in Plain]: () => Float64Array }
   return load[type.dtype as Plain]()
 }

@@ -60,7 +60,11 @@ for (const batch of (positionals.length === 0 ? ['1', '32'] : positionals).map(N
     recompute: { _tag: 'none' },
   } as const
   const { program } = right(
-    generationPlan({ name: 'llama', folder: null, spec, remarks: [] }, techniques, grid),
+    generationPlan(
+      { name: 'llama', folder: null, spec, packed: null, remarks: [] },
+      techniques,
+      grid,
+    ),
   )
   const opened = prepareCuda(program)
   if (E.isLeft(opened)) {

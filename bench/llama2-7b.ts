@@ -1,5 +1,5 @@
 /**
- * A QLoRA step of Llama-2-7B's shape with random NF4 weights on the GPU:  npx tsx bench/llama2-7b.ts [1x2048 4x2048 …] [--rank 8] [--targets qkv|all] [--recompute none|layers] [--scratch BYTES] [--profile]
+ * A QLoRA step of Llama-2-7B's shape with random NF4 weights on the GPU:  npx tsx bench/llama2-7b.ts [1x2048 4x2048 …] [--rank 8] [--targets qkv|all] [--recompute none|layers] [--scratch BYTES] [--keep LAYERS] [--profile]
  */
 import { parseArgs } from 'node:util'
 import * as E from 'fp-ts/lib/Either.js'
@@ -23,6 +23,7 @@ const { values: o, positionals } = parseArgs({
     model: { type: 'string', default: 'meta-llama/Llama-2-7b-hf' },
     steps: { type: 'string', default: '20' },
     scratch: { type: 'string', default: '268435456' },
+    keep: { type: 'string', default: '0' },
     profile: { type: 'boolean', default: false },
   },
 })
@@ -66,7 +67,7 @@ for (const shape of positionals.length === 0 ? ['1x2048'] : positionals) {
   const begun = Date.now()
   const p = programOf(rows, length)
   const compiled = Date.now()
-  const opened = prepareCuda(p, { ...settings(), scratch: Number(o.scratch) })
+  const opened = prepareCuda(p, { ...settings(), scratch: Number(o.scratch), keep: Number(o.keep) })
   if (E.isLeft(opened)) {
     console.log(`${shape}: ${opened.left.call} ${opened.left.name}: ${opened.left.message}`)
     continue
@@ -88,7 +89,7 @@ for (const shape of positionals.length === 0 ? ['1x2048'] : positionals) {
   const t = median(ms.slice(3))
   const used = (room.total - room.free) / 2 ** 30
   console.log(
-    `${shape} ${o.targets} r=${o.rank} recompute ${o.recompute} on ${gpu.info.name}: ${t.toFixed(2)} ms a step, ${(((rows * length) / t) * 1e3).toFixed(0)} tokens/s, arena ${(s.lowered.arenaBytes / 2 ** 30).toFixed(2)} GiB, device memory in use ${used.toFixed(2)} GiB, loss ${loss.toFixed(4)}; compile ${compiled - begun} ms, prepare ${ready - compiled} ms`,
+    `${shape} ${o.targets} r=${o.rank} recompute ${o.recompute}${o.keep === '0' ? '' : `, ${o.keep} layers stay decoded`} on ${gpu.info.name}: ${t.toFixed(2)} ms a step, ${(((rows * length) / t) * 1e3).toFixed(0)} tokens/s, arena ${(s.lowered.arenaBytes / 2 ** 30).toFixed(2)} GiB, device memory in use ${used.toFixed(2)} GiB, loss ${loss.toFixed(4)}; compile ${compiled - begun} ms, prepare ${ready - compiled} ms`,
   )
   if (o.profile) {
     const made = right(profile(s, 'micro', feeds, h100))

@@ -11,18 +11,28 @@ export interface Quantize {
   readonly block: number
   /** Quantize the scales too, to 8 bits in blocks of this many; null keeps them in f32. */
   readonly nested: number | null
+  /** Weights that stay as they are: a base that is quantized already may hold some in 16 bits. */
+  readonly except?: ReadonlyArray<string>
 }
 
 /** Embeddings, norms and the output head stay as they are. */
-const quantizable = (p: Program): ReadonlyArray<State> =>
-  linearWeights(p).filter((s) => s.role === 'frozen' && isFloat(s.type.dtype))
+const quantizable = (p: Program, except: ReadonlyArray<string>): ReadonlyArray<State> =>
+  linearWeights(p).filter(
+    (s) => s.role === 'frozen' && isFloat(s.type.dtype) && !except.includes(s.name),
+  )
+
+const nameOf = ({ block, nested, except = [] }: Quantize): string => {
+  const double = nested === null ? [] : [`double=${nested}`]
+  const kept = except.length === 0 ? [] : [`except=${except.length}`]
+  return `quantize(${['nf4', `block=${block}`, ...double, ...kept].join(', ')})`
+}
 
 export const quantize = (o: Quantize): Pass => ({
-  name: `quantize(nf4, block=${o.block}${o.nested === null ? '' : `, double=${o.nested}`})`,
+  name: nameOf(o),
   keeps: 'approx',
   run: (p) => {
     const dtype: Encoded = o.nested === null ? `nf4/${o.block}` : `nf4/${o.block}/${o.nested}`
-    const chosen = new Map(quantizable(p).map((s) => [s.name, s.type.dtype]))
+    const chosen = new Map(quantizable(p, o.except ?? []).map((s) => [s.name, s.type.dtype]))
     const done = linearWeights(p).some((s) => s.type.dtype === dtype)
     if (chosen.size === 0 && done) return E.right(p)
     if (chosen.size === 0)
@@ -44,7 +54,7 @@ export const quantize = (o: Quantize): Pass => ({
     })
   },
   promise: (p) => {
-    const wide = quantizable(p)[0]
+    const wide = quantizable(p, o.except ?? [])[0]
     return wide === undefined
       ? null
       : `no frozen linear weight is wider than 4 bits, but ${wide.name} is`

@@ -1,7 +1,7 @@
 /**
  * Kills real training processes (SIGKILL), resumes each, and compares the adapter with that of a run nobody touched:
  * the tiny job of the tests at every change of the disk, the bundled job at random moments.
- * npx tsx scripts/crash.ts [--kills 10] [--seed 1] [--calls-only] [--from CHANGE]
+ * npx tsx scripts/crash.ts [--kills 10] [--seed 1] [--calls-only] [--from CHANGE] [--moments-only] [--backend cuda] [--folder DIR]
  */
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -18,15 +18,20 @@ const { values: args } = parseArgs({
     seed: { type: 'string', default: '1' },
     'calls-only': { type: 'boolean', default: false },
     from: { type: 'string', default: '1' },
+    'moments-only': { type: 'boolean', default: false },
+    backend: { type: 'string', default: 'auto' },
+    folder: { type: 'string', default: os.tmpdir() },
   },
 })
-const atCalls = await crashAtCalls(Number(args.from), (line) => console.log(line))
-console.log(`${atCalls.kills} kills at calls, ${atCalls.failed} failed`)
-if (atCalls.failed > 0 || args['calls-only']) process.exit(atCalls.failed > 0 ? 1 : 0)
+if (!args['moments-only']) {
+  const atCalls = await crashAtCalls(Number(args.from), (line) => console.log(line))
+  console.log(`${atCalls.kills} kills at calls, ${atCalls.failed} failed`)
+  if (atCalls.failed > 0 || args['calls-only']) process.exit(atCalls.failed > 0 ? 1 : 0)
+}
 
 const root = path.join(import.meta.dirname, '..')
 const job = path.join(root, 'examples', 'code-instructions')
-const temp = fs.mkdtempSync(path.join(os.tmpdir(), 'tunec-crash-'))
+const temp = fs.mkdtempSync(path.join(args.folder, 'tunec-crash-'))
 const config = path.join(temp, 'job.yaml')
 
 /** The bundled job with dropout, a shorter run and a checkpoint every two optimizer steps. */
@@ -49,6 +54,7 @@ interface Ended {
 const train = (output: string, resume: boolean, after: number | null): Promise<Ended> =>
   new Promise((done) => {
     const argv = ['--import', 'tsx', path.join(root, 'src', 'cli', 'main.ts'), 'train', config]
+    argv.push('--backend', args.backend)
     const where = resume
       ? ['--resume', path.join(output, 'experiment_run')]
       : ['--output-directory', output]

@@ -8,6 +8,9 @@ import { runCommand } from '../src/cli/program.ts'
 import { plain } from '../src/report/style.ts'
 import { terminal } from '../src/cli/terminal.ts'
 
+// Commands are tested as on a machine without a GPU: what they say and plan must not depend on a card.
+process.env['CUDA_VISIBLE_DEVICES'] = ''
+
 const root = fileURLToPath(new URL('..', import.meta.url))
 
 export interface Ran {

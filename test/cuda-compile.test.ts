@@ -29,12 +29,13 @@ const decoded = floats.map((d) => macros('f32', d))
 const few = (dtype: Float) =>
   (
     [
-      [16, 1, 1],
-      [16, 1, 2],
-      [12, 4, 1],
-      [16, 2, 1],
+      [16, 1, 0, 4],
+      [16, 1, 1, 4],
+      [12, 4, 0, 4],
+      [16, 4, 0, 2],
+      [16, 2, 0, 4],
     ] as const
-  ).map(([WARPS, TILES, MT]) => ({ ...macros(dtype), WARPS, TILES, MT }))
+  ).map(([WARPS, TILES, PAIR, BLOCKS]) => ({ ...macros(dtype), WARPS, TILES, PAIR, BLOCKS }))
 const token = floats.flatMap((d) =>
   (
     [

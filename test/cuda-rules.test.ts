@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { decode } from '../backends/bytes.ts'
 import type { Session } from '../backends/backend.ts'
+import type { Target } from '../backends/cuda/lower/context.ts'
 import { lower } from '../backends/cuda/lower/lower.ts'
 import type { Rule } from '../backends/cuda/lower/rule.ts'
 import { rules } from '../backends/cuda/lower/rules/index.ts'
@@ -17,11 +18,15 @@ import { right } from './right.ts'
 
 type Named = readonly [string, ArrayLike<number>]
 
-const target = { arch: 75, sms: 40, shared: 65536 }
+const target: Target = { arch: 75, sms: 40, shared: 65536 }
 
 /** Two micro-steps and an update: what they return, and all state afterwards. */
-const trainedBy = async (p: Program, with_: ReadonlyArray<Rule>): Promise<ReadonlyArray<Named>> => {
-  const session: Session = right(await emulated(target, with_).prepare(p)())
+const trainedBy = async (
+  p: Program,
+  with_: ReadonlyArray<Rule>,
+  on = target,
+): Promise<ReadonlyArray<Named>> => {
+  const session: Session = right(await emulated(on, with_).prepare(p)())
   const w = worldOf(7)
   await load(session, p.state, (s) => stateTensor(w, s))
   const outs: Named[] = []
@@ -50,21 +55,27 @@ const used = (p: Program, with_: ReadonlyArray<Rule>): ReadonlyMap<string, numbe
 const launches = (p: Program, with_: ReadonlyArray<Rule>): number =>
   [...used(p, with_).values()].reduce((a, b) => a + b, 0)
 
+/** Rules of generation, proven in cuda-few.test.ts and cuda-decode.test.ts. */
+const forwardAlone: ReadonlySet<string> = new Set(['few', 'wide', 'token'])
+
 /** A difference that rounding makes of two ways of computing: in f32 its own; in 8 bits no more than 8 bits make of the numbers of f32. */
 const kinds = [
   {
     compute: 'f32',
-    of: (r: Rule) => !r.name.startsWith('float8'),
+    of: (r: Rule) => !r.name.startsWith('float8') && !forwardAlone.has(r.name),
     bound: () => 2e-5,
+    counts: () => true,
   },
   {
     compute: 'float8',
     of: (r: Rule) => r.name.startsWith('float8'),
-    bound: (plain: Named, exact: Named) => Math.max(2 ** -3, relativeError(plain[1], exact[1])),
+    bound: (plain: Named, exact: Named) => 2 ** -3 + 1.5 * relativeError(plain[1], exact[1]),
+    // Adam's first step is the sign of each gradient, which rounding turns.
+    counts: (name: string) => /^(loss|norm|grad)/.test(name),
   },
 ] as const
 
-for (const { compute, bound, of } of kinds)
+for (const { compute, bound, of, counts } of kinds)
   test(`fusion rules in ${compute}, each alone`, { skip: noCompiler }, async (t) => {
     const p = trained(compute, { _tag: 'none' })
     const plain = await trainedBy(p, [])
@@ -77,7 +88,8 @@ for (const { compute, bound, of } of kinds)
         const fused = await trainedBy(p, [rule])
         fused.forEach(([name, got], i) => {
           const gap = relativeError(got, plain[i]![1])
-          assert.ok(gap < bound(plain[i]!, exact[i]!), `${name}: relative difference ${gap}`)
+          if (counts(name))
+            assert.ok(gap < bound(plain[i]!, exact[i]!), `${name}: relative difference ${gap}`)
         })
       })
     await t.test('all of them together need fewer launches than any one', () => {
@@ -85,3 +97,21 @@ for (const { compute, bound, of } of kinds)
       for (const rule of rules) assert.ok(all <= launches(p, [rule]), rule.name)
     })
   })
+
+test(
+  'decoded weights kept, all or some, or decoded one after the other: the same numbers',
+  {
+    skip: noCompiler,
+  },
+  async () => {
+    const p = trained('f32', { _tag: 'none' })
+    const all = await trainedBy(p, rules)
+    for (const other of [{ keep: 2 }, { keep: 1 }, { scratch: 1 }]) {
+      const got = await trainedBy(p, rules, { ...target, ...other })
+      got.forEach(([name, x], i) => {
+        const gap = relativeError(x, all[i]![1])
+        assert.ok(gap < 1e-5, `${JSON.stringify(other)}: ${name} differs by ${gap}`)
+      })
+    }
+  },
+)

@@ -21,7 +21,7 @@ export const untouched: Techniques = {
 
 /** A session of the tiny model with weights of its own for each seed. */
 export const tinySession = async (backend: Backend, g: Grid, seed: number): Promise<Session> => {
-  const base = { name: 'tiny', folder: null, spec: tiny, remarks: [] }
+  const base = { name: 'tiny', folder: null, spec: tiny, packed: null, remarks: [] }
   const { program } = right(generationPlan(base, untouched, g))
   const session = right(await backend.prepare(program)())
   const world = worldOn(seed, [], 1)

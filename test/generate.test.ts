@@ -179,7 +179,7 @@ test('a golden model with its trained adapter answers as transformers and PEFT d
   const { r, alpha, targets } = g.settings
   const techniques = { ...untouched, lora: { r, alpha, dropout: 0, targets } }
   const { program } = right(
-    generationPlan({ name: 'x', folder: null, spec, remarks: [] }, techniques, place),
+    generationPlan({ name: 'x', folder: null, spec, packed: null, remarks: [] }, techniques, place),
   )
   assert.deepEqual(
     program.fns.map((f) => f.name),
@@ -200,7 +200,7 @@ test('the model that answers has the weights that are trained: the output head k
   }
   const g = grid(2)
   const { program } = right(
-    generationPlan({ name: 'x', folder: null, spec, remarks: [] }, techniques, g),
+    generationPlan({ name: 'x', folder: null, spec, packed: null, remarks: [] }, techniques, g),
   )
   const trained = right(
     compile(pipeline(techniques))(

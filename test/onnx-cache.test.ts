@@ -156,7 +156,7 @@ test('a cache that a function also returns is not written in place, and is the s
 })
 
 test("a model's caches are all written in place", () => {
-  const base = { name: 'tiny', folder: null, spec: tiny, remarks: [] }
+  const base = { name: 'tiny', folder: null, spec: tiny, packed: null, remarks: [] }
   const g = { batch: 2, prompt: 4, capacity: 8 }
   const { program } = right(generationPlan(base, untouched, g))
   const { heads, writes } = cachesOf(program)

@@ -128,6 +128,7 @@ test('a factor that stretches the context beyond any position is refused at its 
 
 test('a job whose bytes could not be counted is refused', async () => {
   const base = {
+    packed: null,
     remarks: [],
     name: 'b',
     folder: null,

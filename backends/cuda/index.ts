@@ -26,6 +26,8 @@ export interface Settings {
   readonly arch?: Arch
   /** Bytes of decoded weights at once (`Target.scratch`). */
   readonly scratch?: number
+  /** Layers whose decoded weights stay until the backward (`Target.keep`). */
+  readonly keep?: number
 }
 
 export const settings = (): Settings => ({
@@ -41,7 +43,7 @@ export const open = (s: Settings = settings()): Cuda<Gpu> => {
     openDriver(where),
     E.chain((driver) => driverHost(driver, s.index)),
     E.chain((host) => {
-      const { index: _, scratch: __, ...options } = s
+      const { index: _, scratch: __, keep: ___, ...options } = s
       const gpu = openGpu(host, { ...options, where })
       return E.isLeft(gpu) ? ending(gpu, host.close) : gpu
     }),
@@ -58,10 +60,13 @@ export const targetOf = (gpu: Gpu): Target => ({
 export const prepareOn = (
   gpu: Gpu,
   p: Program,
-  s: Pick<Settings, 'scratch'> = {},
+  s: Pick<Settings, 'scratch' | 'keep'> = {},
 ): Cuda<CudaSession> => {
-  const scratch = s.scratch === undefined ? {} : { scratch: s.scratch }
-  const target = { ...targetOf(gpu), ...scratch }
+  const target = {
+    ...targetOf(gpu),
+    ...(s.scratch === undefined ? {} : { scratch: s.scratch }),
+    ...(s.keep === undefined ? {} : { keep: s.keep }),
+  }
   const lacks = lacking(p, target)
   return lacks === null
     ? openSession(gpu, lower(p, target))

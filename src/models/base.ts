@@ -7,6 +7,7 @@ import { issue, type Issue } from '../issue.ts'
 import { dtypeRemarks } from './dtype.ts'
 import { hasOwnHead } from './head.ts'
 import { knownModels } from './known.ts'
+import { packedIn, packingOf, type Packed } from './packed.ts'
 import { configRemarks } from './remarks.ts'
 import { readJsonFile } from '../text-file.ts'
 import { isJson } from './rope.ts'
@@ -19,6 +20,8 @@ export interface Base {
   /** Null when only the architecture is known: enough to plan, not to train. */
   readonly folder: string | null
   readonly spec: ModelSpec
+  /** Null where its weights are not quantized yet. */
+  readonly packed: Packed | null
   /** Where its files say something twice or in vain, and what is done about it. */
   readonly remarks: ReadonlyArray<string>
 }
@@ -33,12 +36,14 @@ const fromFolder = (name: string, folder: string): E.Either<Issue, Base> =>
     readJsonFile(path.join(folder, CONFIG)),
     E.bindTo('config'),
     E.bind('spec', ({ config }) => readSpec(config)),
-    E.map(({ config, spec }) => {
+    E.bind('packing', ({ config }) => (isJson(config) ? packingOf(config) : E.right(null))),
+    E.map(({ config, spec, packing }) => {
       const own = spec.tied && hasOwnHead(folder)
       return {
         name,
         folder,
         spec: own ? { ...spec, tied: false } : spec,
+        packed: packing === null ? null : packedIn(folder, packing),
         remarks: [
           ...configRemarks(config),
           ...(own ? [OWN_HEAD] : []),
@@ -70,7 +75,7 @@ export const findBase = (name: string, beside: string): E.Either<Issue, Base> =>
   if (bare === undefined && known !== undefined)
     return pipe(
       readSpec(known),
-      E.map((spec) => ({ name, folder: null, spec, remarks: [] })),
+      E.map((spec) => ({ name, folder: null, spec, packed: null, remarks: [] })),
     )
   return E.left(
     bare === undefined

@@ -4,7 +4,13 @@ import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import * as O from 'fp-ts/lib/Option.js'
 import { pipe } from 'fp-ts/lib/function.js'
-import { headerEnd, lengthBytes, parseHeader, type HeaderTensor } from '../tensors/header.ts'
+import {
+  headerEnd,
+  lengthBytes,
+  parseHeader,
+  type Header,
+  type HeaderTensor,
+} from '../tensors/header.ts'
 import { indexName, parseIndex, weightsName } from '../tensors/shards.ts'
 
 export interface Place extends HeaderTensor {
@@ -40,26 +46,48 @@ const fileOf = (folder: string, tensor: string): O.Option<string> => {
   )
 }
 
+const headerOf = (file: string): E.Either<unknown, Header> => {
+  const { size } = fs.statSync(file)
+  return withFile(file, (fd) =>
+    pipe(
+      headerEnd(bytesAt(fd, 0, Math.min(size, lengthBytes)), size),
+      E.chain((end) => parseHeader(bytesAt(fd, 0, end), size)),
+    ),
+  )
+}
+
+/** The names of all tensors of a folder: of the index where there is one, else of the one file. */
+export const namesIn = (folder: string): ReadonlySet<string> => {
+  const [single, index] = [weightsName, indexName].map((f) => path.join(folder, f)) as [
+    string,
+    string,
+  ]
+  const names = fs.existsSync(single)
+    ? pipe(
+        headerOf(single),
+        E.map((h) => h.tensors.map((t) => t.name)),
+      )
+    : pipe(
+        parseIndex(fs.readFileSync(index, 'utf8')),
+        E.map((map) => [...map.keys()]),
+      )
+  return new Set(E.isRight(names) ? names.right : [])
+}
+
 /** Where a tensor lies; none too where the folder has no weights. Throws what the system throws. */
 export const placeOf = (folder: string, tensor: string): O.Option<Place> =>
   pipe(
     fileOf(folder, tensor),
     // The open of a named pipe would wait for ever.
     O.filter((file) => fs.statSync(file).isFile()),
-    O.chain((file) => {
-      const { size } = fs.statSync(file)
-      return pipe(
-        withFile(file, (fd) =>
-          pipe(
-            headerEnd(bytesAt(fd, 0, Math.min(size, lengthBytes)), size),
-            E.chain((end) => parseHeader(bytesAt(fd, 0, end), size)),
-          ),
-        ),
+    O.chain((file) =>
+      pipe(
+        headerOf(file),
         O.fromEither,
         O.chainNullableK((header) => header.tensors.find((t) => t.name === tensor)),
         O.map((t) => ({ ...t, file })),
-      )
-    }),
+      ),
+    ),
   )
 
 /** Files that are not there or cannot be read say nothing: whoever loads them says what is wrong with them. */

@@ -5,6 +5,7 @@ import * as t from 'io-ts'
 import type { Rope } from '../../ir/algebra.ts'
 import { issue, type Issue } from '../issue.ts'
 import { beyondBounds } from './bounds.ts'
+import { packingOf } from './packed.ts'
 import { readRope, type Json } from './rope.ts'
 
 export interface ModelSpec {
@@ -187,12 +188,8 @@ const unsupported = (raw: Raw, json: Json): Issue | null => {
       path: 'per_layer_config',
       expected: 'layers that are all alike',
     })
-  return json['quantization_config'] === undefined || json['quantization_config'] === null
-    ? null
-    : issue('the base model is quantized already (quantization_config)', {
-        path: 'quantization_config',
-        hint: 'name the folder of the original 16-bit model; it is quantized while it is read',
-      })
+  const packing = packingOf(json)
+  return E.isLeft(packing) ? packing.left : null
 }
 
 const specOf = (raw: Raw, json: Json): E.Either<Issue, ModelSpec> => {

@@ -14,7 +14,7 @@ import { countable } from './countable.ts'
 import type { Dataset } from './dataset.ts'
 import { machineOf, type Machine } from './machine.ts'
 import { candidatesOf, shapesOf, type Candidate } from './shapes.ts'
-import { techniquesOf } from './techniques.ts'
+import { ofBase, techniquesOf } from './techniques.ts'
 
 /** What planning starts from. */
 export interface Wish {
@@ -200,7 +200,7 @@ const fastest = (
 export const chosenFor = (w: Wish): E.Either<Issues, Chosen> => {
   const { seconds, device, shapes } = w.machine
   const limit = w.budget ?? device?.freeBytes ?? null
-  const techniques = techniquesOf(w.config, limit, device?.target ?? null)
+  const techniques = ofBase(techniquesOf(w.config, limit, device?.target ?? null), w.base)
   if (seconds !== null && limit !== null) return fastest(w, techniques, limit, seconds)
   const costs = { ...shapes, tokens: Math.min(shapes.tokens, shapes.batchTokens) }
   return shrunk(w, techniques, shapesOf(w.config, w.base.spec, w.data, costs))

@@ -11,6 +11,7 @@ import { findBase, type Base } from '../models/base.ts'
 import { beyondBounds } from '../models/bounds.ts'
 import type { Shapes } from '../models/llama.ts'
 import type { Techniques } from '../pipeline.ts'
+import { agreeing } from './techniques.ts'
 import { chosenFor, type Considered } from './choose.ts'
 import { longRow, prepareDataset, type Dataset } from './dataset.ts'
 import { deviceFor, type Device } from './device.ts'
@@ -119,6 +120,7 @@ export const planOf = (
     E.bind('base', () =>
       pipe(
         findBase(c.base_model, folder),
+        E.chainFirst((b) => agreeing(c, b)),
         E.chain((b) => adjusted(c, b)),
         E.mapLeft(one),
       ),

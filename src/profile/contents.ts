@@ -2,7 +2,7 @@
 import { encode } from '../../backends/bytes.ts'
 import type { Feeds, Values } from '../../backends/backend.ts'
 import type { Fn, State } from '../../ir/graph.ts'
-import { bytes, isEncoded, parts, size } from '../../ir/type.ts'
+import { bytes, isEncoded, parts, size, tensor } from '../../ir/type.ts'
 
 /** A linear congruence: the same numbers in every run. */
 const random = (n: number, seed: number): Uint32Array => {
@@ -43,13 +43,14 @@ const encoded = (s: State): Uint8Array => {
 export const randomContents = (s: State): Uint8Array => {
   if (isEncoded(s.type.dtype)) return encoded(s)
   const norm = /norm/.test(s.name)
-  const g = gauss()
-  return encode(
-    s.type,
-    Float32Array.from({ length: size(s.type) }, (_, i) =>
-      norm ? 1 + 0.1 * g[i % g.length]! : 0.02 * g[i % g.length]!,
-    ),
-  )
+  const [g, n] = [gauss(), size(s.type)]
+  // One block of numbers, again and again.
+  const block = g.subarray(0, Math.min(n, g.length)).map((x) => (norm ? 1 + 0.1 * x : 0.02 * x))
+  const some = encode(tensor(s.type.dtype, block.length), block)
+  const out = new Uint8Array(bytes(s.type))
+  for (let at = 0; at < out.length; at += some.length)
+    out.set(some.subarray(0, out.length - at), at)
+  return out
 }
 
 /** Full rows of random tokens, one sample a row. */

@@ -21,8 +21,11 @@ const adapterLine = ({ techniques: { lora } }: Plan): string =>
     ? 'every weight is trained'
     : `LoRA r=${lora.r} alpha=${lora.alpha}${lora.dropout > 0 ? ` dropout=${lora.dropout}` : ''} on ${lora.targets.join(', ')}`
 
-const quantizeLine = ({ techniques: { quantize: q } }: Plan): string =>
-  q === null ? 'not quantized' : `NF4 in blocks of ${q.block}${q.nested === null ? '' : ', double'}`
+const quantizeLine = ({ base, techniques: { quantize: q } }: Plan): string =>
+  q === null
+    ? 'not quantized'
+    : `NF4 in blocks of ${q.block}${q.nested === null ? '' : ', double'}${base.packed === null ? '' : ', as its files hold it'}` +
+      (q.except === undefined ? '' : `; ${plural(q.except.length, 'weight')} in 16 bits`)
 
 const recomputeLine = ({ techniques: { recompute: r } }: Plan): string =>
   r._tag === 'none'

@@ -64,7 +64,7 @@ export const openHashing = (): Hashing => {
   const all: Array<Worker> = []
   const idle: Array<Worker> = []
   const waiting: Array<(w: Worker) => void> = []
-  const most = Math.max(1, Math.min(MOST, availableParallelism() - 1))
+  const most = Math.max(1, Math.min(MOST, availableParallelism()))
   const taken = async (): Promise<Worker> => {
     const free = idle.pop()
     if (free !== undefined) return free

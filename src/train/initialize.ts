@@ -9,6 +9,7 @@ import { scalesOf } from '../../ir/nf4.ts'
 import { isEncoded, type DType, type Float } from '../../ir/type.ts'
 import { issue, type Issue } from '../issue.ts'
 import type { Plan } from '../plan/plan.ts'
+import { isPacked, packedBytes } from '../tensors/bnb.ts'
 import type { Dtype } from '../tensors/dtype.ts'
 import { roundedBytes } from '../tensors/finite.ts'
 import { openHashing } from '../tensors/hashing.ts'
@@ -102,11 +103,19 @@ const loaded = ({ loader, base, sumLater }: Filling, s: State): TE.TaskEither<Is
   )
 }
 
-const made = ({ session, base, seed }: Filling, s: State): TE.TaskEither<Issue, void> =>
+/** Quantized here, or as bitsandbytes has quantized it. */
+const storedOf = ({ base, seed }: Filling, s: State): TE.TaskEither<Issue, Uint8Array> => {
+  const key = keyOf(s.recipe)
+  return s.recipe._tag === 'nf4' && key !== null && isPacked(base, key)
+    ? packedBytes(base, key, s.type)
+    : materialize(s, sourceOf(base), seed)
+}
+
+const made = (f: Filling, s: State): TE.TaskEither<Issue, void> =>
   pipe(
-    materialize(s, sourceOf(base), seed),
+    storedOf(f, s),
     TE.chainEitherK((stored) => holds(s, stored)),
-    TE.chain((stored) => call(session.write(s.name, stored))),
+    TE.chain((stored) => call(f.session.write(s.name, stored))),
   )
 
 const fillAll = (f: Filling, program: Program) => async (): Promise<E.Either<Issue, void>> => {

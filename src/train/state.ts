@@ -8,6 +8,8 @@ import { editDistance } from '../config/nearest.ts'
 import { issue, type Issue } from '../issue.ts'
 import { fetching, type Base } from '../models/base.ts'
 import { HEAD } from '../models/head.ts'
+import type { Packed } from '../models/packed.ts'
+import { isPacked, namesOf, promisesPacked } from '../tensors/bnb.ts'
 import { toF32 } from '../tensors/convert.ts'
 import { finiteValues } from '../tensors/finite.ts'
 import { openFolder, type Checkpoint, type TensorEntry } from '../tensors/reader.ts'
@@ -78,14 +80,19 @@ export const sourceOf =
   }
 
 /** A tensor that the program does not read would be silently left out of the model. */
-const unread = (base: Checkpoint, program: Program): Issue | null => {
-  const read = new Set(program.state.map((s) => keyOf(s.recipe)))
+const unread = (base: Checkpoint, program: Program, packed: Packed | null): Issue | null => {
+  const read = new Set(
+    program.state.flatMap((s) => {
+      const key = keyOf(s.recipe)
+      return key === null ? [] : packed !== null && isPacked(base, key) ? namesOf(key) : [key]
+    }),
+  )
   const odd = [...base.tensors.keys()].filter((n) => !read.has(n) && !recomputed.test(n))
-  const packed = odd.find((n) => quantized.test(n))
-  if (packed !== undefined)
-    return issue(`the base model is quantized already: it holds ${packed}`, {
+  const foreign = odd.find((n) => quantized.test(n))
+  if (foreign !== undefined)
+    return issue(`the base model is quantized already: it holds ${foreign}`, {
       file: base.folder,
-      path: packed,
+      path: foreign,
       hint: 'name the folder of the original 16-bit model; it is quantized while it is read',
     })
   // A head that the program has no place for equals the embedding: `findBase` has compared them.
@@ -115,7 +122,7 @@ export const openBase = (base: Base, program: Program): TE.TaskEither<Issue, Che
     : pipe(
         openFolder(base.folder),
         TE.chain((checkpoint) => {
-          const why = unread(checkpoint, program)
+          const why = unread(checkpoint, program, base.packed)
           return why === null ? TE.right(checkpoint) : TE.left(why)
         }),
       )
@@ -132,6 +139,8 @@ export const promised = (base: Base, program: Program): TE.TaskEither<Issue, voi
           if (key === null) return E.right(null)
           const entry = checkpoint.tensors.get(key)
           if (entry === undefined) return E.left(missing(checkpoint, key))
+          if (s.recipe._tag === 'nf4' && isPacked(checkpoint, key))
+            return promisesPacked(checkpoint, key, s.type)
           return sameShape(entry.shape, s.type.shape)
             ? pipe(
                 toF32(entry.dtype, new Uint8Array()),

@@ -38,6 +38,8 @@ export interface FewShape {
 
 export interface FewPlan {
   readonly warps: number
+  /** 64-blocks (of 16-bit weights 32 columns) that a warp takes at a time. */
+  readonly blocks: number
   /** Rows of x by eights. */
   readonly tiles: number
   /** Parts of the inner dimension, each by blocks of its own, and the 64-blocks of one. */
@@ -66,17 +68,19 @@ export const fewReads = (type: TensorType): boolean => {
 const range = (from: number, to: number): ReadonlyArray<number> =>
   Array.from({ length: Math.max(0, to - from + 1) }, (_, i) => from + i)
 
-/** Warps that share the pieces of 4 blocks with the least idling; of equals the most. */
-const warpsFor = (per: number, tiles: number): number => {
-  const pieces = divide(per, 4)
+/** Pieces of `blocks` for the warps with the least idling; of equals the most warps. */
+const warpsFor = (per: number, blocks: number, tiles: number): number => {
+  const pieces = divide(per, blocks)
   // More rows need more registers.
-  const most = Math.min(tiles > 2 ? 12 : 16, pieces)
+  const most = Math.min(tiles > 2 && blocks === 4 ? 12 : 16, pieces)
   const idle = (w: number): number => divide(pieces, w) * w
   return range(Math.min(8, most), most).reduce((best, w) => (idle(w) <= idle(best) ? w : best))
 }
+/** Large pieces have more on its way, small ones keep more warps busy. */
+const blocksFor = (per: number): number => (divide(per, 4) < 12 ? 2 : 4)
 
 const sharedBytes = (s: FewShape, warps: number, per: number): number =>
-  LUT + 2 * s.rows * (per * 64 + 8) + 2 * warps * s.rows * 16 * (s.pair ? 2 : 1) * 4
+  LUT + 2 * s.rows * (per * 64 + 8) + 2 * warps * s.rows * 16 * 4
 
 /** Tiles of 8 rows that the kernel is compiled for. */
 const tilesOf = (rows: number): number => {
@@ -90,14 +94,15 @@ export const splitOf = (
   blocks: number,
   bytesOf: (warps: number, per: number) => number,
   room: Room,
+  piece: (per: number) => number = blocksFor,
 ): FewPlan | null => {
   if (rows < 1 || rows > FEW) return null
   const tiles = tilesOf(rows)
   for (let parts = 1; parts <= blocks; parts++) {
     const per = divide(blocks, parts)
-    const warps = warpsFor(per, tiles)
+    const warps = warpsFor(per, piece(per), tiles)
     if (bytesOf(warps, per) <= room.shared - STATIC)
-      return { warps, tiles, parts: divide(blocks, per), per }
+      return { warps, blocks: piece(per), tiles, parts: divide(blocks, per), per }
   }
   return null
 }
@@ -121,7 +126,7 @@ export interface FewOperands extends FewShape {
   readonly plan: FewPlan
   readonly room: Room
   readonly dtype: Float
-  /** Up to three; of a pair the first one's `out` takes the result. */
+  /** Up to three of one encoding; of a pair the first one's `out` takes the result. */
   readonly matrices: ReadonlyArray<FewMatrix>
   readonly x: Rows
   /** x is normed first. Whole rows only: `parts` is 1. */
@@ -161,11 +166,17 @@ export const matrixArgs = (m: FewMatrix | undefined): ReadonlyArray<Arg> => {
   ]
 }
 
-export const fewKernel = (name: string, dtype: Float, plan: FewPlan, mt = 1): Kernel =>
+export const fewKernel = (name: string, dtype: Float, plan: FewPlan, pair = false): Kernel =>
   kernel(
     'few.cu',
     name,
-    { ...macros(dtype), WARPS: plan.warps, TILES: plan.tiles, MT: mt },
+    {
+      ...macros(dtype),
+      WARPS: plan.warps,
+      TILES: plan.tiles,
+      BLOCKS: plan.blocks,
+      PAIR: pair ? 1 : 0,
+    },
     dtype === 'bf16' ? 80 : 75,
   )
 /** One block of threads a multiprocessor; each takes tiles in turn. */
@@ -199,15 +210,14 @@ export const fewJoin = (
 /** y = x·Wᵀ of every matrix, with adapters and the residual added, or swiglu of the two. */
 export const few = (o: FewOperands): ReadonlyArray<KernelLaunch> => {
   const { plan, rows, k, pair, matrices } = o
-  const mt = pair ? 2 : 1
   const heights = matrices.map(rowsOf)
-  const tiles = pair ? divide(heights[0]!, 16) : sum(heights.map((n) => divide(n, 16)))
+  const tiles = pair ? divide(heights[0]!, 8) : sum(heights.map((n) => divide(n, 16)))
   const args = [0, 1, 2].flatMap((i) => matrixArgs(matrices[i]))
   const results = rows * (pair ? heights[0]! : sum(heights)) * elementBytes[o.dtype]
   const low = sum(matrices.map((m) => (m.adapter === null ? 0 : 4 * m.adapter.rank * rowsOf(m))))
   const partial = fewWorkspaceBytes(o, plan, matrices)
   const product = launch(
-    fewKernel('few_rows', o.dtype, plan, mt),
+    fewKernel('few_rows', o.dtype, plan, pair),
     fewGrid(tiles, plan, o.room),
     32 * plan.warps,
     [

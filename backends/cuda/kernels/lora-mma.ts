@@ -88,7 +88,7 @@ export const lowRanks = (o: LowRanks): KernelLaunch =>
       'lora_mma.cu',
       'low_rank_mma',
       { ...macros(o.dtype), RANK_TILES: tiles(o.rank), WARPS: warpsOf(o) },
-      80,
+      needs(o.dtype),
     ),
     [divide(o.rows, 16), o.jobs.length],
     32 * warpsOf(o),

@@ -14,6 +14,8 @@ export interface Target {
   readonly shared: number
   /** Bytes of decoded weights at once, beyond which layers of one input are multiplied one after the other; 256 MiB where not said. */
   readonly scratch?: number
+  /** Layers, from the last, whose decoded weights stay from the forward to the backward; none where not said. */
+  readonly keep?: number
 }
 
 export const scratchOf = (t: Target): number => t.scratch ?? 2 ** 28

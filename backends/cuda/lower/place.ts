@@ -94,7 +94,7 @@ export const layOut = (
   for (const r of f.reads)
     fixed.set(r.id, { offset: stateAt.get(r.state)!, ld: widthOf(stateTypes.get(r.state)!) })
   for (const x of f.inputs)
-    settle(x.id, { buffer: open(bytes(x.type), 0, until(x.id, 0)), at: 0, ...alone(x.type) }, 0)
+    settle(x.id, { buffer: open(bytes(x.type), 0, steps.length), at: 0, ...alone(x.type) }, 0)
   const inputs = new Set<Key>(f.inputs.map((x) => x.id))
   const given = new Set<Key>([...f.outs, ...f.updates].map((o) => o.id))
   steps.forEach((s, i) => {

@@ -11,11 +11,12 @@ import { product } from '../product.ts'
 import type { Proposal, Rule } from '../rule.ts'
 import type { Join, Key, Places, Step } from '../step.ts'
 import { elementBytes } from '../../kernels/element.ts'
+import { keptBy } from './linear.ts'
 import { lowColumns, startsOf, sum } from './sizes.ts'
 import { cotangents, ordered, type Base, type Low, type Terms } from './terms.ts'
 
 const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
-  const bases = ordered(t.bases)
+  const bases = ordered(c, t.bases)
   const dtype = bases[0]!.w.to
   const each = elementBytes[dtype]
   const [rows, k] = c.type(root).shape as readonly [number, number]
@@ -46,15 +47,31 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
   const all = (wide + low.inner) * k * each
   const lean = all > scratchOf(c.target)
   const most = Math.max(...outs, ...beside.map((l) => l.rank)) * k * each
+  const found = keptBy(
+    c,
+    bases.map((b) => b.w.state.name),
+  )
+  const kept = found !== null && found.below >= low.inner ? found : null
   const works = (at: Places) => {
     const first = at.rows(bases[0]!.dy)
     const adjacent = bases.every((b, i) => {
       const r = at.rows(b.dy)
       return r.offset === first.offset + starts[i]! * each && r.ld === first.ld
     })
-    const together = adjacent && (beside.length === 0 || at.room(bases[0]!.dy) >= wide + low.inner)
-    const weights = { offset: at.scratch(0), ld: k }
-    const below = (row: number) => ({ offset: weights.offset + row * k * each, ld: k })
+    const together =
+      adjacent &&
+      (kept !== null || !lean) &&
+      (beside.length === 0 || at.room(bases[0]!.dy) >= wide + low.inner)
+    const weights =
+      kept === null
+        ? { offset: at.scratch(0), ld: k }
+        : { offset: at.offset(kept.key), ld: kept.ld }
+    const below = (row: number) => ({
+      offset: weights.offset + row * weights.ld * each,
+      ld: weights.ld,
+    })
+    // Decoded one after the other, each lies at the scratch's start; kept, where the forward has put it.
+    const alone = (i: number) => below(kept === null ? 0 : starts[i]!)
     const into = at.rows(root)
     const start = residual === null ? undefined : at.rows(residual)
     const vs = lowProducts(
@@ -82,7 +99,11 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
     )
     const decoded = (list: ReadonlyArray<Base>, out: (i: number) => Rows) =>
       dequantize(
-        list.map((b, i) => ({ offset: at.offset(b.w.id), type: b.w.state.type, out: out(i) })),
+        (kept === null ? list : []).map((b, i) => ({
+          offset: at.offset(b.w.id),
+          type: b.w.state.type,
+          out: out(i),
+        })),
         dtype,
       )
     const rowsOf = (l: Low, out: Rows) => ({
@@ -131,7 +152,7 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
         ...decoded([b], () => below(0)),
         product({
           a: { rows: at.rows(b.dy), dtype },
-          b: { rows: below(0), dtype },
+          b: { rows: alone(i), dtype },
           d: { rows: into, dtype },
           ...(i > 0 ? { c: into } : start === undefined ? {} : { c: start }),
           m: rows,
@@ -140,10 +161,10 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
         }),
       ]),
       ...beside.flatMap((l) => [
-        ...placeRows([rowsOf(l, below(0))], dtype),
+        ...placeRows([rowsOf(l, below(kept === null ? 0 : wide))], dtype),
         product({
           a: { rows: at.rows(l.v), dtype },
-          b: { rows: below(0), dtype },
+          b: { rows: below(kept === null ? 0 : wide), dtype },
           d: { rows: into, dtype },
           c: into,
           m: rows,
@@ -180,6 +201,7 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
         ...bases.flatMap((b) => [b.dy, b.w.id]),
         ...t.lows.flatMap((l) => [l.dy, l.a, l.b, ...maskReads(l.mask)]),
         ...(residual === null ? [] : [residual]),
+        ...(kept === null ? [] : [kept.key]),
         ...(t.lows.length === 0 ? [] : narrowReads(c, dtype)),
       ]),
     ],
@@ -188,7 +210,7 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
       ...t.lows.map((l) => ({ key: l.v as Key, type: tensor(dtype, rows, l.rank) })),
     ],
     over: residual === null || bases.some((b) => b.dy === residual) ? [] : [[root, residual]],
-    scratch: [lean ? most : all],
+    scratch: [kept !== null ? 0 : lean ? most : all],
     optionalJoins: true,
     works,
   }

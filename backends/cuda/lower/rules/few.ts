@@ -15,7 +15,7 @@ import { soleReader, type Context, type Site } from '../context.ts'
 import { argOf, attr, outOf } from '../pattern.ts'
 import { steps, type Proposal, type Rule } from '../rule.ts'
 import type { Step } from '../step.ts'
-import { groups, memberOf, type Adapter, type Member } from './linear.ts'
+import { groups, memberOf, type Adapter, type Member } from './layers.ts'
 import { startsOf, sum } from './sizes.ts'
 
 /** Beyond this, every block of threads norming all rows again costs more than a launch. */
@@ -31,7 +31,9 @@ const fits = (c: Context, members: ReadonlyArray<Member>): boolean => {
     members.length <= 3 &&
     dtype !== 'f32' &&
     (dtype === 'f16' || c.target.arch >= 80) &&
-    members.every((m) => m.w.to === dtype && fewReads(m.w.state.type)) &&
+    members.every(
+      (m) => m.w.to === dtype && m.w.dtype === members[0]!.w.dtype && fewReads(m.w.state.type),
+    ) &&
     adaptersOf(members).every((a) => a.input.mask === null && soleReader(c, a.low) !== undefined)
   )
 }

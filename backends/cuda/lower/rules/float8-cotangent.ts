@@ -42,7 +42,7 @@ const runsOf = (c: Context, bases: ReadonlyArray<Base>, k: number) =>
   })
 
 const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
-  const bases = ordered(t.bases)
+  const bases = ordered(c, t.bases)
   const dtype = bases[0]!.w.to
   const each = elementBytes[dtype]
   const [rows, k] = c.type(root).shape as readonly [number, number]

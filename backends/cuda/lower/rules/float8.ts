@@ -15,7 +15,7 @@ import { product } from '../product.ts'
 import { quantizedKey, rowConstant } from '../quantized.ts'
 import type { Proposal, Rule } from '../rule.ts'
 import type { Join, Key, Places, Step } from '../step.ts'
-import { groups, memberOf, together, type Adapter, type Member } from './linear.ts'
+import { groups, memberOf, together, type Adapter, type Member } from './layers.ts'
 import { lowColumns, startsOf, sum, within } from './sizes.ts'
 
 const groupOf = (c: Context, x: Id, left: Float8, members: ReadonlyArray<Member>): Proposal => {

@@ -6,101 +6,15 @@ import type { Rows } from '../../kernels/card.ts'
 import { placeRows } from '../../kernels/lora.ts'
 import { dropout } from '../../kernels/elementwise.ts'
 import { lowProducts, narrowReads, type Low } from '../adapters.ts'
-import { scratchOf, type Context, type Site } from '../context.ts'
-import {
-  addend,
-  argOf,
-  decodedWeight,
-  dropped,
-  isDot,
-  maskReads,
-  master,
-  outOf,
-  scaled,
-  soleSum,
-  type Decoded,
-  type Dropped,
-} from '../pattern.ts'
+import { scratchOf, type Context } from '../context.ts'
+import { keptKey } from '../kept.ts'
+import { argOf, maskReads, outOf } from '../pattern.ts'
 import { product } from '../product.ts'
 import type { Proposal, Rule } from '../rule.ts'
 import type { Join, Key, Step } from '../step.ts'
 import { elementBytes } from '../../kernels/element.ts'
+import { groups, memberOf, together, type Adapter, type Member } from './layers.ts'
 import { lowColumns, startsOf, sum, within } from './sizes.ts'
-
-export interface Adapter {
-  readonly a: Id
-  readonly b: Id
-  readonly rank: number
-  /** alpha / r. */
-  readonly by: number
-  /** s·drop(x)·Aᵀ, read again for B's gradient. */
-  readonly low: Id
-  readonly input: Dropped
-  readonly covers: ReadonlyArray<number>
-}
-
-export interface Member {
-  readonly w: Decoded
-  readonly out: number
-  readonly y: Id
-  readonly adapter: Adapter | null
-  readonly residual: Id | null
-  readonly covers: ReadonlyArray<number>
-}
-
-const indexOf = (s: { readonly site?: Site }): ReadonlyArray<number> =>
-  s.site === undefined ? [] : [s.site.index]
-
-/** x·Aᵀ·Bᵀ scaled, beside x·Wᵀ. */
-const adapterOf = (c: Context, x: Id, low: Id | undefined): Adapter | null => {
-  const up = low === undefined ? undefined : c.made(low, 'dot')
-  if (!isDot(up, false, true)) return null
-  const b = master(c, argOf(up, 1))
-  const s = scaled(c, argOf(up, 0))
-  const down = c.made(s.of, 'dot')
-  if (b === undefined || !isDot(down, false, true)) return null
-  const a = master(c, argOf(down, 1))
-  const input = dropped(c, argOf(down, 0))
-  if (a === undefined || input.x !== x) return null
-  return {
-    a: a.id,
-    b: b.id,
-    rank: c.type(s.of).shape[1]!,
-    by: s.by,
-    low: argOf(up, 0),
-    input,
-    covers: [up.index, down.index, ...s.sites, ...input.sites, ...indexOf(a), ...indexOf(b)],
-  }
-}
-
-/** x·Wᵀ as it is, not in 8-bit floats. */
-export const isLinear = (s: Site): boolean => isDot(s, false, true)
-
-/** A layer around a product that `isLinear`, or is one of 8-bit floats. */
-export const memberOf = (c: Context, site: Site, alone: boolean): Member | null => {
-  const w = decodedWeight(c, argOf(site, 1))
-  if (w === undefined) return null
-  let [y, top] = [outOf(site), site]
-  let covers = [site.index, w.site.index]
-  const grow = (sum: Site): void => {
-    ;[y, top] = [outOf(sum), sum]
-    covers = [...covers, sum.index]
-  }
-  const sum = soleSum(c, top)
-  const adapter = sum === undefined ? null : adapterOf(c, argOf(site, 0), addend(sum, y))
-  if (adapter !== null) grow(sum!)
-  const next = alone ? soleSum(c, top) : undefined
-  const residual = next === undefined ? undefined : addend(next, y)
-  if (next !== undefined && residual !== undefined) grow(next)
-  return {
-    w,
-    out: w.state.type.shape[0]!,
-    y,
-    adapter,
-    residual: residual ?? null,
-    covers: [...covers, ...(adapter?.covers ?? [])],
-  }
-}
 
 const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal => {
   const dtype = members[0]!.w.to
@@ -112,6 +26,7 @@ const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal =>
   const low = lowColumns(adapters.map((a) => a.rank))
   const [inner, ldw] = [k + low.inner, k + low.ld]
   const residual = members[0]!.residual
+  const ldOf = adapters.length > 0 ? ldw : k
   const starts = startsOf(outs)
   const ranks = startsOf(adapters.map((a) => a.rank))
   const masked = adapters.some((a) => a.input.mask !== null)
@@ -131,9 +46,14 @@ const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal =>
           },
         ]),
   ]
+  const key = keptKey(
+    c,
+    members[0]!.w.site.eqn.place,
+    members.map((m) => m.w.state.name),
+  )
   // Those of one run lie one above the other in the scratch and are one product.
   const sizes = outs.map((n) => n * ldw * each)
-  const runs = within(sizes, scratchOf(c.target))
+  const runs = within(sizes, key === null ? scratchOf(c.target) : Infinity)
   const step: Step = {
     rule: adapters.length > 0 ? 'linear+adapters' : 'linear',
     group: 'product',
@@ -148,6 +68,8 @@ const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal =>
     writes: [
       ...members.map((m) => ({ key: m.y as Key, type: tensor(dtype, rows, m.out) })),
       ...adapters.map((a) => ({ key: a.low as Key, type: tensor(dtype, rows, a.rank) })),
+      // Rows of A come below it in the backward.
+      ...(key === null ? [] : [{ key, type: tensor(dtype, wide + low.inner, ldOf) }]),
     ],
     over: residual === null ? [] : [[members[0]!.y, residual]],
     scratch: [
@@ -156,7 +78,7 @@ const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal =>
     ],
     works: (at) => {
       const from = at.rows(x)
-      const weights = { offset: at.scratch(0), ld: adapters.length > 0 ? ldw : k }
+      const weights = { offset: key === null ? at.scratch(0) : at.offset(key), ld: ldOf }
       const target = (i: number) => {
         const above = starts[i]! - starts[runs.find((r) => r.includes(i))![0]!]!
         return { offset: weights.offset + above * weights.ld * each, ld: weights.ld }
@@ -244,31 +166,24 @@ const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal =>
   return { steps: [step], joins }
 }
 
-/** Results side by side are not what a caller is given: layers that return theirs stand alone. */
-export const together = (
-  c: Context,
-  members: ReadonlyArray<Member>,
-): ReadonlyArray<ReadonlyArray<Member>> => {
-  const own = members.filter((m) => c.returned(m.y))
-  const rest = members.filter((m) => !own.includes(m))
-  return [...(rest.length === 0 ? [] : [rest]), ...own.map((m) => [m])]
-}
-
-/** Layers of one input, stage and place. */
-export const groups = (
-  c: Context,
-  takes: (s: Site) => boolean = isLinear,
-): ReadonlyArray<readonly [Id, ReadonlyArray<Site>]> => {
-  const found = new Map<string, [Id, Site[]]>()
-  c.fn.eqns.forEach((eqn, index) => {
-    const site = { eqn, index }
-    if (!takes(site) || decodedWeight(c, eqn.args[1]!) === undefined) return
-    const key = `${eqn.args[0]} ${eqn.place.scope} ${eqn.place.stage}`
-    const known = found.get(key)
-    if (known === undefined) found.set(key, [eqn.args[0]!, [site]])
-    else known[1].push(site)
-  })
-  return [...found.values()]
+/** Where the backward finds decoded matrices that the forward of this function has kept, and the rows there are for A below them. */
+export const keptBy = (c: Context, states: ReadonlyArray<string>) => {
+  const first = c.fn.eqns.findIndex(
+    (e) =>
+      e.op === 'dequantize' &&
+      e.place.stage === 'forward' &&
+      c.state(e.args[0]!)?.name === states[0],
+  )
+  const site = { eqn: c.fn.eqns[first]!, index: first }
+  const key = first < 0 ? null : keptKey(c, site.eqn.place, states)
+  if (key === null) return null
+  const group = groups(c).find(([, sites]) => sites.some((s) => argOf(s, 1) === outOf(site)))
+  const members = (group?.[1] ?? []).flatMap((s) => memberOf(c, s, group![1].length === 1) ?? [])
+  const names = members.map((m) => m.w.state.name)
+  if (names.join() !== states.join()) return null
+  const low = lowColumns(members.flatMap((m) => (m.adapter === null ? [] : [m.adapter.rank])))
+  const k = members[0]!.w.state.type.shape[1]!
+  return { key, ld: low.used > 0 ? k + low.ld : k, below: low.inner }
 }
 
 export const linear: Rule = {

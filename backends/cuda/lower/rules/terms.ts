@@ -136,6 +136,8 @@ export const cotangents = (
   })
 }
 
-/** Cotangents in the order they lie in, where they are results of one equation: q, k, v. */
-export const ordered = (bases: ReadonlyArray<Base>): ReadonlyArray<Base> =>
-  [...bases].sort((a, b) => a.dy - b.dy)
+/** In the order of the weights in the program, which is the forward's: q, k, v. */
+export const ordered = (c: Context, bases: ReadonlyArray<Base>): ReadonlyArray<Base> => {
+  const order = new Map(c.program.state.map((s, i) => [s.name, i]))
+  return [...bases].sort((a, b) => order.get(a.w.state.name)! - order.get(b.w.state.name)!)
+}
