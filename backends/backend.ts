@@ -9,6 +9,8 @@ export interface BackendError {
   readonly backend: string
   readonly message: string
   readonly hint?: string
+  /** There is not enough of it: another plan may do. */
+  readonly lacks?: 'memory'
 }
 
 export const backendError = (backend: string, message: string, hint?: string): BackendError => ({
@@ -31,13 +33,15 @@ export interface Stored<Err> {
   readonly read: (into: Uint8Array, at: number) => TaskEither<Err, void>
 }
 
-/** Makes state from the bytes of a checkpoint without a detour through the host's arrays. */
+/** Makes state, most of it from the bytes of a checkpoint, without a detour through the host's arrays. */
 export interface Loader {
   /** Right(false): the state is not made here, or a value is not finite or too large; the host's way makes it or says which. */
   readonly load: <Err>(
     state: string,
     stored: Stored<Err>,
   ) => TaskEither<BackendError | Err, boolean>
+  /** The same value everywhere. Right(false): the host makes it. */
+  readonly fill: (state: string, value: number) => TaskEither<BackendError, boolean>
   readonly close: () => TaskEither<BackendError, void>
 }
 

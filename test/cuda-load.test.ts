@@ -5,7 +5,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import { encode } from '../backends/bytes.ts'
 import { openLane } from '../backends/cuda/lane.ts'
-import { loadInto, spareOf, type Lane, type Memory } from '../backends/cuda/load.ts'
+import { fillInto, loadInto, spareOf, type Lane, type Memory } from '../backends/cuda/load.ts'
 import type { Stored } from '../backends/backend.ts'
 import { materialize } from '../backends/materialize.ts'
 import type { State } from '../ir/graph.ts'
@@ -137,6 +137,34 @@ test('too little spare memory, another type, no values: the host makes it', { sk
   assert.equal((await loadOne('f32', 39_999, 'bf16', file, { spare: 2 ** 20 })).took, false)
   const none = new Uint8Array(0)
   assert.equal((await loadOne('f32', 0, 'bf16', none, { spare: 2 ** 20 })).took, false)
+})
+
+test('a filled state is what the host makes, of every type', { skip }, async () => {
+  for (const [dtype, value, n] of [
+    ['f32', 0, 1000],
+    ['f32', -1.5, 4097],
+    ['bf16', 0.1, 333],
+    ['f16', 65504, 2],
+    ['i32', -7, 5],
+    ['u8', 200, 19],
+    ['bool', 1, 3],
+    ['f32', 65536, 1],
+  ] as const) {
+    const port = { name: 'w', type: tensor(dtype, n), offset: 256 }
+    const arena = Buffer.alloc(256 * Math.ceil((512 + bytes(port.type)) / 256), 0xa5)
+    const lane = laneOf(arena)
+    assert.equal(right(fillInto(lane, port, value)), true)
+    right(lane.copyOut(new Uint8Array(0), 0))
+    const s: State = { ...port, role: 'cache', recipe: { _tag: 'fill', value } }
+    const host = right(await materialize(s, () => TE.left('nothing is loaded'), 0)())
+    assert.equal(host.length, bytes(port.type))
+    assert.deepEqual(host, encode(port.type, new Float32Array(n).fill(value)))
+    const end = 256 + host.length
+    assert.deepEqual(Uint8Array.from(arena.subarray(256, end)), host, `${dtype} ${value}`)
+    assert.ok([...arena.subarray(0, 256), ...arena.subarray(end)].every((x) => x === 0xa5))
+  }
+  const nf4 = { name: 'w', type: tensor('nf4/64', 64), offset: 0 }
+  assert.equal(right(fillInto(laneOf(Buffer.alloc(512)), nf4, 0)), false)
 })
 
 /** What a load of a tensor of any size would do: nothing is held, sent or run. */

@@ -18,7 +18,7 @@ import type { Gpu } from './driver/gpu.ts'
 import type { Graph } from './driver/graph.ts'
 import { asBackendError } from './failure.ts'
 import { openLane } from './lane.ts'
-import { loadInto } from './load.ts'
+import { fillInto, loadInto } from './load.ts'
 import type { Lowered, LoweredFn, Port } from './lower/lower.ts'
 
 /** cuBLASLt's own scratch; more was never faster. */
@@ -204,6 +204,16 @@ const sessionOf = (
                   touch(name)
                   return load(port, stored)
                 }),
+              ),
+            fill: (name, value) =>
+              TE.fromEither(
+                pipe(
+                  named(name),
+                  E.chain((port) => {
+                    touch(name)
+                    return E.mapLeft(asBackendError)(fillInto(lane, port, value))
+                  }),
+                ),
               ),
             close: () => lifted(lane.close),
           }

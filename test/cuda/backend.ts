@@ -11,7 +11,8 @@ import {
 import { decode, encode, misfit } from '../../backends/bytes.ts'
 import { ownProduct } from '../../backends/cuda/bind.ts'
 import type { Target } from '../../backends/cuda/lower/context.ts'
-import { loadInto } from '../../backends/cuda/load.ts'
+import { asBackendError } from '../../backends/cuda/failure.ts'
+import { fillInto, loadInto } from '../../backends/cuda/load.ts'
 import { lower, type Port } from '../../backends/cuda/lower/lower.ts'
 import type { Rule } from '../../backends/cuda/lower/rule.ts'
 import { rules as allRules } from '../../backends/cuda/lower/rules/index.ts'
@@ -21,7 +22,7 @@ import { bytes, size } from '../../ir/type.ts'
 import { emulate } from './emulate.ts'
 import { laneOf } from './lane.ts'
 
-const perform = (arena: Buffer, w: Work): void => {
+export const perform = (arena: Buffer, w: Work): void => {
   switch (w._tag) {
     case 'kernel':
       return emulate(arena, [w])
@@ -102,13 +103,20 @@ export const emulated = (target: Target, rules: ReadonlyArray<Rule> = allRules):
         return E.right(undefined)
       },
       loader: () => {
-        const load = loadInto(laneOf(arena), lowered)
+        const lane = laneOf(arena)
+        const load = loadInto(lane, lowered)
         return TE.right({
           load: (name, stored) => {
             stale = true
             return load(lowered.state.get(name)!, stored)
           },
-          close: () => TE.right(undefined),
+          fill: (name, value) => {
+            stale = true
+            return TE.fromEither(
+              E.mapLeft(asBackendError)(fillInto(lane, lowered.state.get(name)!, value)),
+            )
+          },
+          close: () => TE.fromEither(E.mapLeft(asBackendError)(lane.copyOut(new Uint8Array(0), 0))),
         })
       },
       close: () => TE.right(undefined),
