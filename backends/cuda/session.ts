@@ -12,8 +12,8 @@ import {
   type Values,
 } from '../backend.ts'
 import { decodeF32, misfit } from '../bytes.ts'
-import { bindAll, tune, type Device } from './bind.ts'
-import { each, ending, inOrder, type Cuda, type CudaError } from './driver/error.ts'
+import { bindAll, tune, type Device, type Put } from './bind.ts'
+import { done, each, inOrder, ending, type Cuda, type CudaError } from './driver/error.ts'
 import type { Gpu } from './driver/gpu.ts'
 import type { Graph } from './driver/graph.ts'
 import { asBackendError } from './failure.ts'
@@ -47,13 +47,17 @@ const feedOf = (f: LoweredFn, port: Port, inputs: Feeds): E.Either<BackendError,
   return E.right(bytesOfValues(typed))
 }
 
-interface Ready {
+interface ReadyFn {
   readonly fn: LoweredFn
   readonly graph: Graph
 }
+interface Ready {
+  readonly fns: ReadonlyMap<string, ReadyFn>
+  readonly constants: ReadonlyArray<Put>
+}
 
 /** Binds and captures every function; the arena is clear afterwards. */
-const ready = (d: Device, l: Lowered): Cuda<ReadonlyMap<string, Ready>> =>
+const ready = (d: Device, l: Lowered): Cuda<Ready> =>
   pipe(
     inOrder(l.fns.map((f) => () => tune(d, f.launches))),
     E.chain(() =>
@@ -67,7 +71,9 @@ const ready = (d: Device, l: Lowered): Cuda<ReadonlyMap<string, Ready>> =>
     ),
     E.chainFirst(() => d.gpu.clear(d.base, l.arenaBytes)),
     E.chainFirst(() => d.gpu.synchronize()),
-    E.map((list) => new Map(list)),
+    E.bindTo('list'),
+    E.bind('constants', () => bindAll(d, l.constants.launches)),
+    E.map(({ list, constants }) => ({ fns: new Map(list), constants })),
   )
 
 export interface CudaSession extends Session {
@@ -80,7 +86,7 @@ export interface CudaSession extends Session {
 const sessionOf = (
   d: Device,
   l: Lowered,
-  fns: ReadonlyMap<string, Ready>,
+  { fns, constants }: Ready,
   close: () => Cuda<void>,
 ): CudaSession => {
   const { gpu, base } = d
@@ -96,17 +102,34 @@ const sessionOf = (
       E.map(() => [p.name, valuesOf(p.type, stored)] as const),
     )
   }
-  const found = (name: string): E.Either<BackendError, Ready> => {
+  const found = (name: string): E.Either<BackendError, ReadyFn> => {
     const f = fns.get(name)
     return f === undefined ? E.left(fail(`no function ${name}`)) : E.right(f)
   }
+  // Constants follow from state that is written from outside alone.
+  let stale = true
+  const settle = (): Cuda<void> =>
+    stale
+      ? pipe(
+          inOrder(constants),
+          E.map(() => {
+            stale = false
+          }),
+        )
+      : done
+  const touch = (name: string): void => {
+    stale ||= l.constants.of.has(name)
+  }
   const feed = (f: LoweredFn, inputs: Feeds): E.Either<BackendError, void> =>
     pipe(
-      f.inputs,
-      E.traverseArray((p) =>
-        pipe(
-          feedOf(f, p, inputs),
-          E.map((b) => [p, b] as const),
+      E.mapLeft(asBackendError)(settle()),
+      E.map(() => f.inputs),
+      E.chain(
+        E.traverseArray((p) =>
+          pipe(
+            feedOf(f, p, inputs),
+            E.map((b) => [p, b] as const),
+          ),
         ),
       ),
       E.chain((fed) =>
@@ -161,6 +184,7 @@ const sessionOf = (
       pipe(
         named(name),
         E.chain((p) => {
+          touch(name)
           const why = misfit(p.type, given)
           return why === null
             ? E.mapLeft(asBackendError)(gpu.copyIn(at(p), given))
@@ -176,13 +200,19 @@ const sessionOf = (
             load: (name, stored) =>
               pipe(
                 TE.fromEither(named(name)),
-                TE.chainW((port) => load(port, stored)),
+                TE.chainW((port) => {
+                  touch(name)
+                  return load(port, stored)
+                }),
               ),
             fill: (name, value) =>
               TE.fromEither(
                 pipe(
                   named(name),
-                  E.chain((port) => E.mapLeft(asBackendError)(fillInto(lane, port, value))),
+                  E.chain((port) => {
+                    touch(name)
+                    return E.mapLeft(asBackendError)(fillInto(lane, port, value))
+                  }),
                 ),
               ),
             close: () => lifted(lane.close),
@@ -201,8 +231,8 @@ export const openSession = (gpu: Gpu, l: Lowered): Cuda<CudaSession> => {
     E.bind('base', () => gpu.allocate(l.arenaBytes)),
     E.bind('products', ({ workspace }) => gpu.products({ address: workspace, bytes: WORKSPACE })),
     E.bind('device', ({ products, base }) => E.right<CudaError, Device>({ gpu, products, base })),
-    E.bind('fns', ({ device }) => ready(device, l)),
-    E.map(({ device, fns }) => sessionOf(device, l, fns, gpu.close)),
+    E.bind('made', ({ device }) => ready(device, l)),
+    E.map(({ device, made }) => sessionOf(device, l, made, gpu.close)),
   )
   return E.isLeft(opened) ? ending(opened, gpu.close) : opened
 }
