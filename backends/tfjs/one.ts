@@ -12,11 +12,11 @@ import { DT, type Tensor } from './tf.ts'
 /** A tensor, or the encoded weight that a cell holds. */
 export type Operand = Tensor | Cell
 
-const isCell = (x: Operand): x is Cell => 'held' in x
+export const isCell = (x: Operand): x is Cell => 'held' in x
 
 const dtypes: Readonly<Record<string, 'f32' | 'i32'>> = { float32: 'f32', int32: 'i32' }
 
-const typeOf = (x: Operand): TensorType => {
+export const typeOf = (x: Operand): TensorType => {
   if (isCell(x)) return x.state.type
   const dtype = dtypes[x.dtype]
   if (dtype === undefined) throw new TypeError(`tensors of ${x.dtype} are not taken here`)
@@ -24,44 +24,48 @@ const typeOf = (x: Operand): TensorType => {
 }
 
 /** Throws where the operands do not fit, as tfjs's own functions do. The caller disposes of the results, or tf.tidy does. */
-export const runOp = (
-  host: Host,
+export type RunOp = (
   op: OpName,
   attrs: object,
   operands: ReadonlyArray<Operand>,
-): ReadonlyArray<Tensor> => {
-  const types = operands.map(typeOf)
-  const outs = opOf(op).infer(attrs, types)
-  if (E.isLeft(outs)) throw new TypeError(outs.left)
-  const { backend } = host
-  const constants = constantsOf(backend.binding)
-  const n = nodesOf(backend.binding, constants)
-  let results: ReadonlyArray<Value> = []
-  try {
-    const read = operands.map((x): { readonly value: Value | null; readonly parts: Parts } =>
-      isCell(x)
-        ? readCell(host, n, x)
-        : {
-            value: {
-              id: backend.getInputTensorIds([x])[0]!,
-              dtype: x.dtype === 'int32' ? DT.i32 : DT.f32,
-              shape: x.shape,
+) => ReadonlyArray<Tensor>
+
+/** By TensorFlow's own ops. */
+export const onCpu =
+  (host: Host): RunOp =>
+  (op, attrs, operands) => {
+    const types = operands.map(typeOf)
+    const outs = opOf(op).infer(attrs, types)
+    if (E.isLeft(outs)) throw new TypeError(outs.left)
+    const { backend } = host
+    const constants = constantsOf(backend.binding)
+    const n = nodesOf(backend.binding, constants)
+    let results: ReadonlyArray<Value> = []
+    try {
+      const read = operands.map((x): { readonly value: Value | null; readonly parts: Parts } =>
+        isCell(x)
+          ? readCell(host, n, x)
+          : {
+              value: {
+                id: backend.getInputTensorIds([x])[0]!,
+                dtype: x.dtype === 'int32' ? DT.i32 : DT.f32,
+                shape: x.shape,
+              },
+              parts: {},
             },
-            parts: {},
-          },
-    )
-    const made = (kernels[op] as Kernel<never>)({
-      n,
-      attrs: attrs as never,
-      args: read.map((r) => r.value as Value),
-      parts: read.map((r) => r.parts),
-      types,
-      outs: outs.right,
-    })
-    results = made.map((v) => (n.fresh(v) ? v : n.same(v)))
-  } finally {
-    n.release(results)
-    constants.close()
+      )
+      const made = (kernels[op] as Kernel<never>)({
+        n,
+        attrs: attrs as never,
+        args: read.map((r) => r.value as Value),
+        parts: read.map((r) => r.parts),
+        types,
+        outs: outs.right,
+      })
+      results = made.map((v) => (n.fresh(v) ? v : n.same(v)))
+    } finally {
+      n.release(results)
+      constants.close()
+    }
+    return results.map((v) => backend.createOutputTensor(v))
   }
-  return results.map((v) => backend.createOutputTensor(v))
-}

@@ -1,7 +1,9 @@
 /** tunec's ops on a caller's tf.Tensors, with gradients through tf.customGrad. */
 import * as E from 'fp-ts/lib/Either.js'
+import { onDevice } from '../../backends/tfjs/device-ops.ts'
+import { compiledInside } from '../../backends/tfjs/inside.ts'
 import { hostOf, type Host } from '../../backends/tfjs/load.ts'
-import { runOp, type Operand } from '../../backends/tfjs/one.ts'
+import { onCpu, type Operand, type RunOp } from '../../backends/tfjs/one.ts'
 import type { Tensor, Tf } from '../../backends/tfjs/tf.ts'
 import type { OpName } from '../../ir/ops/index.ts'
 import { quantized, restored, type Nf4, type Nf4Options } from './nf4.ts'
@@ -36,6 +38,8 @@ export interface Ops {
   readonly rotary: <T extends Tensor>(x: T, positions: Tensor, o: RotaryOptions) => T
   /** Causal softmax(q·kᵀ/√d)·v of q [rows, T, heads·d] and k, v [rows, T, kvHeads·d]; scores are computed again for the gradient, not kept. */
   readonly attention: <T extends Tensor>(q: T, k: Tensor, v: Tensor, o: AttentionOptions) => T
+  /** Gives back what a GPU keeps: a compiled op for every shape that was seen. Weights stay. */
+  readonly close: () => void
 }
 
 type Save = (tensors: ReadonlyArray<Tensor>) => void
@@ -83,9 +87,11 @@ const differentiable =
 /** Frequencies as they are, without Llama 3's stretching. */
 const UNSCALED = { factor: 1, lowFreqFactor: 0, highFreqFactor: 0, originalContext: 0 }
 
-const opsOf = (tf: Module, host: Host): Ops => {
+/** The functions over whatever runs single ops. */
+export const opsOver = (own: object, host: Host, runOp: RunOp, close: () => void): Ops => {
+  const tf = own as Module
   const run = (op: OpName, attrs: object, ...operands: ReadonlyArray<Operand>) =>
-    runOp(host, op, attrs, operands)
+    runOp(op, attrs, operands)
   const rows = (x: Tensor): Tensor => tf.reshape(x, [-1, x.shape.at(-1)!])
   /** Kernels take one row a token; what comes back has the caller's axes. */
   const shaped = <T extends Tensor>(x: T, f: (flat: Tensor) => Tensor): T =>
@@ -117,6 +123,7 @@ const opsOf = (tf: Module, host: Host): Ops => {
   }
 
   return {
+    close,
     quantize: (x, o) => quantized(host, x, o),
     restore: (shape, bytes, o) => restored(host, shape, bytes, o),
     dequantize: (w) => run('dequantize', { to: 'f32' }, w.cell)[0]!,
@@ -168,9 +175,14 @@ const opsOf = (tf: Module, host: Host): Ops => {
 export const opsOn = (tf: object): Ops => {
   const host = hostOf(tf as Tf)
   if (E.isLeft(host)) throw new Error(`${host.left.message}; ${host.left.hint ?? ''}`)
-  if (host.right.backend.isUsingGpuDevice)
+  const { plugin, backend } = host.right
+  if (plugin !== null) {
+    const device = onDevice(host.right, (p) => compiledInside(host.right, plugin, p))
+    return opsOver(tf, host.right, device.run, device.close)
+  }
+  if (backend.isUsingGpuDevice)
     throw new Error(
-      'these functions run on the CPU so far, and this TensorFlow has a GPU: its ops would go back and forth in silence; CUDA_VISIBLE_DEVICES=-1 hides it',
+      "this TensorFlow's GPU is not tunec's plugin, and has no kernels of ours; load tfjs through `load` of 'tunec/tfjs'",
     )
-  return opsOf(tf as Module, host.right)
+  return opsOver(tf, host.right, onCpu(host.right), () => {})
 }
