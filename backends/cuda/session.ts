@@ -13,7 +13,7 @@ import {
 import { misfit } from '../bytes.ts'
 import { chosenOuts } from '../wanted.ts'
 import { bindAll, tune, type Device, type Put } from './bind.ts'
-import { each, ending, inOrder, type Cuda, type CudaError } from './driver/error.ts'
+import { done, each, ending, inOrder, type Cuda, type CudaError } from './driver/error.ts'
 import type { Gpu } from './driver/gpu.ts'
 import type { Graph } from './driver/graph.ts'
 import type { Pinned } from './driver/memory.ts'
@@ -52,6 +52,7 @@ const whole = (d: Device, pinned: Pinned, s: Staging, puts: ReadonlyArray<Put>):
 
 interface Prepared {
   readonly pinned: Pinned
+  readonly constants: ReadonlyArray<Put>
   readonly fns: ReadonlyMap<string, Ready>
 }
 
@@ -75,6 +76,9 @@ const ready = (d: Device, l: Lowered): Cuda<Prepared> =>
     ),
     E.chainFirst(() => d.gpu.clear(d.base, l.arenaBytes)),
     E.chainFirst(() => d.gpu.synchronize()),
+    E.bindTo('captured'),
+    E.bind('constants', () => bindAll(d, l.constants.launches)),
+    E.map(({ captured, constants }) => ({ ...captured, constants })),
   )
 
 export interface CudaSession extends Session {
@@ -87,7 +91,7 @@ export interface CudaSession extends Session {
 const sessionOf = (
   d: Device,
   l: Lowered,
-  { pinned, fns }: Prepared,
+  { pinned, fns, constants }: Prepared,
   close: () => Cuda<void>,
 ): CudaSession => {
   const { gpu, base } = d
@@ -103,6 +107,20 @@ const sessionOf = (
     if (!open) return E.left(fail('the session is closed'))
     return f === undefined ? E.left(fail(`no function ${name}`)) : E.right(f)
   }
+  // Constants follow from state that is written from outside alone.
+  let stale = true
+  const settle = (): Cuda<void> =>
+    stale
+      ? pipe(
+          inOrder(constants),
+          E.map(() => {
+            stale = false
+          }),
+        )
+      : done
+  const touch = (name: string): void => {
+    stale ||= l.constants.of.has(name)
+  }
   const staged = (f: Ready, inputs: Feeds): E.Either<BackendError, void> =>
     stageInputs(f.fn.name, pinned, f.staging, inputs)
   const outsOf = (
@@ -117,6 +135,7 @@ const sessionOf = (
   const run = (f: Ready, outs: Staging['outs']): Cuda<Feeds> =>
     pipe(
       inOrder([
+        settle,
         () => gpu.replay(f.graph),
         ...outs.filter((o) => !carried(o)).map((o) => () => fetchOut(gpu, base, pinned, o)),
         () => gpu.synchronize(),
@@ -137,6 +156,7 @@ const sessionOf = (
         E.chain((f) =>
           E.mapLeft(asBackendError)(
             inOrder([
+              settle,
               () => sendInputs(gpu, base, pinned, f.staging),
               // The next inputs may be staged as soon as this returns.
               () => gpu.synchronize(),
@@ -167,6 +187,7 @@ const sessionOf = (
       pipe(
         named(name),
         E.chain((p) => {
+          touch(name)
           const why = misfit(p.type, given)
           return why === null
             ? E.mapLeft(asBackendError)(gpu.copyIn(at(p), given))
@@ -182,13 +203,19 @@ const sessionOf = (
             load: (name, stored) =>
               pipe(
                 TE.fromEither(named(name)),
-                TE.chainW((port) => load(port, stored)),
+                TE.chainW((port) => {
+                  touch(name)
+                  return load(port, stored)
+                }),
               ),
             fill: (name, value) =>
               TE.fromEither(
                 pipe(
                   named(name),
-                  E.chain((port) => E.mapLeft(asBackendError)(fillInto(lane, port, value))),
+                  E.chain((port) => {
+                    touch(name)
+                    return E.mapLeft(asBackendError)(fillInto(lane, port, value))
+                  }),
                 ),
               ),
             close: () => lifted(lane.close),

@@ -7,7 +7,16 @@ import { show, size, type Plain, type TensorType } from '../../ir/type.ts'
 import type { BackendError, Feeds, Session, Values } from '../backend.ts'
 import { misfit } from '../bytes.ts'
 import { wantedOf } from '../wanted.ts'
-import { cellsOf, close, contents, fill, packedCell, readCell, settle, type Cell } from './cells.ts'
+import {
+  cellsOf,
+  contents,
+  dispose,
+  fill,
+  packedCell,
+  readCell,
+  settle,
+  type Cell,
+} from './cells.ts'
 import { kernels } from './kernels.ts'
 import { fail, type Host } from './load.ts'
 import { constantsOf, dtypeOf, nodesOf, type Nodes, type Value } from './nodes.ts'
@@ -195,7 +204,7 @@ export const openSession = (host: Host, p: Program): Session => {
       TE.fromIO(() => {
         if (!open) return
         open = false
-        close(m.cells)
+        m.cells.forEach(dispose)
         constants.close()
       }),
   }

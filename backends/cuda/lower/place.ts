@@ -73,6 +73,7 @@ export const layOut = (
   joins: ReadonlyArray<Join>,
   stateAt: ReadonlyMap<string, number>,
   base: number,
+  constantAt: ReadonlyMap<string, number> = new Map(),
 ): Layout => {
   const lives = livesOf(f, steps)
   const joinOf = new Map(joins.flatMap((j) => j.members.map((m) => [m.key, { j, m }] as const)))
@@ -101,6 +102,7 @@ export const layOut = (
     filled += aligned(bytes(x.type))
   }
   const inputs = new Set<Key>(f.inputs.map((x) => x.id))
+  const given = new Set<Key>([...f.outs, ...f.updates].map((o) => o.id))
   steps.forEach((s, i) => {
     const taken = new Set<Key>()
     for (const w of s.writes) {
@@ -123,6 +125,8 @@ export const layOut = (
           slots.has(old) &&
           !inputs.has(old) &&
           !taken.has(old) &&
+          // What the caller takes lies without gaps.
+          (!given.has(w.key) || slots.get(old)!.ld === widthOf(w.type)) &&
           lives.last.get(old) === i,
       )?.[1]
       if (victim !== undefined) {
@@ -148,6 +152,7 @@ export const layOut = (
       offset: (key) => rows(key).offset,
       room: (key) => slots.get(key)?.room ?? rows(key).ld,
       scratch: (k) => base + at[scratch[step]![k]!]!,
+      constant: (key) => constantAt.get(key)!,
     }),
     copies: f.updates
       .filter((u) => placed.get(u.id) !== u.state)

@@ -2,6 +2,8 @@
 import type { Rule } from '../rule.ts'
 import { attention } from './attention.ts'
 import { cotangent } from './cotangent.ts'
+import { float8 } from './float8.ts'
+import { float8Cotangent } from './float8-cotangent.ts'
 import { few } from './few.ts'
 import { gradient } from './gradient.ts'
 import { greedy } from './greedy.ts'
@@ -21,6 +23,8 @@ export const rules: ReadonlyArray<Rule> = [
   // Before `residual`: sums of adapters and of the stream belong to the layer.
   linear,
   cotangent,
+  float8,
+  float8Cotangent,
   // Before `residual`: a gradient's sum goes into its buffer, with an f32 result.
   gradient,
   residual,
