@@ -95,10 +95,10 @@ export const layOut = (
     fixed.set(r.id, { offset: stateAt.get(r.state)!, ld: widthOf(stateTypes.get(r.state)!) })
   // One block, so that one copy brings them all.
   const block = f.inputs.reduce((n, x) => n + aligned(bytes(x.type)), 0)
-  const given = f.inputs.length === 0 ? -1 : open(block, 0, steps.length)
+  const inputBlock = f.inputs.length === 0 ? -1 : open(block, 0, steps.length)
   let filled = 0
   for (const x of f.inputs) {
-    settle(x.id, { buffer: given, at: filled, ...alone(x.type) }, 0)
+    settle(x.id, { buffer: inputBlock, at: filled, ...alone(x.type) }, 0)
     filled += aligned(bytes(x.type))
   }
   const inputs = new Set<Key>(f.inputs.map((x) => x.id))
