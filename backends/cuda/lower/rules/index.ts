@@ -7,6 +7,7 @@ import { float8Cotangent } from './float8-cotangent.ts'
 import { float8Rows } from './float8-rows.ts'
 import { few } from './few.ts'
 import { gradient } from './gradient.ts'
+import { greedy } from './greedy.ts'
 import { linear } from './linear.ts'
 import { loss } from './loss.ts'
 import { norm } from './norm.ts'
@@ -36,5 +37,6 @@ export const rules: ReadonlyArray<Rule> = [
   attention,
   norm,
   loss,
+  greedy,
   update,
 ]
