@@ -9,6 +9,8 @@ export interface BackendError {
   readonly backend: string
   readonly message: string
   readonly hint?: string
+  /** There is not enough of it: another plan may do. */
+  readonly lacks?: 'memory'
 }
 
 export const backendError = (backend: string, message: string, hint?: string): BackendError => ({

@@ -1,0 +1,38 @@
+/** Sessions on the GPU of a TensorFlow that has our plugin: lowering, kernels and launch lists of the cuda backend. */
+import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import type { Program } from '../../ir/graph.ts'
+import type { BackendError, Session } from '../backend.ts'
+import { openGpu, type Options } from '../cuda/driver/gpu.ts'
+import { whereOf } from '../cuda/driver/places.ts'
+import { prepareOn, settings } from '../cuda/index.ts'
+import { asBackendError } from '../cuda/failure.ts'
+import { launchedByOps, tfHost } from './device.ts'
+import type { Host } from './load.ts'
+import type { Plugin } from './plugin.ts'
+
+const options = (): Options => {
+  const { index: _, scratch: __, keep: ___, ...o } = settings()
+  return { ...o, where: whereOf(process.env, process.cwd()) }
+}
+
+const asTfjs = (e: BackendError): BackendError => ({ ...e, backend: 'tfjs' })
+
+export const openInside = (
+  host: Host,
+  plugin: Plugin,
+  p: Program,
+): E.Either<BackendError, Session> =>
+  pipe(
+    tfHost(host, plugin),
+    E.chain((tf) =>
+      pipe(
+        openGpu(tf, options()),
+        E.chain((gpu) => prepareOn(launchedByOps(gpu, tf), p)),
+      ),
+    ),
+    E.bimap(
+      (e) => asTfjs(asBackendError(e)),
+      (session): Session => session,
+    ),
+  )
