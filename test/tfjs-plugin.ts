@@ -3,14 +3,16 @@ import fs from 'node:fs'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import koffi from 'koffi'
-import type { Backend } from '../backends/backend.ts'
-import { done } from '../backends/cuda/driver/error.ts'
+import type { Backend, Session } from '../backends/backend.ts'
+import { done, type Cuda } from '../backends/cuda/driver/error.ts'
 import { openGpu, type Gpu } from '../backends/cuda/driver/gpu.ts'
 import { lower, type Lowered } from '../backends/cuda/lower/lower.ts'
 import { asBackendError } from '../backends/cuda/failure.ts'
 import { openSession } from '../backends/cuda/session.ts'
 import { launchedByOps, tfHost, type TfHost } from '../backends/tfjs/device.ts'
 import { load, type Host } from '../backends/tfjs/load.ts'
+import type { Inside } from '../backends/tfjs/tensors.ts'
+import type { Program } from '../ir/graph.ts'
 import { find, whereOf } from '../backends/tfjs/places.ts'
 import { fake, folder, missing, only } from './cuda-fake.ts'
 import { perform } from './cuda/backend.ts'
@@ -80,30 +82,40 @@ const emulating = (gpu: Gpu, lowered: Lowered, base: () => bigint): Gpu => {
   }
 }
 
+/** As `compiledInside`, with kernels emulated. */
+export const compiledOnHostMemory = (p: Program): Cuda<Inside> => {
+  const tf = newTfHost()
+  fake().onLaunch(koffi.register(run, koffi.pointer('fake_launched')))
+  const gpu = right(openGpu(tf, { cacheDir: null, where: only(folder) }))
+  const lowered = lower(p, { arch: 75, sms: 40, shared: 65536 })
+  let base = 0n
+  const noted: Gpu = {
+    ...gpu,
+    allocate: (bytes) =>
+      pipe(
+        gpu.allocate(bytes),
+        // The arena is the last that a session takes.
+        E.map((a) => (base = a)),
+      ),
+  }
+  const graphs: bigint[] = []
+  const emulated = emulating(noted, lowered, () => base)
+  return pipe(
+    openSession(
+      launchedByOps(emulated, tf, (g) => graphs.push(g)),
+      lowered,
+    ),
+    E.map((session) => ({ tf, session, graphs })),
+  )
+}
+
 export const onHostMemory: Backend = {
   name: 'tfjs plugin on host memory',
   doc: 'compiled plans inside TensorFlow, without a GPU',
   diagnose: async () => noPlugin || null,
-  prepare: (p) => async () => {
-    const tf = newTfHost()
-    fake().onLaunch(koffi.register(run, koffi.pointer('fake_launched')))
-    const gpu = right(openGpu(tf, { cacheDir: null, where: only(folder) }))
-    const lowered = lower(p, { arch: 75, sms: 40, shared: 65536 })
-    let base = 0n
-    const noted: Gpu = {
-      ...launchedByOps(gpu, tf),
-      allocate: (bytes) =>
-        pipe(
-          gpu.allocate(bytes),
-          // The arena is the last that a session takes.
-          E.map((a) => (base = a)),
-        ),
-    }
-    return E.mapLeft(asBackendError)(
-      openSession(
-        emulating(noted, lowered, () => base),
-        lowered,
-      ),
-    )
-  },
+  prepare: (p) => async () =>
+    pipe(
+      compiledOnHostMemory(p),
+      E.bimap(asBackendError, ({ session }): Session => session),
+    ),
 }

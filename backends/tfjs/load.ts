@@ -35,8 +35,9 @@ const hostOfEngine = (engine: Engine): Host | null => {
   return isNodeBackend(backend) ? { engine, backend, plugin: null } : null
 }
 
-/** The one that `load` made. */
+/** What `load` made, and the module where it was loaded here. */
 let loaded: Host | null = null
+let tfModule: Tf | null = null
 
 /** The TensorFlow behind a caller's `tf`. */
 export const hostOf = (tf: Tf): E.Either<BackendError, Host> =>
@@ -100,7 +101,11 @@ const loadFrom = (home: Home, gpu: Driver | null): E.Either<BackendError, Host> 
     E.mapLeft((why) => fail(why, MEND)),
     E.chain((plugin) =>
       pipe(
-        hostOf(createRequire(path.join(home.folder, 'package.json'))(home.folder) as Tf),
+        createRequire(path.join(home.folder, 'package.json'))(home.folder) as Tf,
+        (tf) => {
+          tfModule = tf
+          return hostOf(tf)
+        },
         E.map((host) => ({ ...host, plugin })),
       ),
     ),
@@ -136,3 +141,17 @@ export const load = (
     E.map((host) => (loaded = host)),
   )
 }
+
+/** tfjs itself, with the GPU where there is one: for a program that has not loaded it. */
+export const loadTf = (): E.Either<BackendError, Tf> =>
+  pipe(
+    load(),
+    E.chain(() =>
+      pipe(
+        tfModule,
+        E.fromNullable(
+          fail('tfjs is in this process already', 'use the tf that the program has loaded'),
+        ),
+      ),
+    ),
+  )
