@@ -59,6 +59,9 @@ const functions = () => {
     fail: lib.func('fake_fail', 'void', ['const char *', 'int']),
     memory: lib.func('fake_memory', 'void', ['uint64_t']),
     live: lib.func('fake_live', 'int', []),
+    onLaunch: lib.func('fake_on_launch', 'void', [
+      koffi.pointer(koffi.proto('void fake_launched(uint64_t)')),
+    ]),
     log: lib.func('fake_log', 'const char *', []),
     forget: lib.func('fake_forget', 'void', []),
     blasLive: lib.func('fake_blas_live', 'int', []),

@@ -91,14 +91,17 @@ test(
   'an op that TensorFlow refuses is an error with the function, and leaves nothing behind',
   { skip },
   async () => {
-    const { engine, backend } = host()
+    const { engine, backend, plugin } = host()
     let works = true
     const executeOp: typeof backend.binding.executeOp = (...args) => {
       if (!works) throw new Error('no such kernel')
       return backend.binding.executeOp(...args)
     }
     const binding = { value: Object.create(backend.binding, { executeOp: { value: executeOp } }) }
-    const session = openSession({ engine, backend: Object.create(backend, { binding }) }, counter())
+    const session = openSession(
+      { engine, plugin, backend: Object.create(backend, { binding }) },
+      counter(),
+    )
     const first = ids()
     works = false
     const failed = await session.run('step', { y: new Float32Array(3) })()

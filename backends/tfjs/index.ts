@@ -1,22 +1,30 @@
-/** TensorFlow through @tensorflow/tfjs-node-gpu: for programs that speak tfjs. Every op is TensorFlow's own, on the CPU. */
+/** TensorFlow through @tensorflow/tfjs-node-gpu: for programs that speak tfjs. On the CPU every op is TensorFlow's own; on a GPU the plan runs as the cuda backend compiles it. */
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Backend, BackendError } from '../backend.ts'
 import { fail, hostOf, load, type Host } from './load.ts'
+import { openInside } from './inside.ts'
 import { openSession } from './session.ts'
 import type { Tf } from './tf.ts'
 
-/** State lies in tf.Tensors, which tfjs makes on the backend that is chosen. */
+/** State lies in tf.Tensors, which tfjs makes on the backend that is chosen. On a GPU of another's, ops would go back to the CPU in silence. */
 const chosen = (host: Host): E.Either<BackendError, Host> =>
-  host.engine.backendName === 'tensorflow'
-    ? E.right(host)
-    : E.left(
+  host.engine.backendName !== 'tensorflow'
+    ? E.left(
         fail(
           `tfjs is set to its ${host.engine.backendName} backend`,
           "call tf.setBackend('tensorflow') before training",
         ),
       )
+    : host.backend.isUsingGpuDevice && host.plugin === null
+      ? E.left(
+          fail(
+            "this TensorFlow's GPU is not tunec's plugin, and has no kernels of ours",
+            "load tfjs through `load` of 'tunec/tfjs', which brings the plugin",
+          ),
+        )
+      : E.right(host)
 
 const backendOn = (host: () => E.Either<BackendError, Host>): Backend => ({
   name: 'tfjs',
@@ -34,7 +42,9 @@ const backendOn = (host: () => E.Either<BackendError, Host>): Backend => ({
     pipe(
       TE.fromIOEither(host),
       TE.chainEitherK(chosen),
-      TE.map((h) => openSession(h, p)),
+      TE.chainEitherK((h) =>
+        h.plugin === null ? E.right(openSession(h, p)) : openInside(h, h.plugin, p),
+      ),
     ),
 })
 

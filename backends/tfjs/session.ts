@@ -6,7 +6,17 @@ import { fnOf, typesOf, type Eqn, type Fn, type Id, type Program } from '../../i
 import { show, size, type Plain, type TensorType } from '../../ir/type.ts'
 import type { BackendError, Feeds, Session, Values } from '../backend.ts'
 import { misfit } from '../bytes.ts'
-import { cellsOf, close, contents, fill, packedCell, readCell, settle, type Cell } from './cells.ts'
+import { wantedOf } from '../wanted.ts'
+import {
+  cellsOf,
+  contents,
+  dispose,
+  fill,
+  packedCell,
+  readCell,
+  settle,
+  type Cell,
+} from './cells.ts'
 import { kernels } from './kernels.ts'
 import { fail, type Host } from './load.ts'
 import { constantsOf, dtypeOf, nodesOf, type Nodes, type Value } from './nodes.ts'
@@ -106,9 +116,17 @@ const everything = (env: Env): ReadonlyArray<Value> => [
   ...[...env.parts.values()].flatMap((p) => Object.values(p)),
 ]
 
-const runFn = (m: Machine, r: Ready, inputs: Feeds): E.Either<BackendError, Feeds> => {
+const runFn = (
+  m: Machine,
+  r: Ready,
+  inputs: Feeds,
+  wanted: ReadonlyArray<string> | undefined,
+): E.Either<BackendError, Feeds> => {
   const { host, n, cells } = m
   const { fn } = r
+  const asked = wantedOf(fn, wanted)
+  if (typeof asked === 'string') return E.left(fail(asked))
+  const needed = new Set(asked.eqns)
   const env: Env = { values: new Map(), parts: new Map(), lent: new Set() }
   let where = ''
   try {
@@ -118,11 +136,11 @@ const runFn = (m: Machine, r: Ready, inputs: Feeds): E.Either<BackendError, Feed
     n.release(everything(env))
     fn.eqns.forEach((e, i) => {
       where = ` ${e.op}`
-      evaluate(n, r, env, e)
+      if (needed.has(e)) evaluate(n, r, env, e)
       forget(m, env, r.dead[i]!)
     })
     where = ''
-    const outs = fn.outs.map((o) => [o.name, valuesOf(host, n, env.values.get(o.id)!)] as const)
+    const outs = asked.outs.map((o) => [o.name, valuesOf(host, n, env.values.get(o.id)!)] as const)
     // All are read before any is written: functions are pure.
     const next = fn.updates.map((u) => {
       const cell = cells.get(u.state)!
@@ -163,10 +181,10 @@ export const openSession = (host: Host, p: Program): Session => {
     pipe(m.cells.get(name), E.fromNullable(fail(`no state ${name}`)))
   let open = true
   return {
-    run: (name, inputs) => async () =>
+    run: (name, inputs, wanted) => async () =>
       pipe(
         load(name),
-        E.chain((r) => runFn(m, r, inputs)),
+        E.chain((r) => runFn(m, r, inputs, wanted)),
       ),
     read: (name) => async () =>
       pipe(
@@ -186,7 +204,7 @@ export const openSession = (host: Host, p: Program): Session => {
       TE.fromIO(() => {
         if (!open) return
         open = false
-        close(m.cells)
+        m.cells.forEach(dispose)
         constants.close()
       }),
   }
