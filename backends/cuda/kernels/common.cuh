@@ -215,6 +215,15 @@ DEV float inverse_of(float power) { return __uint_as_float(0x7f000000u - __float
 // Of a row's scale, which a NaN or an infinity in the row makes NaN.
 DEV float row_inverse(float scale) { return scale == scale ? inverse_of(scale) : scale; }
 
+// What rows are quantized to: e4m3, or with X_E5M2 e5m2.
+#ifdef X_E5M2
+#define TOP 15
+DEV u32 eightx2(float lo, float hi) { return e5m2x2(lo, hi); }
+#else
+#define TOP 8
+DEV u32 eightx2(float lo, float hi) { return e4m3x2(lo, hi); }
+#endif
+
 // A 64-bit count of two 32-bit arguments.
 DEV u64 joined(u32 lo, u32 hi) { return ((u64)hi << 32) | lo; }
 
@@ -242,6 +251,13 @@ DEV float exponential(float x) {
 #endif
 }
 DEV float logarithm(float x) { return logf(x); }
+DEV float sigmoid(float x) {
+#ifdef E_F32
+  return 1.f / (1.f + expf(-x));
+#else
+  return __fdividef(1.f, 1.f + __expf(-x));
+#endif
+}
 
 // The up to 8 neighbouring elements of one row that a thread owns; count 0: none.
 struct Octet { u64 row; u32 column, count; };
