@@ -46,8 +46,12 @@ export interface Loader {
 }
 
 export interface Session {
-  /** Runs a function: state it updates is updated, its outputs are returned. */
-  readonly run: (fn: string, inputs: Feeds) => TaskEither<BackendError, Feeds>
+  /** Runs a function: state it updates is updated, the outputs wanted are returned, all where none are named. */
+  readonly run: (
+    fn: string,
+    inputs: Feeds,
+    wanted?: ReadonlyArray<string>,
+  ) => TaskEither<BackendError, Feeds>
   /** The bytes of a state tensor, laid out as `parts` of its type. */
   readonly read: (state: string) => TaskEither<BackendError, Uint8Array>
   readonly write: (state: string, bytes: Uint8Array) => TaskEither<BackendError, void>

@@ -1,7 +1,7 @@
 /** Generation's launch lists: a small model with 4-bit weights and adapters, with the rules for few rows and without, against the definition. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Feeds } from '../backends/backend.ts'
+import type { Feeds, Session } from '../backends/backend.ts'
 import { encode } from '../backends/bytes.ts'
 import { lower } from '../backends/cuda/lower/lower.ts'
 import { few } from '../backends/cuda/lower/rules/few.ts'
@@ -83,6 +83,14 @@ const feedsOf = (g: Grid): ReadonlyArray<readonly [string, Feeds]> => {
   return [['prefill', prefill], ...decode.map((f) => ['decode', f] as const)]
 }
 
+const argmaxOf = (logits: ArrayLike<number>, rows: number): ReadonlyArray<number> => {
+  const width = logits.length / rows
+  return Array.from({ length: rows }, (_, r) => {
+    const row = Array.from(logits).slice(r * width, (r + 1) * width)
+    return row.indexOf(Math.max(...row))
+  })
+}
+
 /** What a 16-bit list may be off beyond the definition's own distance from f32: a handful of roundings. */
 const roundings = { bf16: 2e-2, f16: 2.5e-3 } as const
 
@@ -98,7 +106,7 @@ describe('generation on fibers', { skip: noCompiler }, () => {
       const p = programOf(small, compute, grid, targets)
       const exact = programOf(small, 'f32', grid, targets)
       const w = worldOf(3)
-      const sessions = []
+      const sessions: Array<Session> = []
       for (const [backend, program] of [
         [reference, exact],
         [reference, p],
@@ -115,7 +123,13 @@ describe('generation on fibers', { skip: noCompiler }, () => {
       }
       for (const [i, [fn, feeds]] of feedsOf(grid).entries()) {
         const got = []
-        for (const s of sessions) got.push(right(await s.run(fn, feeds)())['logits']!)
+        for (const [k, s] of sessions.entries()) {
+          const { logits, next } = right(await s.run(fn, feeds)())
+          got.push(logits!)
+          // With the rules, ids are those of the logits that are returned, however close the two largest are.
+          if (k === 2) assert.deepEqual(Array.from(next!), argmaxOf(logits!, grid.batch))
+          assert.deepEqual(right(await s.run(fn, feeds, ['next'])()), { next })
+        }
         const [f32, typed, fused, plain] = got as [Float32Array, ...Array<Float32Array>]
         const bound = 1.5 * relativeError(typed!, f32) + roundings[compute]
         for (const [name, x] of [
@@ -142,11 +156,11 @@ const kernels = (list: ReturnType<typeof launchesOf>): ReadonlyArray<string> =>
 test('a token of Llama-2-7B: caches in place, six launches a layer, seven with a long cache', () => {
   const layer = ['few_low', 'few_rows', 'token_attention', 'few_rows', 'few_rows', 'few_rows']
   const short = kernels(launchesOf(1, 160))
-  assert.deepEqual(short.slice(-7), [...layer, 'few_wide'])
-  // The embedding, the table of rotations, the vocabulary.
-  assert.equal(short.length, 3 + 6 * 32)
+  assert.deepEqual(short.slice(-8), [...layer, 'few_wide', 'argmax_rows'])
+  // The embedding, the table of rotations, the vocabulary, the likeliest word.
+  assert.equal(short.length, 4 + 6 * 32)
   const long = kernels(launchesOf(1, 2048))
-  assert.equal(long.length, 3 + 7 * 32)
+  assert.equal(long.length, 4 + 7 * 32)
   for (const list of [short, long, kernels(launchesOf(32, 160))])
     for (const other of ['copy', 'product', 'nf4_decode_groups', 'cache_write'])
       assert.ok(!list.includes(other), other)

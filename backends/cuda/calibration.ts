@@ -27,6 +27,7 @@ export const h100Calibration: Calibration = {
   slower: {
     product: 1.02,
     decode: 1.07,
+    quantize: 1.2,
     attention: 2.6,
     swiglu: 1.0,
     norm: 1.15,

@@ -23,19 +23,13 @@ const options = (): Options => {
 export const compiledInside = (host: Host, plugin: Plugin, p: Program): Cuda<Inside> =>
   pipe(
     tfHost(host, plugin),
-    E.chain((tf) => {
-      const graphs: bigint[] = []
-      return pipe(
+    E.chain((tf) =>
+      pipe(
         openGpu(tf, options()),
-        E.chain((gpu) =>
-          prepareOn(
-            launchedByOps(gpu, tf, (g) => graphs.push(g)),
-            p,
-          ),
-        ),
-        E.map((session): Inside => ({ tf, session, graphs })),
-      )
-    }),
+        E.chain((gpu) => prepareOn(launchedByOps(gpu, tf), p)),
+        E.map((session): Inside => ({ tf, session, graphs: new Map() })),
+      ),
+    ),
   )
 
 const asTfjs = (e: BackendError): BackendError => ({ ...e, backend: 'tfjs' })
@@ -51,9 +45,9 @@ export const openInside = (
       (e) => asTfjs(asBackendError(e)),
       (inside): TfjsSession => ({
         ...inside.session,
-        call: (fn, inputs) =>
+        call: (fn, inputs, wanted) =>
           pipe(
-            callInside(host, inside, fn, inputs),
+            callInside(host, inside, fn, inputs, { wanted }),
             E.mapLeft((e) => asTfjs(asBackendError(e))),
           ),
       }),

@@ -14,6 +14,7 @@ import {
 import { show, size, type Plain, type TensorType } from '../../ir/type.ts'
 import type { BackendError, Session, Values } from '../backend.ts'
 import { misfit } from '../bytes.ts'
+import { wantedOf } from '../wanted.ts'
 import {
   cellsOf,
   contents,
@@ -173,9 +174,13 @@ const runFn = <T>(
   r: Ready,
   border: Border<T>,
   inputs: Given<T>,
+  wanted: ReadonlyArray<string> | undefined,
 ): E.Either<BackendError, Given<T>> => {
   const { host, n, cells } = m
   const { fn } = r
+  const asked = wantedOf(fn, wanted)
+  if (typeof asked === 'string') return E.left(fail(asked))
+  const needed = new Set(asked.eqns)
   const env: Env = { values: new Map(), parts: new Map(), lent: new Set() }
   let where = ''
   try {
@@ -185,11 +190,11 @@ const runFn = <T>(
     n.release(everything(env))
     fn.eqns.forEach((e, i) => {
       where = ` ${e.op}`
-      evaluate(n, r, env, e)
+      if (needed.has(e)) evaluate(n, r, env, e)
       forget(m, env, r.dead[i]!)
     })
     where = ''
-    const outs = fn.outs.map((o) => [o.name, result(n, env.values.get(o.id)!)] as const)
+    const outs = asked.outs.map((o) => [o.name, result(n, env.values.get(o.id)!)] as const)
     // All are read before any is written: functions are pure.
     const next = fn.updates.map((u) => {
       const cell = cells.get(u.state)!
@@ -214,7 +219,11 @@ const runFn = <T>(
 /** A session that also takes and gives tf.Tensors. */
 export interface TfjsSession extends Session {
   /** Runs a function on int32 and float32 tensors; the caller disposes of the results, or tf.tidy does. */
-  readonly call: (fn: string, inputs: Given<Tensor>) => E.Either<BackendError, Given<Tensor>>
+  readonly call: (
+    fn: string,
+    inputs: Given<Tensor>,
+    wanted?: ReadonlyArray<string>,
+  ) => E.Either<BackendError, Given<Tensor>>
 }
 
 export const openSession = (host: Host, p: Program): TfjsSession => {
@@ -236,15 +245,15 @@ export const openSession = (host: Host, p: Program): TfjsSession => {
     pipe(m.cells.get(name), E.fromNullable(fail(`no state ${name}`)))
   let open = true
   return {
-    run: (name, inputs) => async () =>
+    run: (name, inputs, wanted) => async () =>
       pipe(
         load(name),
-        E.chain((r) => runFn<Values>(m, r, arrays, inputs)),
+        E.chain((r) => runFn<Values>(m, r, arrays, inputs, wanted)),
       ),
-    call: (name, inputs) =>
+    call: (name, inputs, wanted) =>
       pipe(
         load(name),
-        E.chain((r) => runFn(m, r, tensors, inputs)),
+        E.chain((r) => runFn(m, r, tensors, inputs, wanted)),
       ),
     read: (name) => async () =>
       pipe(

@@ -9,6 +9,7 @@ import {
   type Session,
 } from '../../backends/backend.ts'
 import { decode, encode, misfit } from '../../backends/bytes.ts'
+import { chosenOuts } from '../../backends/wanted.ts'
 import { ownProduct } from '../../backends/cuda/bind.ts'
 import type { Target } from '../../backends/cuda/lower/context.ts'
 import { asBackendError } from '../../backends/cuda/failure.ts'
@@ -22,7 +23,7 @@ import { bytes, size } from '../../ir/type.ts'
 import { emulate } from './emulate.ts'
 import { laneOf } from './lane.ts'
 
-export const perform = (arena: Buffer, w: Work): void => {
+const perform = (arena: Buffer, w: Work): void => {
   switch (w._tag) {
     case 'kernel':
       return emulate(arena, [w])
@@ -68,9 +69,11 @@ export const emulated = (target: Target, rules: ReadonlyArray<Rule> = allRules):
       stale = false
     }
     return TE.right<BackendError, Session>({
-      run: (name: string, inputs: Feeds) => async () => {
+      run: (name: string, inputs: Feeds, wanted?: ReadonlyArray<string>) => async () => {
         const f = lowered.fns.find((x) => x.name === name)
         if (f === undefined) return fail(`no function ${name}`)
+        const asked = chosenOuts(f, wanted)
+        if (typeof asked === 'string') return fail(asked)
         arena.fill(GARBAGE, Math.ceil(lowered.constants.end / 256) * 256)
         settle()
         for (const port of f.inputs) {
@@ -82,7 +85,7 @@ export const emulated = (target: Target, rules: ReadonlyArray<Rule> = allRules):
         if (touched()) return fail(`@${name} writes outside the arena`)
         return E.right(
           Object.fromEntries(
-            f.outs.map((o) => {
+            asked.map((o) => {
               const x = decode(o.type, Uint8Array.from(view(o)))
               return [o.name, o.type.dtype === 'i32' ? Int32Array.from(x) : Float32Array.from(x)]
             }),

@@ -93,8 +93,14 @@ export const layOut = (
   }
   for (const r of f.reads)
     fixed.set(r.id, { offset: stateAt.get(r.state)!, ld: widthOf(stateTypes.get(r.state)!) })
-  for (const x of f.inputs)
-    settle(x.id, { buffer: open(bytes(x.type), 0, steps.length), at: 0, ...alone(x.type) }, 0)
+  // One block, so that one copy brings them all.
+  const block = f.inputs.reduce((n, x) => n + aligned(bytes(x.type)), 0)
+  const inputBlock = f.inputs.length === 0 ? -1 : open(block, 0, steps.length)
+  let filled = 0
+  for (const x of f.inputs) {
+    settle(x.id, { buffer: inputBlock, at: filled, ...alone(x.type) }, 0)
+    filled += aligned(bytes(x.type))
+  }
   const inputs = new Set<Key>(f.inputs.map((x) => x.id))
   const given = new Set<Key>([...f.outs, ...f.updates].map((o) => o.id))
   steps.forEach((s, i) => {

@@ -4,8 +4,10 @@ import { attention } from './attention.ts'
 import { cotangent } from './cotangent.ts'
 import { float8 } from './float8.ts'
 import { float8Cotangent } from './float8-cotangent.ts'
+import { float8Rows } from './float8-rows.ts'
 import { few } from './few.ts'
 import { gradient } from './gradient.ts'
+import { greedy } from './greedy.ts'
 import { linear } from './linear.ts'
 import { loss } from './loss.ts'
 import { norm } from './norm.ts'
@@ -24,6 +26,8 @@ export const rules: ReadonlyArray<Rule> = [
   cotangent,
   float8,
   float8Cotangent,
+  // Before `norm`: it does the same and more.
+  float8Rows,
   // Before `residual`: a gradient's sum goes into its buffer, with an f32 result.
   gradient,
   residual,
@@ -33,5 +37,6 @@ export const rules: ReadonlyArray<Rule> = [
   attention,
   norm,
   loss,
+  greedy,
   update,
 ]
