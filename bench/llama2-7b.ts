@@ -1,5 +1,5 @@
 /**
- * A QLoRA step of Llama-2-7B's shape with random NF4 weights on the GPU:  npx tsx bench/llama2-7b.ts [1x2048 4x2048 …] [--rank 8] [--targets qkv|all] [--recompute none|layers] [--compute bf16|f16|float8] [--back e4m3|e5m2] [--scratch BYTES] [--keep LAYERS] [--profile]
+ * A QLoRA step of Llama-2-7B's shape with random NF4 weights on the GPU:  npx tsx bench/llama2-7b.ts [1x2048 4x2048 …] [--rank 8] [--targets qkv|all] [--recompute none|layers] [--compute bf16|f16|float8] [--back e4m3|e5m2] [--float8 whole|factors|sums] [--scratch BYTES] [--keep LAYERS] [--profile]
  */
 import { parseArgs } from 'node:util'
 import * as E from 'fp-ts/lib/Either.js'
@@ -22,6 +22,7 @@ const { values: o, positionals } = parseArgs({
     recompute: { type: 'string', default: 'none' },
     compute: { type: 'string', default: 'bf16' },
     back: { type: 'string' },
+    float8: { type: 'string' },
     model: { type: 'string', default: 'meta-llama/Llama-2-7b-hf' },
     steps: { type: 'string', default: '20' },
     scratch: { type: 'string', default: '268435456' },
@@ -37,8 +38,15 @@ const targets =
 
 const compute = (['f32', 'bf16', 'f16', 'float8'] as const).find((x) => x === o.compute)
 const back = (['e4m3', 'e5m2'] as const).find((x) => x === o.back)
-if (compute === undefined || (o.back !== undefined && back === undefined))
-  throw new Error('--compute is f32, bf16, f16 or float8; --back is e4m3 or e5m2')
+const float8 = (['whole', 'factors', 'sums'] as const).find((x) => x === o.float8)
+if (
+  (o.float8 !== undefined && float8 === undefined) ||
+  compute === undefined ||
+  (o.back !== undefined && back === undefined)
+)
+  throw new Error(
+    '--compute is f32, bf16, f16 or float8; --back is e4m3 or e5m2; --float8 is whole, factors or sums',
+  )
 
 const programOf = (rows: number, length: number) => {
   const spec = right(readSpec(knownModels[o.model]))
@@ -75,7 +83,12 @@ for (const shape of positionals.length === 0 ? ['1x2048'] : positionals) {
   const begun = Date.now()
   const p = programOf(rows, length)
   const compiled = Date.now()
-  const opened = prepareCuda(p, { ...settings(), scratch: Number(o.scratch), keep: Number(o.keep) })
+  const opened = prepareCuda(p, {
+    ...settings(),
+    scratch: Number(o.scratch),
+    keep: Number(o.keep),
+    ...(float8 === undefined ? {} : { float8 }),
+  })
   if (E.isLeft(opened)) {
     console.log(`${shape}: ${opened.left.call} ${opened.left.name}: ${opened.left.message}`)
     continue

@@ -107,6 +107,8 @@ const run = async (backend: Backend, p: Program): Promise<Feeds> => {
 const hopper = cardOf('sm_90a')!.target
 const ada = cardOf('sm_89')!.target
 const lean: Target = { ...hopper, scratch: 1 }
+/** The sum of a product by a kernel behind it. */
+const apart: Target = { ...hopper, float8: 'factors' }
 
 const cases: ReadonlyArray<readonly [string, Layers, Target]> = [
   [
@@ -123,6 +125,30 @@ const cases: ReadonlyArray<readonly [string, Layers, Target]> = [
     'adapter and residual',
     { k: 64, outs: [128], encoding: 'nf4/64/256', rank: 8, residual: true, back: 'e4m3' },
     hopper,
+  ],
+  [
+    'the sum behind the product',
+    {
+      k: 64,
+      outs: [128],
+      encoding: 'nf4/64/256',
+      rank: 8,
+      residual: true,
+      back: 'e4m3',
+    },
+    apart,
+  ],
+  [
+    'sums one after the other',
+    {
+      k: 128,
+      outs: [64, 64],
+      encoding: 'nf4/64/256',
+      rank: 8,
+      residual: false,
+      back: 'e4m3',
+    },
+    { ...apart, scratch: 1 },
   ],
   [
     'three layers, two adapters',
@@ -203,7 +229,8 @@ describe('layers in 8-bit floats', { skip: noCompiler }, () => {
 })
 
 test('layers of one input whose results the caller takes', { skip: noCompiler }, async () => {
-  const o: Layers = { ...cases[3]![1], returned: true }
+  const three = cases.find(([name]) => name.startsWith('three'))!
+  const o: Layers = { ...three[1], returned: true }
   for (const back of ['e4m3', null] as const) {
     const p = programOf({ ...o, back })
     const [got, want] = [await run(emulated(hopper), p), await run(reference, p)]

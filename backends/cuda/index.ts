@@ -11,7 +11,7 @@ import { cudaError, ending, OWN, type Cuda } from './driver/error.ts'
 import { openGpu, type Gpu } from './driver/gpu.ts'
 import { driverHost } from './driver/host.ts'
 import { whereOf } from './driver/places.ts'
-import type { Target } from './lower/context.ts'
+import type { Float8Products, Target } from './lower/context.ts'
 import { asBackendError } from './failure.ts'
 import { lower } from './lower/lower.ts'
 import { lacking } from './lower/needs.ts'
@@ -28,6 +28,8 @@ export interface Settings {
   readonly scratch?: number
   /** Layers whose decoded weights stay until the backward (`Target.keep`). */
   readonly keep?: number
+  /** Where the sums and factors of 8-bit products are taken in (`Target.float8`). */
+  readonly float8?: Float8Products
 }
 
 export const settings = (): Settings => ({
@@ -43,7 +45,7 @@ export const open = (s: Settings = settings()): Cuda<Gpu> => {
     openDriver(where),
     E.chain((driver) => driverHost(driver, s.index)),
     E.chain((host) => {
-      const { index: _, scratch: __, keep: ___, ...options } = s
+      const { index: _, scratch: __, keep: ___, float8: ____, ...options } = s
       const gpu = openGpu(host, { ...options, where })
       return E.isLeft(gpu) ? ending(gpu, host.close) : gpu
     }),
@@ -60,12 +62,13 @@ export const targetOf = (gpu: Gpu): Target => ({
 export const prepareOn = (
   gpu: Gpu,
   p: Program,
-  s: Pick<Settings, 'scratch' | 'keep'> = {},
+  s: Pick<Settings, 'scratch' | 'keep' | 'float8'> = {},
 ): Cuda<CudaSession> => {
   const target = {
     ...targetOf(gpu),
     ...(s.scratch === undefined ? {} : { scratch: s.scratch }),
     ...(s.keep === undefined ? {} : { keep: s.keep }),
+    ...(s.float8 === undefined ? {} : { float8: s.float8 }),
   }
   const lacks = lacking(p, target)
   return lacks === null

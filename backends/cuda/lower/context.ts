@@ -4,6 +4,12 @@ import { stateOf, typesOf } from '../../../ir/graph.ts'
 import type { OpName } from '../../../ir/ops/index.ts'
 import type { TensorType } from '../../../ir/type.ts'
 
+/**
+ * `whole`: factors of rows and a sum in the product (Hopper). `factors`: the sum by a kernel behind it.
+ * `sums`: the product hands out f32 sums, and a kernel does the rest.
+ */
+export type Float8Products = 'whole' | 'factors' | 'sums'
+
 /** The device, as far as the choice of kernels depends on it. */
 export interface Target {
   /** 75, 80, 86, 89, 90, 120: compute capability × 10. */
@@ -14,6 +20,8 @@ export interface Target {
   readonly shared: number
   /** Bytes of decoded weights at once, beyond which layers of one input are multiplied one after the other; 256 MiB where not said. */
   readonly scratch?: number
+  /** How products of 8-bit floats are taken from the library; where not said, as the architecture's does. */
+  readonly float8?: Float8Products
   /** Layers, from the last, whose decoded weights stay from the forward to the backward; none where not said. */
   readonly keep?: number
 }

@@ -177,7 +177,7 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
     over: residual === null || read.has(residual) ? [] : [[root, residual]],
     scratch: [
       most * k,
-      sumsBytes(c.target, rows, k),
+      sumsBytes(c.target, [rows, k], dtype, residual !== null || runs.length > 1),
       ...(plain.length === 0 ? [] : [rows * low.inner * each, low.inner * k * each]),
     ],
     constants: runs.map((r) => r.scales),

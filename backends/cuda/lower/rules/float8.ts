@@ -170,7 +170,7 @@ const groupOf = (c: Context, x: Id, left: Float8, members: ReadonlyArray<Member>
     over: residual === null || (some && residual === x) ? [] : [[members[0]!.y, residual]],
     scratch: [
       most * k,
-      sumsBytes(c.target, rows, most),
+      sumsBytes(c.target, [rows, most], dtype, residual !== null),
       ...(some ? [rows * low.inner * each, wide * low.inner * each] : []),
       ...(masked ? [rows * k * each] : []),
     ],
