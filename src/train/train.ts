@@ -213,7 +213,9 @@ export const train = <A = never>(
 ): TE.TaskEither<Issues, TrainResult<A>> =>
   pipe(
     TE.fromEither(ready(plan)),
-    TE.chainFirstEitherK(() => E.mapLeft(one)(affordable(backend.name, plan.arenaBytes))),
+    TE.chainFirstEitherK(() =>
+      E.mapLeft(one)(affordable(backend.name, plan.arenaBytes, plan.device)),
+    ),
     TE.chain((data) => {
       const go = (filled: Filled<A>) => (place: Place) =>
         runIn(plan, data, backend.name, options, filled, place)

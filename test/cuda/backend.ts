@@ -23,7 +23,7 @@ import { bytes, size } from '../../ir/type.ts'
 import { emulate } from './emulate.ts'
 import { laneOf } from './lane.ts'
 
-export const perform = (arena: Buffer, w: Work): void => {
+const perform = (arena: Buffer, w: Work): void => {
   switch (w._tag) {
     case 'kernel':
       return emulate(arena, [w])
