@@ -3,7 +3,7 @@
  */
 import { parseArgs } from 'node:util'
 import * as E from 'fp-ts/lib/Either.js'
-import { prepareCuda, settings } from '../backends/cuda/index.ts'
+import { prepareCuda } from '../backends/cuda/index.ts'
 import { profile, groupTimes } from '../backends/cuda/profile.ts'
 import { compile } from '../passes/pass.ts'
 import { knownModels } from '../src/models/known.ts'
@@ -67,7 +67,7 @@ for (const shape of positionals.length === 0 ? ['1x2048'] : positionals) {
   const begun = Date.now()
   const p = programOf(rows, length)
   const compiled = Date.now()
-  const opened = prepareCuda(p, { ...settings(), scratch: Number(o.scratch), keep: Number(o.keep) })
+  const opened = prepareCuda(p, { scratch: Number(o.scratch), keep: Number(o.keep) })
   if (E.isLeft(opened)) {
     console.log(`${shape}: ${opened.left.call} ${opened.left.name}: ${opened.left.message}`)
     continue

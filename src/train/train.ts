@@ -103,7 +103,7 @@ const withSession = <A, B>(
   use: (filled: Filled<A>) => TE.TaskEither<Issue, B>,
 ): TE.TaskEither<Issue, B> =>
   TE.bracket(
-    call(backend.prepare(plan.program)),
+    call(backend.prepare(plan.program, plan.room)),
     (session) =>
       pipe(
         initializePlan(plan, session),
@@ -145,6 +145,10 @@ const resumed = <A>(
       ),
     ),
   )
+
+/** A run's launches stay those that it began with, whatever the planner would choose today: its bits depend on them. */
+const asBegun = (plan: Plan, saved: Saved | null): Plan =>
+  saved === null ? plan : { ...plan, room: saved.job.room ?? null }
 
 /** All but the first weights is compared before they are loaded. */
 const continuable = (
@@ -208,7 +212,7 @@ export const train = <A = never>(
     TE.chainFirstEitherK(() => E.mapLeft(one)(affordable(backend.name, plan.arenaBytes))),
     TE.chain((data) => {
       const go = (filled: Filled<A>) => (place: Place) =>
-        runIn(plan, data, backend.name, options, filled, place)
+        runIn(asBegun(plan, place.saved), data, backend.name, options, filled, place)
       const { resume, resultsFolder, experimentName } = options
       return pipe(
         resume === undefined
@@ -228,7 +232,11 @@ export const train = <A = never>(
           : resumed(resume, (place) =>
               pipe(
                 TE.fromEither(continuable(plan, data, backend.name, place.saved)),
-                TE.chain(() => withSession(plan, backend, options, (filled) => go(filled)(place))),
+                TE.chain(() =>
+                  withSession(asBegun(plan, place.saved), backend, options, (filled) =>
+                    go(filled)(place),
+                  ),
+                ),
               ),
             ),
         TE.mapLeft(one),
