@@ -9,6 +9,8 @@ export interface BackendError {
   readonly backend: string
   readonly message: string
   readonly hint?: string
+  /** There is not enough of it: another plan may do. */
+  readonly lacks?: 'memory'
 }
 
 export const backendError = (backend: string, message: string, hint?: string): BackendError => ({
@@ -31,19 +33,25 @@ export interface Stored<Err> {
   readonly read: (into: Uint8Array, at: number) => TaskEither<Err, void>
 }
 
-/** Makes state from the bytes of a checkpoint without a detour through the host's arrays. */
+/** Makes state, most of it from the bytes of a checkpoint, without a detour through the host's arrays. */
 export interface Loader {
   /** Right(false): the state is not made here, or a value is not finite or too large; the host's way makes it or says which. */
   readonly load: <Err>(
     state: string,
     stored: Stored<Err>,
   ) => TaskEither<BackendError | Err, boolean>
+  /** The same value everywhere. Right(false): the host makes it. */
+  readonly fill: (state: string, value: number) => TaskEither<BackendError, boolean>
   readonly close: () => TaskEither<BackendError, void>
 }
 
 export interface Session {
-  /** Runs a function: state it updates is updated, its outputs are returned. */
-  readonly run: (fn: string, inputs: Feeds) => TaskEither<BackendError, Feeds>
+  /** Runs a function: state it updates is updated, the outputs wanted are returned, all where none are named. */
+  readonly run: (
+    fn: string,
+    inputs: Feeds,
+    wanted?: ReadonlyArray<string>,
+  ) => TaskEither<BackendError, Feeds>
   /** The bytes of a state tensor, laid out as `parts` of its type. */
   readonly read: (state: string) => TaskEither<BackendError, Uint8Array>
   readonly write: (state: string, bytes: Uint8Array) => TaskEither<BackendError, void>

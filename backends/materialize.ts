@@ -45,21 +45,29 @@ const values = <Err>(
   }
 }
 
+/** One element over and over: a cache of gigabytes is never an array of numbers. */
+const filled = (type: TensorType, value: number): Uint8Array => {
+  const one = encode({ ...type, shape: [] }, [value])
+  return new Uint8Array(Buffer.alloc(bytes(type), one).buffer, 0, bytes(type))
+}
+
 /** The bytes of a state tensor before the first step, in the layout of its type. */
 export const materialize = <Err>(
-  state: State,
+  { name, type, recipe }: State,
   source: Source<Err>,
   seed: number,
 ): TE.TaskEither<Err, Uint8Array> =>
-  pipe(
-    values(state.name, state.type, state.recipe, source, seed),
-    TE.map((x) => {
-      if (state.recipe._tag !== 'nf4') return encode(state.type, x)
-      const out = new Uint8Array(bytes(state.type))
-      quantize(x, state.type, out)
-      return out
-    }),
-  )
+  recipe._tag === 'fill'
+    ? TE.fromIO(() => filled(type, recipe.value))
+    : pipe(
+        values(name, type, recipe, source, seed),
+        TE.map((x) => {
+          if (recipe._tag !== 'nf4') return encode(type, x)
+          const out = new Uint8Array(bytes(type))
+          quantize(x, type, out)
+          return out
+        }),
+      )
 
 /** A source for programs that load nothing. */
 export const noSource: Source<string> = (key) => async () => E.left(`nothing to load ${key} from`)

@@ -1,9 +1,9 @@
 /**
- * A QLoRA step of Llama-2-7B's shape with random NF4 weights on the GPU:  npx tsx bench/llama2-7b.ts [1x2048 4x2048 …] [--rank 8] [--targets qkv|all] [--recompute none|layers] [--scratch BYTES] [--keep LAYERS] [--profile]
+ * A QLoRA step of Llama-2-7B's shape with random NF4 weights on the GPU:  npx tsx bench/llama2-7b.ts [1x2048 4x2048 …] [--rank 8] [--targets qkv|all] [--recompute none|layers] [--compute bf16|f16|float8] [--back e4m3|e5m2] [--float8 whole|factors|sums] [--scratch BYTES] [--keep LAYERS] [--profile]
  */
 import { parseArgs } from 'node:util'
 import * as E from 'fp-ts/lib/Either.js'
-import { prepareCuda } from '../backends/cuda/index.ts'
+import { prepareCuda, settings } from '../backends/cuda/index.ts'
 import { profile, groupTimes } from '../backends/cuda/profile.ts'
 import { compile } from '../passes/pass.ts'
 import { knownModels } from '../src/models/known.ts'
@@ -20,6 +20,9 @@ const { values: o, positionals } = parseArgs({
     rank: { type: 'string', default: '8' },
     targets: { type: 'string', default: 'qkv' },
     recompute: { type: 'string', default: 'none' },
+    compute: { type: 'string', default: 'bf16' },
+    back: { type: 'string' },
+    float8: { type: 'string' },
     model: { type: 'string', default: 'meta-llama/Llama-2-7b-hf' },
     steps: { type: 'string', default: '20' },
     scratch: { type: 'string', default: '268435456' },
@@ -33,6 +36,18 @@ const targets =
     ? ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']
     : ['q_proj', 'k_proj', 'v_proj']
 
+const compute = (['f32', 'bf16', 'f16', 'float8'] as const).find((x) => x === o.compute)
+const back = (['e4m3', 'e5m2'] as const).find((x) => x === o.back)
+const float8 = (['whole', 'factors', 'sums'] as const).find((x) => x === o.float8)
+if (
+  (o.float8 !== undefined && float8 === undefined) ||
+  compute === undefined ||
+  (o.back !== undefined && back === undefined)
+)
+  throw new Error(
+    '--compute is f32, bf16, f16 or float8; --back is e4m3 or e5m2; --float8 is whole, factors or sums',
+  )
+
 const programOf = (rows: number, length: number) => {
   const spec = right(readSpec(knownModels[o.model]))
   const forward = right(model('llama', spec, { rows, length, generate: null }))
@@ -42,7 +57,8 @@ const programOf = (rows: number, length: number) => {
       pipeline({
         lora: { r, alpha: 2 * r, dropout: 0, targets },
         quantize: { block: 64, nested: 256 },
-        compute: 'bf16',
+        compute,
+        ...(back === undefined ? {} : { back }),
         optimizer: { beta1: 0.9, beta2: 0.999, eps: 1e-8, decay: 0, decoupled: true, clip: 1 },
         recompute: o.recompute === 'layers' ? { _tag: 'layers' } : { _tag: 'none' },
       }),
@@ -67,7 +83,11 @@ for (const shape of positionals.length === 0 ? ['1x2048'] : positionals) {
   const begun = Date.now()
   const p = programOf(rows, length)
   const compiled = Date.now()
-  const opened = prepareCuda(p, { scratch: Number(o.scratch), keep: Number(o.keep) })
+  const opened = prepareCuda(
+    p,
+    { scratch: Number(o.scratch), keep: Number(o.keep) },
+    { ...settings(), ...(float8 === undefined ? {} : { float8 }) },
+  )
   if (E.isLeft(opened)) {
     console.log(`${shape}: ${opened.left.call} ${opened.left.name}: ${opened.left.message}`)
     continue
@@ -89,7 +109,7 @@ for (const shape of positionals.length === 0 ? ['1x2048'] : positionals) {
   const t = median(ms.slice(3))
   const used = (room.total - room.free) / 2 ** 30
   console.log(
-    `${shape} ${o.targets} r=${o.rank} recompute ${o.recompute}${o.keep === '0' ? '' : `, ${o.keep} layers stay decoded`} on ${gpu.info.name}: ${t.toFixed(2)} ms a step, ${(((rows * length) / t) * 1e3).toFixed(0)} tokens/s, arena ${(s.lowered.arenaBytes / 2 ** 30).toFixed(2)} GiB, device memory in use ${used.toFixed(2)} GiB, loss ${loss.toFixed(4)}; compile ${compiled - begun} ms, prepare ${ready - compiled} ms`,
+    `${shape} ${o.targets} r=${o.rank} ${o.compute}${back === undefined ? '' : `, cotangents in ${back}`} recompute ${o.recompute}${o.keep === '0' ? '' : `, ${o.keep} layers stay decoded`} on ${gpu.info.name}: ${t.toFixed(2)} ms a step, ${(((rows * length) / t) * 1e3).toFixed(0)} tokens/s, arena ${(s.lowered.arenaBytes / 2 ** 30).toFixed(2)} GiB, device memory in use ${used.toFixed(2)} GiB, loss ${loss.toFixed(4)}; compile ${compiled - begun} ms, prepare ${ready - compiled} ms`,
   )
   if (o.profile) {
     const made = right(profile(s, 'micro', feeds, h100))

@@ -17,6 +17,11 @@ cat >use.mjs <<'JS'
 import { dsl } from 'tunec'
 const plan = dsl.compile(process.argv[2])
 if (plan._tag !== 'Right') throw new Error('the package does not compile the bundled job')
+// Without tfjs-node-gpu it is there to import, and says what is missing when it is used.
+const { load } = await import('tunec/tfjs')
+let why = ''
+try { load() } catch (e) { why = e.message }
+if (!why.includes('is not set up')) throw new Error(`tunec/tfjs says: ${why}`)
 JS
 node use.mjs "$root/examples/code-instructions/qlora.yaml"
 echo "the package works in a project that depends on it"

@@ -348,4 +348,25 @@ export const mutations: ReadonlyArray<Mutation> = [
     "target ?? ''",
     'data-findings',
   ),
+  m(
+    'a buffer is filled again before it was sent',
+    'backends/cuda/load.ts',
+    'const free = fences[b]!()',
+    'const free = done',
+    'cuda-load',
+  ),
+  m(
+    'codes of every piece lie over those of the first',
+    'backends/cuda/kernels/nf4.ts',
+    '.codes + o.first / 2',
+    '.codes',
+    'cuda-load',
+  ),
+  m(
+    'a value that overflows on the device is not noticed',
+    'backends/cuda/load.ts',
+    'flags.every((f) => f === 1)',
+    'flags.length > 0',
+    'cuda-load',
+  ),
 ]

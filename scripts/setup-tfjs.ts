@@ -8,11 +8,12 @@ import { parseArgs } from 'node:util'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import { FOLDER, PACKAGE, PACKAGE_VERSION, packageIn } from '../backends/tfjs/places.ts'
-import { binding, compiler } from './tfjs/build.ts'
+import { binding, compiler, plugin } from './tfjs/build.ts'
 import { run, works, type Step } from './tfjs/shell.ts'
 import { tensorflow } from './tfjs/tensorflow.ts'
 
 const project = path.dirname(import.meta.dirname)
+const sources = path.join(project, 'backends', 'tfjs', 'plugin')
 /** TUNEC_TFJS names another folder, as it does for the backend. */
 const root = process.env['TUNEC_TFJS'] ?? path.join(project, FOLDER)
 
@@ -84,6 +85,8 @@ const setUp = (asked: string | undefined): Step<string> =>
     E.chainFirst((x) => E.right(report('tfjs', `${PACKAGE_VERSION}, ${x.package}`))),
     E.bind('binding', ({ cxx, tf }) => binding(root, tf, cxx, say)),
     E.chainFirst((x) => E.right(report('binding', x.binding.file))),
+    E.bind('plugin', ({ cxx, tf }) => plugin(root, sources, tf, cxx, say)),
+    E.chainFirst((x) => E.right(report('plugin', x.plugin.file))),
     E.chain(verified),
   )
 

@@ -1,4 +1,5 @@
 /** THE pipeline: every pass in its one order, each with the reason for its place. A config switches passes on and sets them. */
+import type { Float8 } from '../ir/number.ts'
 import {
   accumulate,
   differentiate,
@@ -24,6 +25,8 @@ export interface Techniques {
   readonly lora: Lora | null
   readonly quantize: Quantize | null
   readonly compute: Compute
+  /** What float8 rounds cotangents to; e4m3 where nothing is said. */
+  readonly back?: Float8
   readonly optimizer: Optimizer
   readonly recompute: Policy
 }
@@ -35,7 +38,9 @@ export const modelPasses = (o: Techniques): ReadonlyArray<Pass> => [
   // Frozen weights only, so after lora; before precision, which says what decoding rounds to.
   ...(o.quantize === null ? [] : [quantize(o.quantize)]),
   // Before differentiate: gradients then have the dtypes of the values they belong to.
-  ...(o.compute === 'f32' ? [] : [precision({ compute: o.compute })]),
+  ...(o.compute === 'f32'
+    ? []
+    : [precision({ compute: o.compute, ...(o.back === undefined ? {} : { back: o.back }) })]),
 ]
 
 /** `measure` is what a budget counts: the memory of the backend that the program is for. */

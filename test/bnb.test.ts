@@ -79,6 +79,27 @@ test('a weight that the files hold in 16 bits stays so, as in transformers', () 
   assert.ok(plan.trace.some((t) => t.pass === 'quantize(nf4, block=64, double=256, except=1)'))
 })
 
+test('which weights are in 16 bits is read from the index of shards too', async () => {
+  const folder = await fs.mkdtemp(path.join(os.tmpdir(), 'tunec-bnb-'))
+  const from = path.join(fixtures, 'mixed')
+  const shard = 'model-00001-of-00001.safetensors'
+  await fs.copyFile(path.join(from, 'config.json'), path.join(folder, 'config.json'))
+  await fs.copyFile(path.join(from, 'model.safetensors'), path.join(folder, shard))
+  const names = Object.keys(await readTensors(path.join(folder, shard)))
+  const weight_map = Object.fromEntries(names.map((n) => [n, shard]))
+  const index = path.join(folder, 'model.safetensors.index.json')
+  await fs.writeFile(index, JSON.stringify({ weight_map }))
+  const plan = right(planned(folder, fourBits(true)))
+  assert.deepEqual(plan.base.packed, {
+    double: true,
+    plain: ['model.layers.0.mlp.down_proj.weight'],
+  })
+  const session = right(await reference.prepare(plan.program)())
+  right(await initializePlan(plan, session)())
+  assert.deepEqual(await decodedBy(plan, session), decoded['mixed'])
+  await fs.rm(folder, { recursive: true })
+})
+
 test('on emulated CUDA the same', { skip: noCompiler }, async () => {
   const plan = right(planned(path.join(fixtures, 'double'), fourBits(true)))
   const [device, host] = [

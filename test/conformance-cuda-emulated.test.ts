@@ -8,5 +8,9 @@ import { noCompiler } from './cuda/emulate.ts'
 if (noCompiler === false) {
   conformanceSuite(emulated(cardOf('sm_75')!.target))
   for (const arch of ['sm_80', 'sm_90a'])
-    modelSuite(emulated(cardOf(arch)!.target), ['bf16', 'f16'])
+    modelSuite(emulated(cardOf(arch)!.target), [
+      'bf16',
+      'f16',
+      ...(arch === 'sm_90a' ? (['float8'] as const) : []),
+    ])
 } else test('conformance of emulated CUDA', { skip: noCompiler }, () => {})

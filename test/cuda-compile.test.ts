@@ -29,12 +29,13 @@ const decoded = floats.map((d) => macros('f32', d))
 const few = (dtype: Float) =>
   (
     [
-      [16, 1, 0],
-      [16, 1, 1],
-      [12, 4, 0],
-      [16, 2, 0],
+      [16, 1, 0, 4],
+      [16, 1, 1, 4],
+      [12, 4, 0, 4],
+      [16, 4, 0, 2],
+      [16, 2, 0, 4],
     ] as const
-  ).map(([WARPS, TILES, PAIR]) => ({ ...macros(dtype), WARPS, TILES, PAIR }))
+  ).map(([WARPS, TILES, PAIR, BLOCKS]) => ({ ...macros(dtype), WARPS, TILES, PAIR, BLOCKS }))
 const token = floats.flatMap((d) =>
   (
     [

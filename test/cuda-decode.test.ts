@@ -1,8 +1,11 @@
 /** Generation's launch lists: a small model with 4-bit weights and adapters, with the rules for few rows and without, against the definition. */
 import assert from 'node:assert/strict'
+import fs from 'node:fs'
+import path from 'node:path'
 import { describe, test } from 'node:test'
-import type { Feeds } from '../backends/backend.ts'
+import type { Feeds, Session } from '../backends/backend.ts'
 import { encode } from '../backends/bytes.ts'
+import type { Target } from '../backends/cuda/lower/context.ts'
 import { lower } from '../backends/cuda/lower/lower.ts'
 import { few } from '../backends/cuda/lower/rules/few.ts'
 import { rules } from '../backends/cuda/lower/rules/index.ts'
@@ -83,6 +86,14 @@ const feedsOf = (g: Grid): ReadonlyArray<readonly [string, Feeds]> => {
   return [['prefill', prefill], ...decode.map((f) => ['decode', f] as const)]
 }
 
+const argmaxOf = (logits: ArrayLike<number>, rows: number): ReadonlyArray<number> => {
+  const width = logits.length / rows
+  return Array.from({ length: rows }, (_, r) => {
+    const row = Array.from(logits).slice(r * width, (r + 1) * width)
+    return row.indexOf(Math.max(...row))
+  })
+}
+
 /** What a 16-bit list may be off beyond the definition's own distance from f32: a handful of roundings. */
 const roundings = { bf16: 2e-2, f16: 2.5e-3 } as const
 
@@ -98,7 +109,7 @@ describe('generation on fibers', { skip: noCompiler }, () => {
       const p = programOf(small, compute, grid, targets)
       const exact = programOf(small, 'f32', grid, targets)
       const w = worldOf(3)
-      const sessions = []
+      const sessions: Array<Session> = []
       for (const [backend, program] of [
         [reference, exact],
         [reference, p],
@@ -115,7 +126,13 @@ describe('generation on fibers', { skip: noCompiler }, () => {
       }
       for (const [i, [fn, feeds]] of feedsOf(grid).entries()) {
         const got = []
-        for (const s of sessions) got.push(right(await s.run(fn, feeds)())['logits']!)
+        for (const [k, s] of sessions.entries()) {
+          const { logits, next } = right(await s.run(fn, feeds)())
+          got.push(logits!)
+          // With the rules, ids are those of the logits that are returned, however close the two largest are.
+          if (k === 2) assert.deepEqual(Array.from(next!), argmaxOf(logits!, grid.batch))
+          assert.deepEqual(right(await s.run(fn, feeds, ['next'])()), { next })
+        }
         const [f32, typed, fused, plain] = got as [Float32Array, ...Array<Float32Array>]
         const bound = 1.5 * relativeError(typed!, f32) + roundings[compute]
         for (const [name, x] of [
@@ -142,14 +159,58 @@ const kernels = (list: ReturnType<typeof launchesOf>): ReadonlyArray<string> =>
 test('a token of Llama-2-7B: caches in place, six launches a layer, seven with a long cache', () => {
   const layer = ['few_low', 'few_rows', 'token_attention', 'few_rows', 'few_rows', 'few_rows']
   const short = kernels(launchesOf(1, 160))
-  assert.deepEqual(short.slice(-7), [...layer, 'few_wide'])
-  // The embedding, the table of rotations, the vocabulary.
-  assert.equal(short.length, 3 + 6 * 32)
+  assert.deepEqual(short.slice(-8), [...layer, 'few_wide', 'argmax_rows'])
+  // The embedding, the table of rotations, the vocabulary, the likeliest word.
+  assert.equal(short.length, 4 + 6 * 32)
   const long = kernels(launchesOf(1, 2048))
-  assert.equal(long.length, 3 + 7 * 32)
+  assert.equal(long.length, 4 + 7 * 32)
   for (const list of [short, long, kernels(launchesOf(32, 160))])
     for (const other of ['copy', 'product', 'nf4_decode_groups', 'cache_write'])
       assert.ok(!list.includes(other), other)
+})
+
+test('launches of a token begin early behind kernels, from Hopper on, where caches alone change', () => {
+  const namesOf = (p: Program, target: Target, fn: string): ReadonlyArray<string> =>
+    lower(p, target)
+      .fns.find((f) => f.name === fn)!
+      .launches.map((l) =>
+        l._tag === 'kernel' ? `${l.kernel.name}${l.early === true ? ' early' : ''}` : l._tag,
+      )
+  const p = programOf(small, 'bf16', { batch: 2, prompt: 3, capacity: 8 }, ['q_proj'])
+  const hopper = namesOf(p, cardOf(90), 'decode')
+  assert.deepEqual(hopper.slice(0, 2), ['gather_rows', 'few_low early'])
+  for (const name of ['few_rows', 'token_attention', 'few_wide', 'argmax_rows']) {
+    assert.ok(hopper.includes(`${name} early`), name)
+    assert.ok(!hopper.includes(name), name)
+  }
+  assert.ok(namesOf(p, cardOf(80), 'decode').every((l) => !l.endsWith('early')))
+  const whole = right(model('llama', small, { rows: 1, length: 4, generate: null }))
+  const { program } = right(compile([simplify, schedule])(whole))
+  for (const fn of ['step', 'evaluate'])
+    assert.ok(
+      namesOf(program, cardOf(90), fn).every((l) => !l.endsWith('early')),
+      fn,
+    )
+})
+
+test('every kernel that may begin early waits, before it returns', () => {
+  const early = new Map(
+    [launchesOf(32, 2048), launchesOf(1, 2048)].flatMap((list) =>
+      list.flatMap((l) =>
+        l._tag === 'kernel' && l.early === true ? [[l.kernel.name, l.kernel.source] as const] : [],
+      ),
+    ),
+  )
+  assert.ok(early.size >= 6)
+  for (const [name, source] of early) {
+    const file = path.join(import.meta.dirname, '../backends/cuda/kernels', source)
+    const text = fs
+      .readFileSync(file, 'utf8')
+      .split(/^KERNEL /m)
+      .find((t) => t.includes(` ${name}(`))!
+    const [waits, returns] = [text.indexOf('WAIT();'), text.indexOf('return;')]
+    assert.ok(waits > 0 && (returns < 0 || waits < returns), name)
+  }
 })
 
 test('a token reads little more than its codes, the vocabulary and the cache', () => {

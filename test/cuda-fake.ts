@@ -3,11 +3,18 @@ import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
+import * as E from 'fp-ts/lib/Either.js'
 import koffi from 'koffi'
+import type { Backend } from '../backends/backend.ts'
+import { asBackendError } from '../backends/cuda/failure.ts'
+import { cuda, targetOf } from '../backends/cuda/index.ts'
+import { lower, type Lowered } from '../backends/cuda/lower/lower.ts'
+import { openSession, type CudaSession } from '../backends/cuda/session.ts'
 import { openDriver } from '../backends/cuda/driver/driver.ts'
 import { type Gpu, openGpu, type Options } from '../backends/cuda/driver/gpu.ts'
 import { driverHost } from '../backends/cuda/driver/host.ts'
 import type { Where } from '../backends/cuda/driver/places.ts'
+import type { Program } from '../ir/graph.ts'
 import { right } from './right.ts'
 
 const fixtures = path.join(import.meta.dirname, 'fixtures')
@@ -50,7 +57,11 @@ const functions = () => {
   return {
     reset: lib.func('fake_reset', 'void', ['int', 'int', 'uint64_t']),
     fail: lib.func('fake_fail', 'void', ['const char *', 'int']),
+    memory: lib.func('fake_memory', 'void', ['uint64_t']),
     live: lib.func('fake_live', 'int', []),
+    onLaunch: lib.func('fake_on_launch', 'void', [
+      koffi.pointer(koffi.proto('void fake_launched(uint64_t)')),
+    ]),
     log: lib.func('fake_log', 'const char *', []),
     forget: lib.func('fake_forget', 'void', []),
     blasLive: lib.func('fake_blas_live', 'int', []),
@@ -78,3 +89,24 @@ export const gpuOf = (options: Partial<Options> = {}): Gpu => {
   const host = right(driverHost(right(openDriver(where)), 0))
   return right(openGpu(host, { cacheDir: null, where, ...options }))
 }
+
+const lowered = new WeakMap<Program, Lowered>()
+
+/** The cuda backend whole, over the fake: its kernels do nothing, all else is done. `memory`: bytes that the device has. */
+export const fakeBackend = (
+  watch: (s: CudaSession) => void = () => undefined,
+  memory = 2 ** 30,
+): Backend => ({
+  ...cuda,
+  diagnose: async () => null,
+  prepare: (p) => async () => {
+    const gpu = gpuOf()
+    fake().memory(memory)
+    const l = lowered.get(p) ?? lower(p, targetOf(gpu))
+    lowered.set(p, l)
+    return E.bimap(asBackendError, (s: CudaSession) => {
+      watch(s)
+      return s
+    })(openSession(gpu, l))
+  },
+})

@@ -7,12 +7,15 @@ import {
   toFloat8,
   toFloat8Turned,
 } from '../backends/cuda/kernels/nf4-float8.ts'
+import * as elementwise from '../backends/cuda/kernels/elementwise.ts'
 import * as card from '../backends/cuda/kernels/float8.ts'
+import * as fused from '../backends/cuda/kernels/float8-rows.ts'
+import * as norm from '../backends/cuda/kernels/norm.ts'
 import { dequantize, quantize } from '../ir/nf4.ts'
 import { fromFloat8, round, scaleFloat8, toFloat8 as code, type Float8 } from '../ir/number.ts'
 import type { Tensor } from '../ir/op.ts'
 import { bytes, tensor, type Encoded } from '../ir/type.ts'
-import { close, makeArena } from './cuda/arena.ts'
+import { close, makeArena, type Held } from './cuda/arena.ts'
 import { noCompiler } from './cuda/emulate.ts'
 import { generator } from './cuda/values.ts'
 import { t } from './op-cases.ts'
@@ -194,6 +197,102 @@ describe('8-bit floats', { skip: noCompiler }, () => {
         lines.flatMap((l) => l.codes),
       )
     })
+
+  for (const [width, rows, format] of [
+    [64, 3, 'e4m3'],
+    [1000, 2, 'e5m2'],
+    [11008, 1, 'e4m3'],
+  ] as const)
+    for (const kept of [true, false])
+      test(`rows of ${width} made and quantized at once to ${format}, ${kept ? 'also in 16 bits' : 'in 8 bits alone'}`, () => {
+        const arena = makeArena()
+        const type = tensor('bf16', rows, width)
+        const many = (n: number, gap: number) =>
+          Array.from({ length: n }, () => arena.put(normal(type), gap))
+        const [a, b, ct, residual] = many(4, 8) as [Held, Held, Held, Held]
+        const w = arena.put(normal(tensor('bf16', width)))
+        const shape = { rows, width, dtype: 'bf16' } as const
+        /** The kernels one after the other that do the same. */
+        const apart = (parts: ReadonlyArray<Held>) => {
+          const out = arena.out(wide(rows, width * parts.length))
+          const scales = arena.out(tensor('f32', rows))
+          const launch = card.quantizeRows({
+            parts: parts.map((x) => ({ x, width })),
+            out,
+            scales: scales.offset,
+            rows,
+            dtype: 'bf16',
+            format,
+          })
+          return { out, scales, launch }
+        }
+        const at = (parts: number) => ({
+          out: arena.out(wide(rows, width * parts), 8),
+          scales: arena.out(tensor('f32', rows)),
+        })
+        const given = (o: ReturnType<typeof at>) => ({
+          out: o.out,
+          scales: o.scales.offset,
+          ...shape,
+          format,
+        })
+        const outs = (n: number) => Array.from({ length: n }, () => arena.out(type, 8))
+        const same = (
+          together: ReturnType<typeof at>,
+          one: ReturnType<typeof apart>,
+          pairs: ReadonlyArray<readonly [Held, Held]>,
+        ) => {
+          assert.deepEqual(arena.raw(together.out), arena.raw(one.out))
+          assert.deepEqual(arena.raw(together.scales), arena.raw(one.scales))
+          if (kept) for (const [x, y] of pairs) assert.deepEqual(arena.raw(x), arena.raw(y))
+        }
+
+        const [h, h8] = outs(2) as [Held, Held]
+        const [qh, q8] = [apart([h]), at(1)]
+        arena.run([
+          elementwise.swiglu({ gate: a, up: b, out: h, ...shape }),
+          qh.launch,
+          fused.swiglu8({ gate: a, up: b, y: kept ? h8 : null, ...given(q8) }),
+        ])
+        same(q8, qh, [[h, h8]])
+
+        const [dg, du, dg8, du8] = outs(4) as [Held, Held, Held, Held]
+        const [qd, qd8] = [apart([du, dg]), at(2)]
+        arena.run([
+          elementwise.swigluGrad({ gate: a, up: b, ct, dgate: dg, dup: du, ...shape }),
+          qd.launch,
+          fused.swigluGrad8({
+            gate: a,
+            up: b,
+            ct,
+            grads: kept ? { dgate: dg8, dup: du8 } : null,
+            columns: [width, 0],
+            ...given(qd8),
+          }),
+        ])
+        same(qd8, qd, [
+          [dg, dg8],
+          [du, du8],
+        ])
+
+        // Sums in another order may round another way: 8 bits are compared with those of the fused kernel's own 16.
+        const [y, y8, d, d8] = outs(4) as [Held, Held, Held, Held]
+        const [qn, qn8, qg, qg8] = [apart([y8]), at(1), apart([d8]), at(1)]
+        const eps = 1e-5
+        arena.run([
+          norm.rmsNorm({ x: a, w: w.offset, out: y, eps, ...shape }),
+          fused.rmsNorm8({ x: a, w: w.offset, y: y8, eps, ...given(qn8) }),
+          qn.launch,
+          ...(kept ? [] : [fused.rmsNorm8({ x: a, w: w.offset, y: null, eps, ...given(qn8) })]),
+          norm.rmsNormGrad({ x: a, w: w.offset, ct, residual, out: d, eps, ...shape }),
+          fused.rmsNormGrad8({ x: a, w: w.offset, ct, residual, dx: d8, eps, ...given(qg8) }),
+          qg.launch,
+        ])
+        same(qn8, qn, [])
+        same(qg8, qg, [])
+        close('norm', arena.get(y8), arena.get(y), 'bf16')
+        close('gradient of the norm', arena.get(d8), arena.get(d), 'bf16')
+      })
 
   for (const format of ['e4m3', 'e5m2'] as const)
     test(`the product of ${format} and e4m3, with factors in it or after it`, () => {

@@ -71,18 +71,20 @@ describe('kernels of models on fibers', { skip: noCompiler }, () => {
           }
     })
 
-  test('argmax takes the lower id on a tie', () => {
+  test('argmax takes the lower id on a tie, and is none where a logit is NaN or the largest infinite', () => {
     for (const dtype of floats)
       for (const width of [1, 7, 513, 9000]) {
         const arena = makeArena()
-        const x = ints(tensor(dtype, 3, width), -3, 3)
+        const x = ints(tensor(dtype, 5, width), -3, 3)
         x.data.fill(-Infinity, 0, width)
-        const out = arena.out(tensor('i32', 3))
-        const o = { rows: 3, width, dtype, out: out.offset }
+        x.data[2 * width - 1] = NaN
+        x.data[3 * width - 1] = Infinity
+        const out = arena.out(tensor('i32', 5))
+        const o = { rows: 5, width, dtype, out: out.offset }
         arena.run(loss.argmax({ ...o, logits: arena.put(x, 1) }))
-        const want = [0, 1, 2].map((r) => {
+        const want = [0, 1, 2, 3, 4].map((r) => {
           const row = Array.from(x.data).slice(r * width, (r + 1) * width)
-          return row.indexOf(row.reduce((a, b) => Math.max(a, b), -Infinity))
+          return r < 3 ? -1 : row.indexOf(Math.max(...row))
         })
         assert.deepEqual([...arena.get(out)], want)
       }

@@ -5,7 +5,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import { encode } from '../backends/bytes.ts'
 import { openLane } from '../backends/cuda/lane.ts'
-import { loadInto, spareOf, type Memory } from '../backends/cuda/load.ts'
+import { fillInto, loadInto, spareOf, type Lane, type Memory } from '../backends/cuda/load.ts'
 import type { Stored } from '../backends/backend.ts'
 import { materialize } from '../backends/materialize.ts'
 import type { State } from '../ir/graph.ts'
@@ -137,6 +137,95 @@ test('too little spare memory, another type, no values: the host makes it', { sk
   assert.equal((await loadOne('f32', 39_999, 'bf16', file, { spare: 2 ** 20 })).took, false)
   const none = new Uint8Array(0)
   assert.equal((await loadOne('f32', 0, 'bf16', none, { spare: 2 ** 20 })).took, false)
+})
+
+test('a filled state is what the host makes, of every type', { skip }, async () => {
+  for (const [dtype, value, n] of [
+    ['f32', 0, 1000],
+    ['f32', -1.5, 4097],
+    ['bf16', 0.1, 333],
+    ['f16', 65504, 2],
+    ['i32', -7, 5],
+    ['u8', 200, 19],
+    ['bool', 1, 3],
+    ['f32', 65536, 1],
+  ] as const) {
+    const port = { name: 'w', type: tensor(dtype, n), offset: 256 }
+    const arena = Buffer.alloc(256 * Math.ceil((512 + bytes(port.type)) / 256), 0xa5)
+    const lane = laneOf(arena)
+    assert.equal(right(fillInto(lane, port, value)), true)
+    right(lane.copyOut(new Uint8Array(0), 0))
+    const s: State = { ...port, role: 'cache', recipe: { _tag: 'fill', value } }
+    const host = right(await materialize(s, () => TE.left('nothing is loaded'), 0)())
+    assert.equal(host.length, bytes(port.type))
+    assert.deepEqual(host, encode(port.type, new Float32Array(n).fill(value)))
+    const end = 256 + host.length
+    assert.deepEqual(Uint8Array.from(arena.subarray(256, end)), host, `${dtype} ${value}`)
+    assert.ok([...arena.subarray(0, 256), ...arena.subarray(end)].every((x) => x === 0xa5))
+  }
+  const nf4 = { name: 'w', type: tensor('nf4/64', 64), offset: 0 }
+  assert.equal(right(fillInto(laneOf(Buffer.alloc(512)), nf4, 0)), false)
+})
+
+/** What a load of a tensor of any size would do: nothing is held, sent or run. */
+const wouldDo = async (type: DType, from: Float, n: number) => {
+  const port = { name: 'w', type: tensor(type, n), offset: 2 ** 33 }
+  const memory: Memory = { state: new Map([['w', port]]), arenaBytes: 0 }
+  const arenaBytes = spareOf(memory).offset + 2 ** 30
+  const wide = bytes(tensor(from, 1))
+  const seen = { read: 0, sends: [] as Array<readonly [to: number, length: number]>, late: 0 }
+  const [buffer, done] = [new Uint8Array(2 ** 25), E.right(undefined)]
+  const lane: Lane = {
+    buffers: [buffer, buffer],
+    send: (to, _, __, length) => {
+      seen.sends.push([to, length])
+      return done
+    },
+    run: (l) => {
+      for (const a of l.args) {
+        if (a._tag === 'u32')
+          assert.ok(Number.isInteger(a.value) && a.value < 2 ** 32 && a.value >= 0)
+        if (a._tag === 'at') assert.ok(a.offset >= port.offset && a.offset < arenaBytes)
+      }
+      if (l.kernel.name === 'nf4_mean') seen.late = seen.sends.length
+      return done
+    },
+    fence: () => E.right(() => done),
+    copyOut: (into) => {
+      // Flags that say yes, and as f32 small numbers.
+      into.fill(1)
+      return done
+    },
+  }
+  const stored: Stored<never> = {
+    dtype: from,
+    length: n * wide,
+    read: (into, at) => {
+      assert.equal(at, seen.read)
+      seen.read += into.length
+      return TE.right(undefined)
+    },
+  }
+  await loadInto(lane, { ...memory, arenaBytes })(port, stored)()
+  return { ...seen, port, wide }
+}
+
+test('a tensor of more than 4 GiB comes in pieces that a kernel can count', async () => {
+  const n = 3 * 2 ** 30 + 5
+  const plain = await wouldDo('bf16', 'bf16', n)
+  assert.equal(plain.read, 2 * n)
+  let at = plain.port.offset
+  for (const [to, length] of plain.sends) {
+    assert.equal(to, at)
+    at += length
+  }
+  assert.equal(at, plain.port.offset + 2 * n)
+  const packed = await wouldDo('nf4/64/256', 'f32', n)
+  assert.equal(packed.read, 4 * n)
+  assert.ok(
+    packed.sends.every(([, length], i) => length === 2 ** 25 || i === packed.sends.length - 1),
+  )
+  assert.equal(packed.late, packed.sends.length, 'the mean of all scales comes last')
 })
 
 test('a file that cannot be read ends the load with its own error', { skip }, async () => {

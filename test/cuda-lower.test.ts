@@ -28,6 +28,7 @@ const models = [
   trained('f32', { _tag: 'none' }),
   trained('bf16', { _tag: 'layers' }),
   trained('f16', { _tag: 'none' }),
+  trained('float8', { _tag: 'layers' }),
 ]
 
 /** Holds for random programs on every card, and for the conformance models on the oldest and the one planned for. */

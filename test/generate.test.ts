@@ -1,6 +1,7 @@
 /** Answers on the reference backend: whatever the batches, as if every token were computed anew. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { Session } from '../backends/backend.ts'
 import { reference } from '../backends/reference/index.ts'
 import {
   answer,
@@ -133,6 +134,52 @@ test('a prompt that fits is whole however long the answer may be; one that does 
   const [cut] = await answers(tight, 3, requests([long]), greedy({ maxNew: 3, bosId: 9 }))
   const [begun] = await answers(tight, 3, requests([[9, 6, 7, 8]]), greedy({ maxNew: 3 }))
   assert.deepEqual(cut, { ...begun, cut: 4 })
+})
+
+test('a greedy choice asks for ids alone, any other for scores, and both choose alike', async () => {
+  const g = grid(3)
+  const asked: Array<string> = []
+  const watched = async (): Promise<Session> => {
+    const s = await tinySession(reference, g, 7)
+    return {
+      ...s,
+      run: (fn, inputs, wanted) => {
+        asked.push(`${fn} ${String(wanted)}`)
+        return s.run(fn, inputs, wanted)
+      },
+    }
+  }
+  const ps = requests([[3, 4, 5], [1], [2, 9]])
+  const said = async (o: Options) => {
+    asked.length = 0
+    const got = right(await answer(await watched(), g, ps, o)())
+    return { got, asked: [...new Set(asked)] }
+  }
+  const free = await said(greedy())
+  assert.deepEqual(free.asked, ['prefill next', 'decode next'])
+  const unused = Array.from({ length: tiny.vocab }, (_, id) => id).find((id) =>
+    free.got.every((a) => !a.ids.includes(id)),
+  )!
+  // No end before two tokens: of these the scores are needed.
+  const banned = await said(greedy({ eosIds: [unused], minNew: 2 }))
+  assert.deepEqual(banned.asked, ['prefill logits', 'decode logits', 'decode next'])
+  assert.deepEqual(banned.got, free.got)
+  // The likeliest of one is drawn by its score.
+  const sampling = { temperature: 1, topK: 1, topP: 1, seed: 3 }
+  const drawn = await said(greedy({ sampling }))
+  assert.deepEqual(drawn.asked, ['prefill logits', 'decode logits'])
+  assert.deepEqual(drawn.got, free.got)
+})
+
+test('an output that a function has not is an error with those it has', async () => {
+  const session = await tinySession(reference, grid(1), 1)
+  const feeds = stepGrid([openRow(requests([[1]])[0]!, grid(1), greedy())], grid(1))
+  const odd = await session.run('decode', feeds, ['nxt'])()
+  assert.equal(odd._tag, 'Left')
+  assert.match(
+    odd._tag === 'Left' ? odd.left.message : '',
+    /@decode has no output nxt, only logits, next/,
+  )
 })
 
 test('progress counts up to all requests and all tokens', async () => {

@@ -173,6 +173,7 @@ const reading = (session: Session, takes: (name: string) => boolean, closed: Arr
         }),
       )
     },
+    fill: () => TE.right(false),
     close: () => {
       closed.push('closed')
       return TE.right(undefined)

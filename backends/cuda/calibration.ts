@@ -32,6 +32,7 @@ export const h100Calibration: Calibration = {
   slower: {
     product: 0.965,
     decode: 1.09,
+    quantize: 1.2,
     attention: 1.89,
     swiglu: 1.0,
     norm: 1.155,

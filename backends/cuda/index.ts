@@ -11,7 +11,7 @@ import { cudaError, ending, OWN, type Cuda } from './driver/error.ts'
 import { openGpu, type Gpu } from './driver/gpu.ts'
 import { driverHost } from './driver/host.ts'
 import { whereOf } from './driver/places.ts'
-import type { Target } from './lower/context.ts'
+import type { Float8Products, Target } from './lower/context.ts'
 import { asBackendError } from './failure.ts'
 import { lower } from './lower/lower.ts'
 import { lacking } from './lower/needs.ts'
@@ -24,6 +24,8 @@ export interface Settings {
   readonly cacheDir: string | null
   /** Another architecture than the card's own: `compute_75` runs the Turing code on a newer card. */
   readonly arch?: Arch
+  /** Where the sums and factors of 8-bit products are taken in (`Target.float8`). */
+  readonly float8?: Float8Products
 }
 
 export const settings = (): Settings => ({
@@ -39,7 +41,7 @@ export const open = (s: Settings = settings()): Cuda<Gpu> => {
     openDriver(where),
     E.chain((driver) => driverHost(driver, s.index)),
     E.chain((host) => {
-      const { index: _, ...options } = s
+      const { index: _, float8: __, ...options } = s
       const gpu = openGpu(host, { ...options, where })
       return E.isLeft(gpu) ? ending(gpu, host.close) : gpu
     }),
@@ -53,8 +55,17 @@ export const targetOf = (gpu: Gpu): Target => ({
 })
 
 /** A session on a GPU, which is given back where none comes of it. Left: among others, that the program needs what the card has not. */
-export const prepareOn = (gpu: Gpu, p: Program, room: Room | null = null): Cuda<CudaSession> => {
-  const target = { ...targetOf(gpu), ...room }
+export const prepareOn = (
+  gpu: Gpu,
+  p: Program,
+  room: Room | null = null,
+  s: Pick<Settings, 'float8'> = {},
+): Cuda<CudaSession> => {
+  const target = {
+    ...targetOf(gpu),
+    ...room,
+    ...(s.float8 === undefined ? {} : { float8: s.float8 }),
+  }
   const lacks = lacking(p, target)
   return lacks === null
     ? openSession(gpu, lower(p, target))
@@ -69,7 +80,7 @@ export const prepareCuda = (
 ): Cuda<CudaSession> =>
   pipe(
     open(s),
-    E.chain((gpu) => prepareOn(gpu, p, room)),
+    E.chain((gpu) => prepareOn(gpu, p, room, s)),
   )
 
 export const cuda: Backend = {

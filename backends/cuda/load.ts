@@ -2,13 +2,22 @@
 import * as E from 'fp-ts/lib/Either.js'
 import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
 import { pipe } from 'fp-ts/lib/function.js'
-import { blocks, bytes, isEncoded, isFloat, parts, size, type Float } from '../../ir/type.ts'
+import {
+  blocks,
+  bytes,
+  isEncoded,
+  isFloat,
+  isPlain,
+  parts,
+  size,
+  type Float,
+} from '../../ir/type.ts'
 import { aligned } from '../../passes/memory.ts'
 import type { BackendError, Stored } from '../backend.ts'
 import { done, inOrder, type Cuda } from './driver/error.ts'
 import { asBackendError } from './failure.ts'
 import { elementBytes } from './kernels/card.ts'
-import { cast } from './kernels/elementwise.ts'
+import { cast, fill } from './kernels/elementwise.ts'
 import { quantizePiece, quantizeScales, quantizeWorkspaceBytes } from './kernels/nf4.ts'
 import { isFinite, reduceWorkspaceBytes } from './kernels/reduce.ts'
 import type { KernelLaunch } from './launch.ts'
@@ -200,3 +209,23 @@ export const loadInto =
       E.mapLeft(asBackendError),
     )
   }
+
+/** Values that one launch fills. */
+const STRETCH = 2 ** 28
+
+/** Right(false): of an encoded type. */
+export const fillInto = (lane: Lane, { type, offset }: Port, value: number): Cuda<boolean> => {
+  const { dtype } = type
+  if (!isPlain(dtype)) return E.right(false)
+  const [n, wide] = [size(type), bytes({ dtype, shape: [] })]
+  return pipe(
+    inOrder(
+      range(Math.ceil(n / STRETCH)).map((i) => () => {
+        const width = Math.min(STRETCH, n - i * STRETCH)
+        const out = { offset: offset + i * STRETCH * wide, ld: width }
+        return lane.run(fill({ rows: 1, width, dtype, value, out }))
+      }),
+    ),
+    E.map(() => true),
+  )
+}

@@ -2,72 +2,83 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
-import { bytes, show, size, type TensorType } from '../../ir/type.ts'
+import { bytes } from '../../ir/type.ts'
 import {
   backendError,
   type BackendError,
   type Feeds,
   type Loader,
   type Session,
-  type Values,
 } from '../backend.ts'
-import { decodeF32, misfit } from '../bytes.ts'
-import { bindAll, tune, type Device } from './bind.ts'
-import { each, ending, inOrder, type Cuda, type CudaError } from './driver/error.ts'
+import { misfit } from '../bytes.ts'
+import { chosenOuts } from '../wanted.ts'
+import { bindAll, tune, type Device, type Put } from './bind.ts'
+import { done, each, ending, inOrder, type Cuda, type CudaError } from './driver/error.ts'
 import type { Gpu } from './driver/gpu.ts'
 import type { Graph } from './driver/graph.ts'
+import type { Pinned } from './driver/memory.ts'
 import { asBackendError } from './failure.ts'
 import { openLane } from './lane.ts'
-import { loadInto } from './load.ts'
+import { fillInto, loadInto } from './load.ts'
 import type { Lowered, LoweredFn, Port } from './lower/lower.ts'
+import {
+  carried,
+  fetchOut,
+  openStaging,
+  sendInputs,
+  stageInputs,
+  takeOut,
+  type Staging,
+} from './staging.ts'
 
 /** cuBLASLt's own scratch; more was never faster. */
 export const WORKSPACE = 64 * 2 ** 20
 
 const fail = (message: string): BackendError => backendError('cuda', message)
 
-/** A value as the caller gets it: i32 as it is, everything else as f32. */
-const valuesOf = (t: TensorType, stored: Uint8Array): Values =>
-  t.dtype === 'i32'
-    ? new Int32Array(stored.buffer, stored.byteOffset, size(t))
-    : decodeF32(t, stored)
-
-const bytesOfValues = (x: Values): Uint8Array =>
-  new Uint8Array(x.buffer, x.byteOffset, x.byteLength)
-
-const feedOf = (f: LoweredFn, port: Port, inputs: Feeds): E.Either<BackendError, Uint8Array> => {
-  const given = inputs[port.name]
-  if (given === undefined || given.length !== size(port.type))
-    return E.left(
-      fail(
-        `@${f.name}: %${port.name} is ${show(port.type)}, got ${given === undefined ? 'nothing' : `${given.length} values`}`,
-      ),
-    )
-  const typed = port.type.dtype === 'i32' ? Int32Array.from(given) : Float32Array.from(given)
-  return E.right(bytesOfValues(typed))
-}
-
 interface Ready {
   readonly fn: LoweredFn
   readonly graph: Graph
+  readonly staging: Staging
+}
+
+/** What every run of a function does: the inputs come in, the launches run, what is small goes out. */
+const whole = (d: Device, pinned: Pinned, s: Staging, puts: ReadonlyArray<Put>): Cuda<void> =>
+  inOrder([
+    () => sendInputs(d.gpu, d.base, pinned, s),
+    ...puts,
+    ...s.outs.filter(carried).map((o) => () => fetchOut(d.gpu, d.base, pinned, o)),
+  ])
+
+interface Prepared {
+  readonly pinned: Pinned
+  readonly constants: ReadonlyArray<Put>
+  readonly fns: ReadonlyMap<string, Ready>
 }
 
 /** Binds and captures every function; the arena is clear afterwards. */
-const ready = (d: Device, l: Lowered): Cuda<ReadonlyMap<string, Ready>> =>
+const ready = (d: Device, l: Lowered): Cuda<Prepared> =>
   pipe(
     inOrder(l.fns.map((f) => () => tune(d, f.launches))),
-    E.chain(() =>
-      each(l.fns, (fn) =>
-        pipe(
-          bindAll(d, fn.launches),
-          E.chain((puts) => d.gpu.capture(() => inOrder(puts))),
-          E.map((graph) => [fn.name, { fn, graph }] as const),
-        ),
+    E.chain(() => openStaging(d.gpu, l.fns)),
+    E.chain(({ pinned, of }) =>
+      pipe(
+        each(l.fns, (fn) => {
+          const staging = of.get(fn.name)!
+          return pipe(
+            bindAll(d, fn.launches),
+            E.chain((puts) => d.gpu.capture(() => whole(d, pinned, staging, puts))),
+            E.map((graph) => [fn.name, { fn, graph, staging }] as const),
+          )
+        }),
+        E.map((list) => ({ pinned, fns: new Map(list) })),
       ),
     ),
     E.chainFirst(() => d.gpu.clear(d.base, l.arenaBytes)),
     E.chainFirst(() => d.gpu.synchronize()),
-    E.map((list) => new Map(list)),
+    E.bindTo('captured'),
+    E.bind('constants', () => bindAll(d, l.constants.launches)),
+    E.map(({ captured, constants }) => ({ ...captured, constants })),
   )
 
 export interface CudaSession extends Session {
@@ -80,46 +91,56 @@ export interface CudaSession extends Session {
 const sessionOf = (
   d: Device,
   l: Lowered,
-  fns: ReadonlyMap<string, Ready>,
+  { pinned, fns, constants }: Prepared,
   close: () => Cuda<void>,
 ): CudaSession => {
   const { gpu, base } = d
+  let open = true
   const at = (p: Port): bigint => base + BigInt(p.offset)
   const lifted =
     <T>(body: () => Cuda<T>) =>
     async (): Promise<E.Either<BackendError, T>> =>
       E.mapLeft(asBackendError)(body())
-  const outOf = (p: Port): Cuda<readonly [string, Values]> => {
-    const stored = new Uint8Array(bytes(p.type))
-    return pipe(
-      gpu.copyOut(stored, at(p)),
-      E.map(() => [p.name, valuesOf(p.type, stored)] as const),
-    )
-  }
   const found = (name: string): E.Either<BackendError, Ready> => {
     const f = fns.get(name)
+    // The staging memory is gone with the session.
+    if (!open) return E.left(fail('the session is closed'))
     return f === undefined ? E.left(fail(`no function ${name}`)) : E.right(f)
   }
-  const feed = (f: LoweredFn, inputs: Feeds): E.Either<BackendError, void> =>
+  // Constants follow from state that is written from outside alone.
+  let stale = true
+  const settle = (): Cuda<void> =>
+    stale
+      ? pipe(
+          inOrder(constants),
+          E.map(() => {
+            stale = false
+          }),
+        )
+      : done
+  const touch = (name: string): void => {
+    stale ||= l.constants.of.has(name)
+  }
+  const staged = (f: Ready, inputs: Feeds): E.Either<BackendError, void> =>
+    stageInputs(f.fn.name, pinned, f.staging, inputs)
+  const outsOf = (
+    f: Ready,
+    wanted: ReadonlyArray<string> | undefined,
+  ): E.Either<BackendError, Staging['outs']> => {
+    const asked = chosenOuts(f.fn, wanted)
+    return typeof asked === 'string'
+      ? E.left(fail(asked))
+      : E.right(f.staging.outs.filter((o) => asked.includes(o.port)))
+  }
+  const run = (f: Ready, outs: Staging['outs']): Cuda<Feeds> =>
     pipe(
-      f.inputs,
-      E.traverseArray((p) =>
-        pipe(
-          feedOf(f, p, inputs),
-          E.map((b) => [p, b] as const),
-        ),
-      ),
-      E.chain((fed) =>
-        E.mapLeft(asBackendError)(
-          inOrder(
-            fed.map(
-              ([p, b]) =>
-                () =>
-                  gpu.copyIn(at(p), b),
-            ),
-          ),
-        ),
-      ),
+      inOrder([
+        settle,
+        () => gpu.replay(f.graph),
+        ...outs.filter((o) => !carried(o)).map((o) => () => fetchOut(gpu, base, pinned, o)),
+        () => gpu.synchronize(),
+      ]),
+      E.map(() => Object.fromEntries(outs.map((o) => takeOut(pinned, o)))),
     )
   const named = (name: string): E.Either<BackendError, Port> => {
     const s = l.state.get(name)
@@ -131,20 +152,25 @@ const sessionOf = (
     feed: (name, inputs) =>
       pipe(
         found(name),
-        E.chain((f) => feed(f.fn, inputs)),
-      ),
-    run: (name, inputs) => async () =>
-      pipe(
-        found(name),
-        E.chainFirst((f) => feed(f.fn, inputs)),
+        E.chainFirst((f) => staged(f, inputs)),
         E.chain((f) =>
-          pipe(
-            gpu.replay(f.graph),
-            E.chain(() => gpu.synchronize()),
-            E.chain(() => each(f.fn.outs, outOf)),
-            E.bimap(asBackendError, (list): Feeds => Object.fromEntries(list)),
+          E.mapLeft(asBackendError)(
+            inOrder([
+              settle,
+              () => sendInputs(gpu, base, pinned, f.staging),
+              // The next inputs may be staged as soon as this returns.
+              () => gpu.synchronize(),
+            ]),
           ),
         ),
+      ),
+    run: (name, inputs, wanted) => async () =>
+      pipe(
+        found(name),
+        E.bindTo('f'),
+        E.bind('outs', ({ f }) => outsOf(f, wanted)),
+        E.chainFirst(({ f }) => staged(f, inputs)),
+        E.chain(({ f, outs }) => E.mapLeft(asBackendError)(run(f, outs))),
       ),
     read: (name) => async () =>
       pipe(
@@ -161,6 +187,7 @@ const sessionOf = (
       pipe(
         named(name),
         E.chain((p) => {
+          touch(name)
           const why = misfit(p.type, given)
           return why === null
             ? E.mapLeft(asBackendError)(gpu.copyIn(at(p), given))
@@ -176,13 +203,29 @@ const sessionOf = (
             load: (name, stored) =>
               pipe(
                 TE.fromEither(named(name)),
-                TE.chainW((port) => load(port, stored)),
+                TE.chainW((port) => {
+                  touch(name)
+                  return load(port, stored)
+                }),
+              ),
+            fill: (name, value) =>
+              TE.fromEither(
+                pipe(
+                  named(name),
+                  E.chain((port) => {
+                    touch(name)
+                    return E.mapLeft(asBackendError)(fillInto(lane, port, value))
+                  }),
+                ),
               ),
             close: () => lifted(lane.close),
           }
         }),
       ),
-    close: () => lifted(close),
+    close: () => {
+      open = false
+      return lifted(close)
+    },
   }
 }
 
@@ -194,8 +237,8 @@ export const openSession = (gpu: Gpu, l: Lowered): Cuda<CudaSession> => {
     E.bind('base', () => gpu.allocate(l.arenaBytes)),
     E.bind('products', ({ workspace }) => gpu.products({ address: workspace, bytes: WORKSPACE })),
     E.bind('device', ({ products, base }) => E.right<CudaError, Device>({ gpu, products, base })),
-    E.bind('fns', ({ device }) => ready(device, l)),
-    E.map(({ device, fns }) => sessionOf(device, l, fns, gpu.close)),
+    E.bind('prepared', ({ device }) => ready(device, l)),
+    E.map(({ device, prepared }) => sessionOf(device, l, prepared, gpu.close)),
   )
   return E.isLeft(opened) ? ending(opened, gpu.close) : opened
 }

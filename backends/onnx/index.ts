@@ -14,6 +14,7 @@ import {
   type Values,
 } from '../backend.ts'
 import { misfit } from '../bytes.ts'
+import { chosenOuts } from '../wanted.ts'
 import { cachesOf, type CacheWrites } from './cache.ts'
 import { elementType, emit, nextName, returnedType } from './emit.ts'
 import { cellsOf, contents, fill, landing, settle, viewOf, type Cell } from './memory.ts'
@@ -39,7 +40,10 @@ const output = (
 
 /** One function, compiled when it is first run. */
 interface Compiled {
-  readonly run: (inputs: Feeds) => TE.TaskEither<BackendError, Feeds>
+  readonly run: (
+    inputs: Feeds,
+    wanted: ReadonlyArray<string> | undefined,
+  ) => TE.TaskEither<BackendError, Feeds>
   readonly close: TE.TaskEither<BackendError, void>
 }
 
@@ -68,15 +72,19 @@ const compiled = (
   }
   return {
     close: model.close,
-    run: (inputs) =>
+    run: (inputs, wanted) =>
       pipe(
         TE.fromEither(input(inputs)),
-        TE.chain((fed) => {
+        TE.chainEitherK((fed) => {
+          const asked = chosenOuts(f, wanted)
+          return typeof asked === 'string' ? E.left(fail(asked)) : E.right([fed, asked] as const)
+        }),
+        TE.chain(([fed, asked]) => {
           const feeds = Object.assign(
             fed,
             ...f.reads.map((r) => cells.get(r.state)!.now.feeds),
           ) as Record<string, Tensor>
-          const outs = f.outs.map((o) => [o.name, output(rt, types.get(o.id)!)] as const)
+          const outs = asked.map((o) => [o.name, output(rt, types.get(o.id)!)] as const)
           const fetches: Record<string, Tensor> = Object.fromEntries(
             outs.map(([name, o]) => [name, o.tensor]),
           )
@@ -136,10 +144,10 @@ const session = (rt: Runtime, p: Program, o: OnnxOptions): Session => {
   const cellOf = (name: string): TE.TaskEither<BackendError, Cell> =>
     pipe(cells.get(name), TE.fromNullable(fail(`no state ${name}`)))
   return {
-    run: (name, inputs) =>
+    run: (name, inputs, wanted) =>
       pipe(
         load(name),
-        TE.chain((f) => f.run(inputs)),
+        TE.chain((f) => f.run(inputs, wanted)),
       ),
     read: (name) => pipe(cellOf(name), TE.map(contents)),
     write: (name, given) =>

@@ -101,11 +101,14 @@ export const linearArgmax = (s: Site<object>): ReadonlyArray<Value> => {
   const parts = Array.from({ length: Math.ceil(rows / per) }, (_, i) => {
     const x =
       per === rows ? s.args[0]! : n.slice(s.args[0]!, 0, i * per, Math.min(rows, (i + 1) * per))
-    const best = n.one('ArgMax', [n.gemm(x, s.args[1]!, { tb: true })], {
-      axis: int(1),
-      keepdims: int(0),
-    })
-    return n.cast(best, CAST.i32)
+    // The same product as the logits' own, where they are returned too.
+    const logits = n.gemm(x, s.args[1]!, { tb: true })
+    const best = n.one('ArgMax', [logits], { axis: int(1), keepdims: int(0) })
+    const over = (v: Value): Value => n.one('ReduceMax', [v, n.i64(1)], { keepdims: int(0) })
+    const top = over(logits)
+    // 0 where there is no NaN and the largest is finite.
+    const wrong = n.add(over(n.cast(n.one('IsNaN', [logits]), CAST.f32)), n.sub(top, top))
+    return n.one('Where', [n.one('Equal', [wrong, n.scalar(0)]), n.cast(best, CAST.i32), n.i32(-1)])
   })
   return [n.concat(0, ...parts)]
 }

@@ -15,6 +15,7 @@ import {
   type Session,
 } from '../backend.ts'
 import { decode, encode, misfit } from '../bytes.ts'
+import { wantedOf } from '../wanted.ts'
 
 const failed = (message: string): E.Either<BackendError, never> =>
   E.left(backendError('reference', message))
@@ -58,19 +59,27 @@ const feed = (f: Fn, inputs: Feeds, put: (id: Id, t: Tensor) => void): string | 
   return null
 }
 
-const runFn = (p: Program, f: Fn, arena: Arena, inputs: Feeds): E.Either<BackendError, Feeds> => {
+const runFn = (
+  p: Program,
+  f: Fn,
+  arena: Arena,
+  inputs: Feeds,
+  wanted: ReadonlyArray<string> | undefined,
+): E.Either<BackendError, Feeds> => {
+  const asked = wantedOf(f, wanted)
+  if (typeof asked === 'string') return failed(asked)
   const [types, at, state] = [typesOf(p, f), addresses(p, f), stateOf(p)]
   const load = (id: Id): Tensor => arena.load(types.get(id)!, at.get(id)!)
   const why = feed(f, inputs, (id, t) => arena.store(t, at.get(id)!))
   if (why !== null) return failed(why)
-  for (const e of f.eqns)
+  for (const e of asked.eqns)
     evaluateEqn(e, e.args.map(load), 'typed').forEach((t, i) => arena.store(t, at.get(e.outs[i]!)!))
   // Updates that could not be made in place are copied now, all read before any is written.
   for (const [name, t] of f.updates.map((u) => [u.state, load(u.id)] as const))
     arena.store(t, state.get(name)!.offset!)
   return E.right(
     Object.fromEntries(
-      f.outs.map((o) => {
+      asked.outs.map((o) => {
         const t = load(o.id)
         return [
           o.name,
@@ -92,9 +101,9 @@ const session = (p: Program): Session => {
     return async () => (s === undefined ? failed(`no state ${name}`) : use(s.type, s.offset!))
   }
   return {
-    run: (name, inputs) => async () => {
+    run: (name, inputs, wanted) => async () => {
       const f = fnOf(p, name)
-      return f === undefined ? failed(`no function ${name}`) : runFn(p, f, arena, inputs)
+      return f === undefined ? failed(`no function ${name}`) : runFn(p, f, arena, inputs, wanted)
     },
     read: (name) => named(name, (type, at) => E.right(arena.bytes(type, at).slice())),
     write: (name, given) =>

@@ -38,16 +38,13 @@ const zeros = (host: Host, t: TensorType, p: Part): Tensor => {
   return wrapped(host, { id, dtype: DT.f32, shape })
 }
 
+export const cellOf = (host: Host, state: State): Cell => ({
+  state,
+  held: parts(state.type).map((part) => ({ part, tensor: zeros(host, state.type, part) })),
+})
+
 export const cellsOf = (host: Host, p: Program): ReadonlyMap<string, Cell> =>
-  new Map(
-    p.state.map((state) => [
-      state.name,
-      {
-        state,
-        held: parts(state.type).map((part) => ({ part, tensor: zeros(host, state.type, part) })),
-      },
-    ]),
-  )
+  new Map(p.state.map((state) => [state.name, cellOf(host, state)]))
 
 const raw = (host: Host, t: Tensor, shape: ReadonlyArray<number>): Value => ({
   id: host.backend.getInputTensorIds([t])[0]!,
@@ -137,6 +134,6 @@ export const fill = (host: Host, c: Cell, given: Uint8Array): void => {
   }
 }
 
-export const close = (cells: ReadonlyMap<string, Cell>): void => {
-  for (const c of cells.values()) for (const h of c.held) h.tensor.dispose()
+export const dispose = (c: Cell): void => {
+  for (const h of c.held) h.tensor.dispose()
 }

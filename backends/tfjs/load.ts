@@ -4,15 +4,21 @@ import path from 'node:path'
 import util from 'node:util'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
-import koffi from 'koffi'
+import koffi, { type LibraryHandle } from 'koffi'
 import { backendError, type BackendError } from '../backend.ts'
+import { deviceCount } from '../cuda/driver/device.ts'
+import { openDriver, type Driver } from '../cuda/driver/driver.ts'
+import { whereOf as cudaWhereOf, type Where as CudaWhere } from '../cuda/driver/places.ts'
 import { find, MEND, PACKAGE, whereOf, type Home, type Where } from './places.ts'
+import { openPlugin, type Plugin } from './plugin.ts'
 import type { Engine, NodeBackend, Tf } from './tf.ts'
 
 /** A running TensorFlow. */
 export interface Host {
   readonly engine: Engine
   readonly backend: NodeBackend
+  /** The device that it has of ours; null: it runs on the CPU. */
+  readonly plugin: Plugin | null
 }
 
 export const fail = (message: string, hint?: string): BackendError =>
@@ -26,13 +32,18 @@ const isNodeBackend = (x: unknown): x is NodeBackend =>
 
 const hostOfEngine = (engine: Engine): Host | null => {
   const backend = engine.registry['tensorflow']
-  return isNodeBackend(backend) ? { engine, backend } : null
+  return isNodeBackend(backend) ? { engine, backend, plugin: null } : null
 }
+
+/** What `load` made, and the module where it was loaded here. */
+let loaded: Host | null = null
+let tfModule: Tf | null = null
 
 /** The TensorFlow behind a caller's `tf`. */
 export const hostOf = (tf: Tf): E.Either<BackendError, Host> =>
   pipe(
     hostOfEngine(tf.engine()),
+    (host) => (host?.backend === loaded?.backend ? loaded : host),
     E.fromNullable(
       fail(
         'this tf has no TensorFlow behind it',
@@ -61,22 +72,61 @@ const mendNode = (): void => {
   old.isNullOrUndefined ??= (x) => x === null || x === undefined
 }
 
-/** koffi unloads a library that nobody holds any more, at whatever moment the collector runs. */
-const held: Array<unknown> = []
+const opened = (library: string, deep: boolean): LibraryHandle => {
+  try {
+    return koffi.load(library, { deep })
+  } catch (e) {
+    throw new Error(`${library}: ${text(e)}`, { cause: e })
+  }
+}
 
-const loadFrom = (home: Home): Tf => {
+/** RTLD_LAZY, RTLD_NOLOAD and RTLD_NODELETE of glibc. */
+const STAY = 0x1 | 0x4 | 0x1000
+
+/** koffi unloads a library that nobody holds any more, and TensorFlow does not survive that: what is loaded stays. */
+const hold = (library: string, deep: boolean): LibraryHandle => {
+  const handle = opened(library, deep)
+  koffi.load(null).func('dlopen', 'void *', ['const char *', 'int'])(library, STAY)
+  return handle
+}
+
+/** The device has to be there before the package makes TensorFlow's context. */
+const loadFrom = (home: Home, gpu: Driver | null): E.Either<BackendError, Host> => {
   quiet()
   mendNode()
   // Each library looks into itself first: else a thousand of its symbols (zlib, OpenSSL) bind to node's own copies.
-  for (const library of home.libraries) held.push(koffi.load(library, { deep: true }))
-  return createRequire(path.join(home.folder, 'package.json'))(home.folder) as Tf
+  const libraries = home.libraries.map((l) => hold(l, true))
+  return pipe(
+    gpu === null ? E.right(null) : openPlugin(hold, home, libraries, gpu),
+    E.mapLeft((why) => fail(why, MEND)),
+    E.chain((plugin) =>
+      pipe(
+        createRequire(path.join(home.folder, 'package.json'))(home.folder) as Tf,
+        (tf) => {
+          tfModule = tf
+          return hostOf(tf)
+        },
+        E.map((host) => ({ ...host, plugin })),
+      ),
+    ),
+  )
 }
 
-let loaded: Host | null = null
+/** The driver where it shows a GPU; null: TensorFlow runs on the CPU. */
+const gpuHere = (where: CudaWhere): Driver | null =>
+  pipe(
+    openDriver(where),
+    E.filterOrElseW(
+      (driver) => E.getOrElse(() => 0)(deviceCount(driver)) > 0,
+      () => null,
+    ),
+    E.getOrElseW(() => null),
+  )
 
 /** The one TensorFlow of this process. Left: why there is none, and the mend. */
 export const load = (
   where: Where = whereOf(process.env, process.cwd()),
+  cuda: CudaWhere = cudaWhereOf(process.env, process.cwd()),
 ): E.Either<BackendError, Host> => {
   const known = loaded ?? present()
   if (known !== null) return E.right((loaded = known))
@@ -84,10 +134,24 @@ export const load = (
   if ('why' in found) return E.left(fail(found.why))
   return pipe(
     E.tryCatch(
-      () => loadFrom(found.home),
+      () => loadFrom(found.home, gpuHere(cuda)),
       (e) => fail(`${found.home.folder} cannot be loaded: ${text(e)}`, MEND),
     ),
-    E.chain(hostOf),
+    E.flatten,
     E.map((host) => (loaded = host)),
   )
 }
+
+/** tfjs itself, with the GPU where there is one: for a program that has not loaded it. */
+export const loadTf = (): E.Either<BackendError, Tf> =>
+  pipe(
+    load(),
+    E.chain(() =>
+      pipe(
+        tfModule,
+        E.fromNullable(
+          fail('tfjs is in this process already', 'use the tf that the program has loaded'),
+        ),
+      ),
+    ),
+  )

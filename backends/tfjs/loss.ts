@@ -93,13 +93,15 @@ export const linearCrossEntropyWeightGrad: KernelOf<'linearCrossEntropyWeightGra
 export const linearArgmax: KernelOf<'linearArgmax'> = (s) => {
   const { n } = s
   const parts = ranges(s).map(([from, to]) =>
-    n.scoped(() => [
-      n.one(
-        'ArgMax',
-        [n.dot(n.slice(s.args[0]!, 0, from, to), s.args[1]!, { tb: true }), n.words([], [1])],
-        [n.attr.type('output_type', DT.i32)],
-      ),
-    ]),
+    n.scoped(() => {
+      const logits = n.dot(n.slice(s.args[0]!, 0, from, to), s.args[1]!, { tb: true })
+      const best = n.one('ArgMax', [logits, n.words([], [1])], [n.attr.type('output_type', DT.i32)])
+      const right = n.one('LogicalAnd', [
+        n.all(n.one('LogicalNot', [n.one('IsNan', [logits])]), [1]),
+        n.one('IsFinite', [n.max(logits, [1])]),
+      ])
+      return [n.where(right, best, n.words([], [-1]))]
+    }),
   )
   return [n.concat(0, ...parts.map((p) => p[0]!))]
 }

@@ -182,7 +182,7 @@ export const linearCrossEntropyWeightGrad: Op<None> = op({
 })
 
 export const linearArgmax: Op<None> = op({
-  doc: 'The most likely id of each row: argmax of x·Wᵀ, the lower id on a tie.',
+  doc: 'The most likely id of each row: argmax of x·Wᵀ, the lower id on a tie; −1 where a logit is NaN or the largest is not finite.',
   arity: 2,
   attrs: none,
   infer: (_, [x, w]) =>
@@ -192,7 +192,8 @@ export const linearArgmax: Op<None> = op({
   evaluate: (_, args) => [
     new Float64Array(dim(args, 0, 0)).map((__, row) => {
       const l = logits(args, row)
-      return l.reduce((best, x, v) => (x > l[best]! ? v : best), 0)
+      const id = l.reduce((best, x, v) => (x > l[best]! ? v : best), 0)
+      return Number.isFinite(l[id]!) && !l.some(Number.isNaN) ? id : -1
     }),
   ],
   vjp: null,
@@ -206,6 +207,14 @@ export const linearArgmax: Op<None> = op({
         ['f32[3, 1]', [1, 4, 2]],
       ],
       outs: [['i32[1]', [1]]],
+    },
+    {
+      attrs: {},
+      args: [
+        ['f32[2, 1]', [1, Number.NaN]],
+        ['f32[2, 1]', [3, 3]],
+      ],
+      outs: [['i32[2]', [0, -1]]],
     },
   ],
 })

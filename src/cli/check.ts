@@ -6,6 +6,7 @@ import type { Issue } from '../issue.ts'
 import { fetching } from '../models/base.ts'
 import { dataReportOf } from '../plan/data-report.ts'
 import { fitIssue, fitOf } from '../plan/fit.ts'
+import { tooSmall } from '../plan/least.ts'
 import type { Plan } from '../plan/plan.ts'
 import { renderPlan } from '../report/plan.ts'
 import { size } from '../report/units.ts'
@@ -61,7 +62,7 @@ export const run: Run = async (file, o, t) => {
   const marked = lines.map((l) => (l.startsWith('!') ? t.style.yellow(l) : l))
   t.out(...renderPlan(plan, t.style), ...(lines.length === 0 ? [] : ['', ...marked]))
   const { budget } = plan
-  const problem = budget === null ? null : fitIssue(fitOf(plan, budget))
+  const problem = (budget === null ? null : fitIssue(fitOf(plan, budget))) ?? tooSmall(plan)
   if (problem !== null) return refuse([problem], t)
   const broken = await unpromised(plan)
   if (broken !== null) return refuse([broken], t)

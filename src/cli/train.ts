@@ -6,7 +6,9 @@ import { compared, unasked, type Exactness, type Question } from '../generate/in
 import type { Issue } from '../issue.ts'
 import { dataFindings } from '../plan/data-report.ts'
 import { fitIssue, fitOf } from '../plan/fit.ts'
+import { isPlanFile } from '../plan/file.ts'
 import { ladderOf } from '../plan/ladder.ts'
+import { tooSmall } from '../plan/least.ts'
 import type { Plan } from '../plan/plan.ts'
 import { renderLadder } from '../report/ladder.ts'
 import { renderPlan } from '../report/plan.ts'
@@ -153,7 +155,9 @@ export const run: Run = async (file, o, t) => {
   const opened = await openPlan(file, o, t, ready)
   if (E.isLeft(opened)) return refuse(opened.left, t)
   const plan = opened.right
-  const problem = overBudget(plan) ?? unaskedIn(plan, o)
+  // What a plan file says was free is of another time.
+  const small = isPlanFile(file) ? null : tooSmall(plan)
+  const problem = overBudget(plan) ?? small ?? unaskedIn(plan, o)
   if (problem !== null) return refuse([problem], t)
   const backend = await engineFor(plan.config, o)
   if (E.isLeft(backend)) return refuse(backend.left, t)

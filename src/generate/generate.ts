@@ -2,7 +2,7 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
-import type { Session } from '../../backends/backend.ts'
+import type { Feeds, Session, Values } from '../../backends/backend.ts'
 import { issue, type Issue } from '../issue.ts'
 import type { Shapes } from '../models/llama.ts'
 import { call } from '../train/problem.ts'
@@ -37,14 +37,35 @@ export interface GenerationProgress {
   readonly tokens: number
 }
 
-/** Every row's next token from logits [batch, vocab]. Left: the model's numbers are broken. */
-const advance = (rows: ReadonlyArray<Row>, logits: Float32Array, o: Options): Issue | null => {
+/** Ids that a row may not have yet. */
+const bannedOf = (row: Row, o: Options): ReadonlyArray<number> =>
+  row.ids.length < o.minNew ? o.eosIds : []
+
+/** Greedy choices without a ban are the device's own: an id a row comes back, not a vocabulary of scores. */
+const wantedOf = (rows: ReadonlyArray<Row>, o: Options): 'next' | 'logits' =>
+  o.sampling.temperature === 0 &&
+  rows.every((r) => r.stopped !== null || bannedOf(r, o).length === 0)
+    ? 'next'
+    : 'logits'
+
+interface Scores {
+  readonly wanted: 'next' | 'logits'
+  readonly values: Values
+}
+
+/** The id of row `r` from what the model returned; null: no token has a finite score. */
+const chosenOf = ({ wanted, values }: Scores, r: number, row: Row, o: Options): number | null => {
+  if (wanted === 'next') return values[r]! < 0 ? null : values[r]!
+  const logits = (values as Float32Array).subarray(r * o.vocab, (r + 1) * o.vocab)
+  const position = row.prompt.length + row.ids.length + row.cut
+  return choose(logits, o.sampling, { sequence: row.sequence, position }, bannedOf(row, o))
+}
+
+/** Gives every row its next token. Left: the model's numbers are broken. */
+const advance = (rows: ReadonlyArray<Row>, scores: Scores, o: Options): Issue | null => {
   for (const [r, row] of rows.entries()) {
     if (row.stopped !== null) continue
-    const position = row.prompt.length + row.ids.length
-    const banned = row.ids.length < o.minNew ? o.eosIds : []
-    const at = { sequence: row.sequence, position: position + row.cut }
-    const id = choose(logits.subarray(r * o.vocab, (r + 1) * o.vocab), o.sampling, at, banned)
+    const id = chosenOf(scores, r, row, o)
     if (id === null)
       return issue('the model gives no finite score to any token, so none can be chosen', {
         hint: 'its weights overflowed in training (lower trainer.learning_rate), or compute_dtype is too narrow for it',
@@ -67,15 +88,22 @@ const runBatch = async (
   onTokens: (count: number) => void,
 ): Promise<E.Either<Issue, void>> => {
   const full = [...rows, ...Array.from({ length: g.batch - rows.length }, () => placeholder)]
-  let ran = await call(session.run('prefill', grid(full, g)))()
+  const run = (fn: 'prefill' | 'decode', inputs: Feeds): Promise<E.Either<Issue, Scores>> => {
+    const wanted = wantedOf(full, o)
+    return pipe(
+      call(session.run(fn, inputs, [wanted])),
+      TE.map((outs) => ({ wanted, values: outs[wanted]! })),
+    )()
+  }
+  let ran = await run('prefill', grid(full, g))
   for (;;) {
     if (E.isLeft(ran)) return ran
-    const why = advance(full, ran.right['logits'] as Float32Array, o)
+    const why = advance(full, ran.right, o)
     if (why !== null) return E.left(why)
     onTokens(rows.reduce((n, r) => n + r.ids.length, 0))
     if (!open(full)) return E.right(undefined)
     await breathe()
-    ran = await call(session.run('decode', stepGrid(full, g)))()
+    ran = await run('decode', stepGrid(full, g))
   }
 }
 

@@ -140,7 +140,7 @@ const caches = (spec: ModelSpec, g: Generation): ReadonlyArray<State> => {
     .map((name) => ({ name, type, role: 'cache', recipe: { _tag: 'fill', value: 0 } }))
 }
 
-/** Logits [B, vocab] after one more stretch of tokens; keys and values go into the cache. */
+/** After one more stretch of tokens: logits [B, vocab], and of each row the likeliest id; keys and values go into the cache. */
 const generateFn = (
   c: Context,
   name: 'prefill' | 'decode',
@@ -164,12 +164,16 @@ const generateFn = (
       : b.alg.attention(heads(c.spec), q, k, v, segments)[0]
   }
   const hidden = body(c, tokens, positions, attend)
-  const logits = b.at({ scope: 'head' }, () => {
+  const outs = b.at({ scope: 'head' }, () => {
     const last =
       name === 'prefill' ? b.alg.takeRows(hidden, b.input('last', tensor('i32', g.batch))) : hidden
-    return b.alg.cast('f32', b.alg.dot({ tb: true }, last, head(c)))
+    const vocabulary = head(c)
+    return [
+      { name: 'logits', id: b.alg.cast('f32', b.alg.dot({ tb: true }, last, vocabulary)) },
+      { name: 'next', id: b.alg.linearArgmax(last, vocabulary) },
+    ]
   })
-  return b.done({ name, outs: [{ name: 'logits', id: logits }], updates })
+  return b.done({ name, outs, updates })
 }
 
 /** The forward program: `step` (what training minimizes), `evaluate`, and with generation `prefill` and `decode`. */

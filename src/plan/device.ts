@@ -29,7 +29,7 @@ const used: { readonly [B in BackendKey]: (here: Device | null) => Device | null
   cuda: (here) => here ?? assumedDevice,
   auto: (here) => here,
   onnx: () => null,
-  tfjs: () => null,
+  tfjs: (here) => here,
   reference: () => null,
 }
 

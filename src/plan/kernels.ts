@@ -8,7 +8,7 @@ import type { Room } from '../../backends/backend.ts'
 import { lower } from '../../backends/cuda/lower/lower.ts'
 import { lacking } from '../../backends/cuda/lower/needs.ts'
 import { cardOf, cards, type Card } from '../../backends/cuda/lower/targets.ts'
-import { fnText, h100, headText } from '../../backends/cuda/lower/text.ts'
+import { constantsText, fnText, h100, headText } from '../../backends/cuda/lower/text.ts'
 import { unitName, unitsOf, unitText } from '../../backends/cuda/lower/units.ts'
 import type { Program } from '../../ir/graph.ts'
 import { print } from '../../ir/print.ts'
@@ -39,6 +39,14 @@ export const kernelFiles = (
     ...lowered.fns.map(
       (f) => [`${f.name}.launches`, `${headText(lowered)}\n\n${fnText(f, h100)}\n`] as const,
     ),
+    ...(lowered.constants.launches.length === 0
+      ? []
+      : [
+          [
+            'constants.launches',
+            `${headText(lowered)}\n\n${constantsText(lowered, h100)}\n`,
+          ] as const,
+        ]),
     ...unitsOf(lowered).map((u) => [`${unitName(u)}.cu`, unitText(u)] as const),
   ]
 }

@@ -31,7 +31,7 @@ parentPort.on('message', ({ fd, begin, end }) => {
 })
 `
 
-/** More are no faster: memory is the limit. */
+/** Enough that hashing keeps up with reading. */
 const MOST = 4
 
 export interface Hashing {
@@ -61,22 +61,25 @@ const ask =
     )
 
 export const openHashing = (): Hashing => {
-  const all: Array<Worker> = []
+  const alive = new Set<Worker>()
   const idle: Array<Worker> = []
   const waiting: Array<(w: Worker) => void> = []
   const most = Math.max(1, Math.min(MOST, availableParallelism()))
+  const start = (): Worker => {
+    const made = new Worker(BODY, { eval: true })
+    alive.add(made)
+    made.once('error', () => alive.delete(made))
+    return made
+  }
   const taken = async (): Promise<Worker> => {
     const free = idle.pop()
     if (free !== undefined) return free
-    if (all.length >= most) return new Promise((resolve) => waiting.push(resolve))
-    const made = new Worker(BODY, { eval: true })
-    all.push(made)
-    return made
+    return alive.size < most ? start() : new Promise((resolve) => waiting.push(resolve))
   }
   const give = (w: Worker): void => {
     const next = waiting.shift()
-    if (next === undefined) idle.push(w)
-    else next(w)
+    if (next !== undefined) next(alive.has(w) ? w : start())
+    else if (alive.has(w)) idle.push(w)
   }
   return {
     sum: (base, name) => async () => {
@@ -86,7 +89,7 @@ export const openHashing = (): Hashing => {
       return sum
     },
     close: async () => {
-      await Promise.all(all.map((w) => w.terminate()))
+      await Promise.all([...alive].map((w) => w.terminate()))
     },
   }
 }

@@ -79,8 +79,10 @@ const givenTo = (s: State, base: Checkpoint): readonly [TensorEntry, Float] | nu
 
 /** Whether the backend has made the state itself. */
 const loaded = ({ loader, base, sumLater }: Filling, s: State): TE.TaskEither<Issue, boolean> => {
+  if (loader === null) return TE.right(false)
+  if (s.recipe._tag === 'fill') return call(loader.fill(s.name, s.recipe.value))
   const given = givenTo(s, base)
-  if (loader === null || given === null) return TE.right(false)
+  if (given === null) return TE.right(false)
   const [{ name, begin, end }, dtype] = given
   const length = end - begin
   const load = (read: Stored<Issue>['read']): TE.TaskEither<Issue, boolean> =>

@@ -8,6 +8,7 @@ import type { SplitName } from '../data/split.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { affordable } from '../machine.ts'
 import type { Dataset } from '../plan/dataset.ts'
+import { leastHint } from '../plan/least.ts'
 import type { Plan } from '../plan/plan.ts'
 import { findSaved, refusal, restore, save, type Saved, type Saving } from './checkpoint.ts'
 import type { Metrics } from './evaluate.ts'
@@ -17,7 +18,7 @@ import { ready } from './foresee.ts'
 import { jobOf } from './job.ts'
 import { locked, type Lock } from './lock.ts'
 import { train as loop, type Loop } from './loop.ts'
-import { call } from './problem.ts'
+import { call, ofBackend } from './problem.ts'
 import { beginning, type Evaluation, type Progress } from './progress.ts'
 import { isRunFolder, makeParent, makeRunFolder, writeBeginning, writeProgress } from './results.ts'
 import { runOfPlan, ticksDone, type Run } from './schedule.ts'
@@ -103,7 +104,14 @@ const withSession = <A, B>(
   use: (filled: Filled<A>) => TE.TaskEither<Issue, B>,
 ): TE.TaskEither<Issue, B> =>
   TE.bracket(
-    call(backend.prepare(plan.program, plan.room)),
+    pipe(
+      backend.prepare(plan.program, plan.room),
+      TE.mapLeft((e) => {
+        const is = ofBackend(e)
+        const hints = [is.hint ?? [], leastHint(plan)].flat()
+        return e.lacks === 'memory' ? { ...is, hint: hints.join('; ') } : is
+      }),
+    ),
     (session) =>
       pipe(
         initializePlan(plan, session),
@@ -209,7 +217,9 @@ export const train = <A = never>(
 ): TE.TaskEither<Issues, TrainResult<A>> =>
   pipe(
     TE.fromEither(ready(plan)),
-    TE.chainFirstEitherK(() => E.mapLeft(one)(affordable(backend.name, plan.arenaBytes))),
+    TE.chainFirstEitherK(() =>
+      E.mapLeft(one)(affordable(backend.name, plan.arenaBytes, plan.device)),
+    ),
     TE.chain((data) => {
       const go = (filled: Filled<A>) => (place: Place) =>
         runIn(asBegun(plan, place.saved), data, backend.name, options, filled, place)

@@ -10,9 +10,11 @@ import {
   type Session,
 } from '../../backends/backend.ts'
 import { decode, encode, misfit } from '../../backends/bytes.ts'
+import { chosenOuts } from '../../backends/wanted.ts'
 import { ownProduct } from '../../backends/cuda/bind.ts'
 import type { Target } from '../../backends/cuda/lower/context.ts'
-import { loadInto } from '../../backends/cuda/load.ts'
+import { asBackendError } from '../../backends/cuda/failure.ts'
+import { fillInto, loadInto } from '../../backends/cuda/load.ts'
 import { lower, type Lowered, type Port } from '../../backends/cuda/lower/lower.ts'
 import type { Rule } from '../../backends/cuda/lower/rule.ts'
 import { rules as allRules } from '../../backends/cuda/lower/rules/index.ts'
@@ -70,16 +72,20 @@ export const emulated = (target: Target, rules: ReadonlyArray<Rule> = allRules):
     const lowered = lower(p, { ...target, ...room }, rules)
     const { arena, touched } = guardedArena(lowered.arenaBytes)
     const view = (port: Port) => arena.subarray(port.offset, port.offset + bytes(port.type))
-    const stateEnd = [...lowered.state.values()].reduce(
-      (m, s) => Math.max(m, s.offset + bytes(s.type)),
-      0,
-    )
+    let stale = true
+    const settle = (): void => {
+      if (stale) for (const l of lowered.constants.launches) perform(arena, l)
+      stale = false
+    }
     return TE.right<BackendError, Session & { readonly lowered: Lowered }>({
       lowered,
-      run: (name: string, inputs: Feeds) => async () => {
+      run: (name: string, inputs: Feeds, wanted?: ReadonlyArray<string>) => async () => {
         const f = lowered.fns.find((x) => x.name === name)
         if (f === undefined) return fail(`no function ${name}`)
-        arena.fill(GARBAGE, Math.ceil(stateEnd / 256) * 256)
+        const asked = chosenOuts(f, wanted)
+        if (typeof asked === 'string') return fail(asked)
+        arena.fill(GARBAGE, Math.ceil(lowered.constants.end / 256) * 256)
+        settle()
         for (const port of f.inputs) {
           const given = inputs[port.name]
           if (given?.length !== size(port.type)) return fail(`%${port.name}`)
@@ -89,7 +95,7 @@ export const emulated = (target: Target, rules: ReadonlyArray<Rule> = allRules):
         if (touched()) return fail(`@${name} writes outside the arena`)
         return E.right(
           Object.fromEntries(
-            f.outs.map((o) => {
+            asked.map((o) => {
               const x = decode(o.type, Uint8Array.from(view(o)))
               return [o.name, o.type.dtype === 'i32' ? Int32Array.from(x) : Float32Array.from(x)]
             }),
@@ -106,13 +112,24 @@ export const emulated = (target: Target, rules: ReadonlyArray<Rule> = allRules):
         const why = misfit(s.type, given)
         if (why !== null) return fail(why)
         view(s).set(given)
+        stale ||= lowered.constants.of.has(name)
         return E.right(undefined)
       },
       loader: () => {
-        const load = loadInto(laneOf(arena), lowered)
+        const lane = laneOf(arena)
+        const load = loadInto(lane, lowered)
         return TE.right({
-          load: (name, stored) => load(lowered.state.get(name)!, stored),
-          close: () => TE.right(undefined),
+          load: (name, stored) => {
+            stale = true
+            return load(lowered.state.get(name)!, stored)
+          },
+          fill: (name, value) => {
+            stale = true
+            return TE.fromEither(
+              E.mapLeft(asBackendError)(fillInto(lane, lowered.state.get(name)!, value)),
+            )
+          },
+          close: () => TE.fromEither(E.mapLeft(asBackendError)(lane.copyOut(new Uint8Array(0), 0))),
         })
       },
       close: () => TE.right(undefined),

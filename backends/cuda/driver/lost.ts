@@ -10,20 +10,22 @@ export interface Guard {
   readonly alive: <T>(f: () => Cuda<T>) => Cuda<T>
 }
 
+const AGAIN = 'checkpoints on disk are good: start again from the last checkpoint'
+
 const later = (call: string, first: CudaError): CudaError =>
   cudaError(
     call,
     first.code,
     first.name,
-    `the GPU is lost since ${first.call} answered ${first.name} (${first.code}); what is on the device is gone, checkpoints on disk are good`,
-    `start again from the last checkpoint${first.hint === undefined ? '' : `; ${first.hint}`}`,
+    `the GPU is lost since ${first.call} answered ${first.name} (${first.code}); what is on the device is gone`,
+    first.hint,
   )
 
 export const guarded = (driver: Driver): Guard => {
   let lost: CudaError | null = null
   const watch = <T>(r: Cuda<T>): Cuda<T> => {
     if (E.isRight(r) || !isFatal(r.left)) return r
-    lost ??= { ...r.left, hint: r.left.hint ?? reboot }
+    lost ??= { ...r.left, hint: `${AGAIN}; ${r.left.hint ?? reboot}` }
     return E.left(lost)
   }
   return {

@@ -13,6 +13,15 @@ typedef unsigned long long u64;
 #define DYNAMIC_SHARED(type, name) extern __shared__ __align__(16) type name[]
 #define INF __int_as_float(0x7f800000)
 #endif
+// Where a launch may begin before the one ahead of it has ended (sm_90): GO lets the next one begin, WAIT until the one ahead is over and all it
+// wrote is there. Whoever may begin early waits before it reads or writes what any launch of its list writes, in every thread. Otherwise nothing.
+#if !defined(EMULATED) && __CUDA_ARCH__ >= 900
+#define GO() asm volatile("griddepcontrol.launch_dependents;" ::: "memory")
+#define WAIT() asm volatile("griddepcontrol.wait;" ::: "memory")
+#else
+#define GO()
+#define WAIT()
+#endif
 #define LOG2E 1.4426950408889634f
 
 struct bf16 { u16 bits; };
@@ -206,6 +215,15 @@ DEV float inverse_of(float power) { return __uint_as_float(0x7f000000u - __float
 // Of a row's scale, which a NaN or an infinity in the row makes NaN.
 DEV float row_inverse(float scale) { return scale == scale ? inverse_of(scale) : scale; }
 
+// What rows are quantized to: e4m3, or with X_E5M2 e5m2.
+#ifdef X_E5M2
+#define TOP 15
+DEV u32 eightx2(float lo, float hi) { return e5m2x2(lo, hi); }
+#else
+#define TOP 8
+DEV u32 eightx2(float lo, float hi) { return e4m3x2(lo, hi); }
+#endif
+
 // A 64-bit count of two 32-bit arguments.
 DEV u64 joined(u32 lo, u32 hi) { return ((u64)hi << 32) | lo; }
 
@@ -233,6 +251,13 @@ DEV float exponential(float x) {
 #endif
 }
 DEV float logarithm(float x) { return logf(x); }
+DEV float sigmoid(float x) {
+#ifdef E_F32
+  return 1.f / (1.f + expf(-x));
+#else
+  return __fdividef(1.f, 1.f + __expf(-x));
+#endif
+}
 
 // The up to 8 neighbouring elements of one row that a thread owns; count 0: none.
 struct Octet { u64 row; u32 column, count; };

@@ -64,13 +64,6 @@ KERNEL __launch_bounds__(256) gather_rows(const elem* table, u32 ldt, const int*
   put(out + o.row * ldo + o.column, x, o.count);
 }
 
-DEV float sigmoid(float x) {
-#ifdef E_F32
-  return 1.f / (1.f + expf(-x));
-#else
-  return __fdividef(1.f, 1.f + __expf(-x));
-#endif
-}
 KERNEL __launch_bounds__(256) swiglu_rows(const elem* gate, u32 ldg, const elem* up, u32 ldu, elem* out, u32 ldo, u32 rows, u32 width) {
   binary(gate, ldg, up, ldu, out, ldo, rows, width, [](float g, float u) { return g * sigmoid(g) * u; });
 }

@@ -10,6 +10,10 @@
 #ifndef PAIR
 #define PAIR 0
 #endif
+// 64-blocks of a piece: 4, or 2 where there are few.
+#ifndef BLOCKS
+#define BLOCKS 4
+#endif
 #define THREADS (WARPS * 32)
 #define TABLE_BYTES 32768
 
@@ -48,8 +52,8 @@ DEV Matrix choose(u32& tile, const Matrix& m0, const Matrix& m1, const Matrix& m
   return m2;
 }
 
-// What a lane has of four blocks: 8 bytes of codes of two rows each, and of block lane % 4 the scale.
-struct Piece { Codes codes[2][4]; u32 code[2]; float nested[2], mean[2]; };
+// What a lane has of a piece: of each block 8 bytes of codes of two rows, and the scale of block lane % 4.
+struct Piece { Codes codes[2][BLOCKS]; u32 code[2]; float nested[2], mean[2]; };
 // Where the codes of a lane's two rows lie at a piece.
 struct Source { const u8* codes[2]; };
 
@@ -67,7 +71,7 @@ DEV Source begin(Piece& p, const Matrix& m0, const Matrix& m1, const Matrix& m2,
     p.code[h] = 0;
     p.nested[h] = 0.f;
     if (m0.nested) p.mean[h] = __ldg(m.mean);
-    if (block + t < last) {
+    if (t < BLOCKS && block + t < last) {
       at += t;
       if (m0.nested) {
         p.code[h] = __ldg(m.scales + at);
@@ -158,9 +162,10 @@ DEV float joined(const float* all, u32 entry, u32 rows) {
 KERNEL __launch_bounds__(WARPS * 32, 1) few_rows(MATRIX(0), MATRIX(1), MATRIX(2), const elem* x, u32 ldx, const elem* w, float eps,
                                               const elem* residual, u32 ldr, const elem* u, u32 ldu, float* partial, u32 rows, u32 perRow, u32 per) {
   DYNAMIC_SHARED(u8, shared);
+  GO();
   u32 warp = warp_of(), lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   const u8* column = shared + lane * 4;
-  u32 first = blockIdx.y * per, last = min(perRow, first + per), units = (last - first + 3) >> 2, lds = per * 64 + 8;
+  u32 first = blockIdx.y * per, last = min(perRow, first + per), units = (last - first + BLOCKS - 1) / BLOCKS, lds = per * 64 + 8;
   elem* xs = (elem*)(shared + TABLE_BYTES);
   float* part = (float*)(xs + rows * lds);
   Matrix m0 = GIVEN(0), m1 = GIVEN(1), m2 = GIVEN(2);
@@ -170,12 +175,14 @@ KERNEL __launch_bounds__(WARPS * 32, 1) few_rows(MATRIX(0), MATRIX(1), MATRIX(2)
   bool work = warp < units;
   // On their way before anything else is done.
   if (work && tile < tiles) {
-    Source source = begin(p, m0, m1, m2, tile, first + unit * 4, last, perRow);
+    Source source = begin(p, m0, m1, m2, tile, first + unit * BLOCKS, last, perRow);
 #pragma unroll
-    for (u32 b = 0; b < 4; b++)
-      if (first + unit * 4 + b < last) ask(p, source, b);
+    for (u32 b = 0; b < BLOCKS; b++)
+      if (first + unit * BLOCKS + b < last) ask(p, source, b);
   }
   fill_table((u32*)shared);
+  // Codes and scales are nobody's result; all that follows is.
+  WAIT();
   stage(xs, lds, x, ldx, w, eps, rows, first * 64, (last - first) * 64);
   __syncthreads();
   for (u32 turn = 0; tile < tiles; turn++) {
@@ -194,25 +201,21 @@ KERNEL __launch_bounds__(WARPS * 32, 1) few_rows(MATRIX(0), MATRIX(1), MATRIX(2)
       u32 block = last;
       Source source;
       if (to < tiles) {
-        block = first + unit * 4;
+        block = first + unit * BLOCKS;
         source = begin(p, m0, m1, m2, to, block, last, perRow);
       }
 #pragma unroll
-      for (u32 b = 0; b < 4; b++) {
-        if (first + here * 4 + b >= last) {
+      for (u32 b = 0; b < BLOCKS; b++) {
+        if (first + here * BLOCKS + b >= last) {
           if (block + b < last) ask(p, source, b);
           continue;
         }
         u32 xb[TILES][8];
 #pragma unroll
         for (u32 n = 0; n < TILES; n++) {
-          u32 r = n * 8 + g;
-          uint4 lo = make_uint4(0, 0, 0, 0), hi = lo;
-          if (r < rows) {
-            const uint4* from = (const uint4*)(xs + r * lds + (here * 4 + b) * 64 + 16 * t);
-            lo = from[0];
-            hi = from[1];
-          }
+          // Beyond the rows the last again: nobody reads those columns.
+          const uint4* from = (const uint4*)(xs + min(n * 8 + g, rows - 1) * lds + (here * BLOCKS + b) * 64 + 16 * t);
+          uint4 lo = from[0], hi = from[1];
           xb[n][0] = lo.x; xb[n][1] = lo.y; xb[n][2] = lo.z; xb[n][3] = lo.w;
           xb[n][4] = hi.x; xb[n][5] = hi.y; xb[n][6] = hi.z; xb[n][7] = hi.w;
         }
@@ -265,6 +268,8 @@ KERNEL __launch_bounds__(WARPS * 32, 1) few_rows(MATRIX(0), MATRIX(1), MATRIX(2)
 
 // The parts of a split inner dimension joined in order, with what a product adds. Block 256, grid (ceil((n0 + n1 + n2) / 256), rows).
 KERNEL __launch_bounds__(256) few_join(MATRIX(0), MATRIX(1), MATRIX(2), const elem* residual, u32 ldr, const elem* u, u32 ldu, const float* partial, u32 parts) {
+  GO();
+  WAIT();
   u32 total = n0 + n1 + n2, c = blockIdx.x * 256 + threadIdx.x, r = blockIdx.y;
   if (c >= total) return;
   float v = 0.f;
@@ -278,6 +283,8 @@ KERNEL __launch_bounds__(256) few_join(MATRIX(0), MATRIX(1), MATRIX(2), const el
 // A f32 [rank, k] is rounded as the program's cast does. Block 256, grid (ranks).
 #define LOW(i) const float *a##i, u32 rank##i, float by##i
 KERNEL __launch_bounds__(256) few_low(LOW(0), LOW(1), LOW(2), const elem* x, u32 ldx, const elem* w, float eps, elem* u, u32 ldu, u32 rows, u32 k) {
+  GO();
+  WAIT();
   u32 j = blockIdx.x;
   const float* a = a0 + (u64)j * k;
   float by = by0;
@@ -316,6 +323,7 @@ KERNEL __launch_bounds__(256) few_low(LOW(0), LOW(1), LOW(2), const elem* x, u32
 KERNEL __launch_bounds__(WARPS * 32, 1) few_wide(const elem* weights, u32 ldw, u32 n, elem* out, u32 ldo, const elem* x, u32 ldx, const elem* w, float eps,
                                               const elem* residual, u32 ldr, float* partial, u32 rows, u32 perRow, u32 per) {
   DYNAMIC_SHARED(u8, shared);
+  GO();
   u32 warp = warp_of(), lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   u32 first = blockIdx.y * per, last = min(perRow, first + per), units = (last - first + 3) >> 2, lds = per * 32 + 32;
   elem* xs = (elem*)shared;
@@ -341,6 +349,7 @@ KERNEL __launch_bounds__(WARPS * 32, 1) few_wide(const elem* weights, u32 ldw, u
 #pragma unroll
     for (u32 b = 0; b < 4; b++) ask(b);
   }
+  WAIT();
   stage(xs, lds, x, ldx, w, eps, rows, first * 32, (last - first) * 32);
   __syncthreads();
   for (u32 turn = 0; tile < tiles; turn++) {
@@ -359,9 +368,7 @@ KERNEL __launch_bounds__(WARPS * 32, 1) few_wide(const elem* weights, u32 ldw, u
           u32 a[2][4] = {{p[0][b].x, p[1][b].x, p[0][b].y, p[1][b].y}, {p[0][b].z, p[1][b].z, p[0][b].w, p[1][b].w}};
 #pragma unroll
           for (u32 i = 0; i < TILES; i++) {
-            u32 r = i * 8 + g;
-            uint4 v = make_uint4(0, 0, 0, 0);
-            if (r < rows) v = *(const uint4*)(xs + r * lds + (here * 4 + b) * 32 + 8 * t);
+            uint4 v = *(const uint4*)(xs + min(i * 8 + g, rows - 1) * lds + (here * 4 + b) * 32 + 8 * t);
             u32 lo[2] = {v.x, v.y}, hi[2] = {v.z, v.w};
             mma(c[i], a[0], lo, (const elem*)0);
             mma(c[i], a[1], hi, (const elem*)0);

@@ -38,6 +38,8 @@ export interface FewShape {
 
 export interface FewPlan {
   readonly warps: number
+  /** 64-blocks (of 16-bit weights 32 columns) that a warp takes at a time. */
+  readonly blocks: number
   /** Rows of x by eights. */
   readonly tiles: number
   /** Parts of the inner dimension, each by blocks of its own, and the 64-blocks of one. */
@@ -66,14 +68,16 @@ export const fewReads = (type: TensorType): boolean => {
 const range = (from: number, to: number): ReadonlyArray<number> =>
   Array.from({ length: Math.max(0, to - from + 1) }, (_, i) => from + i)
 
-/** Warps that share the pieces of 4 blocks with the least idling; of equals the most. */
-const warpsFor = (per: number, tiles: number): number => {
-  const pieces = divide(per, 4)
+/** Pieces of `blocks` for the warps with the least idling; of equals the most warps. */
+const warpsFor = (per: number, blocks: number, tiles: number): number => {
+  const pieces = divide(per, blocks)
   // More rows need more registers.
-  const most = Math.min(tiles > 2 ? 12 : 16, pieces)
+  const most = Math.min(tiles > 2 && blocks === 4 ? 12 : 16, pieces)
   const idle = (w: number): number => divide(pieces, w) * w
   return range(Math.min(8, most), most).reduce((best, w) => (idle(w) <= idle(best) ? w : best))
 }
+/** Large pieces have more on its way, small ones keep more warps busy. */
+const blocksFor = (per: number): number => (divide(per, 4) < 12 ? 2 : 4)
 
 const sharedBytes = (s: FewShape, warps: number, per: number): number =>
   LUT + 2 * s.rows * (per * 64 + 8) + 2 * warps * s.rows * 16 * 4
@@ -90,14 +94,15 @@ export const splitOf = (
   blocks: number,
   bytesOf: (warps: number, per: number) => number,
   room: Room,
+  piece: (per: number) => number = blocksFor,
 ): FewPlan | null => {
   if (rows < 1 || rows > FEW) return null
   const tiles = tilesOf(rows)
   for (let parts = 1; parts <= blocks; parts++) {
     const per = divide(blocks, parts)
-    const warps = warpsFor(per, tiles)
+    const warps = warpsFor(per, piece(per), tiles)
     if (bytesOf(warps, per) <= room.shared - STATIC)
-      return { warps, tiles, parts: divide(blocks, per), per }
+      return { warps, blocks: piece(per), tiles, parts: divide(blocks, per), per }
   }
   return null
 }
@@ -165,7 +170,13 @@ export const fewKernel = (name: string, dtype: Float, plan: FewPlan, pair = fals
   kernel(
     'few.cu',
     name,
-    { ...macros(dtype), WARPS: plan.warps, TILES: plan.tiles, PAIR: pair ? 1 : 0 },
+    {
+      ...macros(dtype),
+      WARPS: plan.warps,
+      TILES: plan.tiles,
+      BLOCKS: plan.blocks,
+      PAIR: pair ? 1 : 0,
+    },
     dtype === 'bf16' ? 80 : 75,
   )
 /** One block of threads a multiprocessor; each takes tiles in turn. */

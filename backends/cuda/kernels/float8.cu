@@ -2,20 +2,12 @@
 // NF4 weights decoded straight to e4m3, the product itself where the library has no algorithm. Rounded to `elem` first, as the program's own values are.
 // X_E5M2: what rows are quantized to, and the product's left operand, is e5m2.
 
-#ifdef X_E5M2
-#define TOP 15
-DEV u32 eightx2(float lo, float hi) { return e5m2x2(lo, hi); }
-#else
-#define TOP 8
-DEV u32 eightx2(float lo, float hi) { return e4m3x2(lo, hi); }
-#endif
-
 // Rows of up to four matrices side by side quantized as one row; a block a row. Widths count in octets; a thread keeps its first three.
 #define KEPT 3
 #define PART(i) const elem *x##i, u32 ldx##i, u32 width##i
 #define LOCATE(i) if (c >= octets) { c -= octets; octets = (width##i + 7) >> 3; x = x##i + row * ldx##i; start += width; width = width##i; }
 struct Spot { const elem* from; u32 to, count; };
-KERNEL __launch_bounds__(1024) quantize_rows(PART(0), PART(1), PART(2), PART(3), u8* out, u32 ldo, float* scales) {
+KERNEL __launch_bounds__(512, 2) quantize_rows(PART(0), PART(1), PART(2), PART(3), u8* out, u32 ldo, float* scales) {
   u64 row = blockIdx.x;
   u32 all = ((width0 + 7) >> 3) + ((width1 + 7) >> 3) + ((width2 + 7) >> 3) + ((width3 + 7) >> 3);
   auto spot = [&](u32 c) {

@@ -49,7 +49,7 @@ export const quantizeRows = (o: {
   readonly format: Float8
 }): KernelLaunch => {
   const width = o.parts.reduce((n, p) => n + p.width, 0)
-  const threads = Math.min(1024, 32 * divide(width, 512))
+  const threads = Math.min(512, 32 * divide(width, 768))
   return launch(
     kernel('float8.cu', 'quantize_rows', { ...macros(o.dtype, o.dtype), ...left(o.format) }),
     [o.rows],

@@ -102,19 +102,25 @@ KERNEL __launch_bounds__(1024) cross_entropy_grad(const elem* logits, u32 ldl, c
     put(grad + row * ldg + c, v, n);
   }
 }
-// The index of the largest logit of each row, the lower one on a tie.
+// The index of the largest logit of each row, the lower one on a tie; -1 where a logit is NaN or the largest is not finite.
 KERNEL __launch_bounds__(1024) argmax_rows(const elem* logits, u32 ldl, int* out, u32 width) {
   __shared__ float tops[32];
   __shared__ u32 places[32];
+  GO();
   u64 row = blockIdx.x;
   float top = -INF;
   u32 place = threadIdx.x * 8 < width ? threadIdx.x * 8 : 0xffffffffu;
+  WAIT();
   for (u32 c = threadIdx.x * 8; c < width; c += blockDim.x * 8) {
     float v[8];
     u32 n = min(8u, width - c);
     get(v, logits + row * ldl + c, n);
 #pragma unroll
-    for (u32 k = 0; k < 8; k++) if (k < n && v[k] > top) { top = v[k]; place = c + k; }
+    for (u32 k = 0; k < 8; k++) {
+      // A NaN counts as infinite: either way there is no answer.
+      float x = v[k] == v[k] ? v[k] : INF;
+      if (k < n && x > top) { top = x; place = c + k; }
+    }
   }
   for (u32 round = 0; round < 2; round++) {
     for (int o = 16; o; o >>= 1) {
@@ -129,5 +135,5 @@ KERNEL __launch_bounds__(1024) argmax_rows(const elem* logits, u32 ldl, int* out
     top = lane < warps ? tops[lane] : -INF;
     place = lane < warps ? places[lane] : 0xffffffffu;
   }
-  if (threadIdx.x == 0) out[row] = (int)place;
+  if (threadIdx.x == 0) out[row] = top > -INF && top < INF ? (int)place : -1;
 }

@@ -16,7 +16,9 @@ DEV uint4 zero8() { return make_uint4(0, 0, 0, 0); }
 DEV uint4 at8(const elem* p, u32 c) { return *(const uint4*)(p + c); }
 
 // y = x * scale * w.
-KERNEL __launch_bounds__(THREADS, 2048 / THREADS) rms_norm_whole(const elem* x, u32 ldx, const elem* w, elem* y, u32 ldy, u32 width, float eps) {
+KERNEL __launch_bounds__(THREADS) rms_norm_whole(const elem* x, u32 ldx, const elem* w, elem* y, u32 ldy, u32 width, float eps) {
+  GO();
+  WAIT();
   u64 row = blockIdx.x;
   u32 c = threadIdx.x * 8;
   bool mine = c < width;
@@ -36,7 +38,7 @@ KERNEL __launch_bounds__(THREADS, 2048 / THREADS) rms_norm_whole(const elem* x, 
 }
 
 // dx = (residual +) s * (ct*w - x * s^2 * mean(ct*w*x)).
-KERNEL __launch_bounds__(THREADS, THREADS > 768 ? 1 : 1536 / THREADS) rms_norm_grad_whole(const elem* x, u32 ldx, const elem* w, const elem* ct, u32 ldc, const elem* residual, u32 ldr, elem* dx, u32 ldd, u32 width, float eps) {
+KERNEL __launch_bounds__(THREADS) rms_norm_grad_whole(const elem* x, u32 ldx, const elem* w, const elem* ct, u32 ldc, const elem* residual, u32 ldr, elem* dx, u32 ldd, u32 width, float eps) {
   u64 row = blockIdx.x;
   u32 c = threadIdx.x * 8;
   bool mine = c < width;

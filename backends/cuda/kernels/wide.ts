@@ -26,7 +26,13 @@ const sharedBytes = (rows: number, warps: number, per: number): number =>
 
 export const widePlan = (s: WideShape, room: Room): FewPlan | null =>
   s.k % 32 === 0
-    ? splitOf(s.rows, s.k / 32, (warps, per) => sharedBytes(s.rows, warps, per), room)
+    ? splitOf(
+        s.rows,
+        s.k / 32,
+        (warps, per) => sharedBytes(s.rows, warps, per),
+        room,
+        () => 4,
+      )
     : null
 
 export const wideWorkspaceBytes = (s: WideShape, { parts }: FewPlan, n: number): number =>

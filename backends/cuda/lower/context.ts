@@ -5,6 +5,12 @@ import type { OpName } from '../../../ir/ops/index.ts'
 import type { TensorType } from '../../../ir/type.ts'
 import type { Room } from '../../backend.ts'
 
+/**
+ * `whole`: factors of rows and a sum in the product (Hopper). `factors`: the sum by a kernel behind it.
+ * `sums`: the product hands out f32 sums, and a kernel does the rest.
+ */
+export type Float8Products = 'whole' | 'factors' | 'sums'
+
 /** The device, as far as the choice of kernels depends on it. */
 export interface Target extends Partial<Room> {
   /** 75, 80, 86, 89, 90, 120: compute capability × 10. */
@@ -13,6 +19,8 @@ export interface Target extends Partial<Room> {
   readonly sms: number
   /** Most bytes of shared memory of a block. */
   readonly shared: number
+  /** How products of 8-bit floats are taken from the library; where not said, as the architecture's does. */
+  readonly float8?: Float8Products
 }
 
 /** Where a target does not say. */

@@ -4,6 +4,7 @@ import { tensor } from '../../../ir/type.ts'
 import { rangesBytes, segmentRanges } from '../kernels/attention-fast.ts'
 import { narrowingOf } from './adapters.ts'
 import type { Context } from './context.ts'
+import { quantizing } from './quantized.ts'
 import type { Key, Step } from './step.ts'
 
 const RANGES = 'segment ranges '
@@ -38,4 +39,4 @@ export const derived = (c: Context, key: Key): Step | undefined =>
     ? undefined
     : key.startsWith(RANGES)
       ? rangesOf(c, key)
-      : narrowingOf(c, key)
+      : (quantizing(c, key) ?? narrowingOf(c, key))

@@ -2,11 +2,12 @@
 import type { Float8 } from '../../../ir/number.ts'
 import type { Float } from '../../../ir/type.ts'
 import { aligned } from '../../../passes/memory.ts'
-import type { Place, Rows } from '../kernels/card.ts'
+import { elementBytes, type Place, type Rows } from '../kernels/card.ts'
+import { add } from '../kernels/elementwise.ts'
 import { quantizeColumns, quantizeRows, scaleSums } from '../kernels/float8.ts'
 import type { Work } from '../launch.ts'
 import { alone, type Lowering } from './alone.ts'
-import type { Target } from './context.ts'
+import type { Float8Products, Target } from './context.ts'
 import { argOf, attr } from './pattern.ts'
 import { product } from './product.ts'
 
@@ -23,12 +24,19 @@ export const packedAt = (offset: Place, rows: number, width: number): Packed => 
   scales: offset + aligned(rows * width),
 })
 
-/** Hopper's library products take a factor for each row of both operands; others hand out f32 sums, which are scaled after. */
-const scalesInProduct = (t: Target): boolean => t.arch === 90
+/** Hopper's library products take a factor for each row of both operands. */
+const productsOf = (t: Target): Float8Products => t.float8 ?? (t.arch === 90 ? 'whole' : 'sums')
 
-/** Scratch of a product [m, n]. */
-export const sumsBytes = (t: Target, m: number, n: number): number =>
-  scalesInProduct(t) ? 0 : 4 * m * n
+/** Scratch of a product [m, n]; `added`: something is added to it. */
+export const sumsBytes = (
+  t: Target,
+  [m, n]: readonly [number, number],
+  to: Float,
+  added: boolean,
+): number => {
+  const way = productsOf(t)
+  return way === 'sums' ? 4 * m * n : way === 'factors' && added ? elementBytes[to] * m * n : 0
+}
 
 export interface Product8 {
   readonly a: Packed
@@ -49,13 +57,19 @@ export interface Product8 {
 
 export const product8 = (t: Target, o: Product8): ReadonlyArray<Work> => {
   const { m, n, k, to } = o
-  const whole = scalesInProduct(t)
-  const scales = (p: Packed) => (whole ? { scales: p.scales } : {})
+  const way = productsOf(t)
+  const scales = (p: Packed) => (way === 'sums' ? {} : { scales: p.scales })
   const a = { rows: o.a, dtype: o.left, ...scales(o.a) }
   const b = { rows: o.b, dtype: 'e4m3', t: true, ...scales(o.b) } as const
   const d = { rows: o.d, dtype: to }
-  if (whole) return [product({ a, b, d, ...(o.c === undefined ? {} : { c: o.c }), m, n, k })]
   const sums = { offset: o.sums, ld: n }
+  if (way === 'whole' || (way === 'factors' && o.c === undefined))
+    return [product({ a, b, d, ...(o.c === undefined ? {} : { c: o.c }), m, n, k })]
+  if (way === 'factors')
+    return [
+      product({ a, b, d: { rows: sums, dtype: to }, m, n, k }),
+      add({ a: sums, b: o.c!, out: o.d, rows: m, width: n, dtype: to }),
+    ]
   return [
     product({ a, b, d: { rows: sums, dtype: 'f32' }, m, n, k }),
     scaleSums({
@@ -122,6 +136,10 @@ export const plainFloat8: Lowering = (c, s) => {
         }),
       ]
     },
-    [packedBytes(m, k), packedBytes(n, k), sumsBytes(c.target, m, n)],
+    [
+      packedBytes(m, k),
+      packedBytes(n, k),
+      sumsBytes(c.target, [m, n], c.type(s.eqn.outs[0]!).dtype as Float, false),
+    ],
   )
 }

@@ -3,8 +3,10 @@ import type { Fn, Program, Role } from '../../../ir/graph.ts'
 import { bytes, type TensorType } from '../../../ir/type.ts'
 import { aligned } from '../../../passes/memory.ts'
 import type { Launch } from '../launch.ts'
-import { choose } from './choose.ts'
-import { contextOf, type Span, type Target } from './context.ts'
+import { choose, type Chosen } from './choose.ts'
+import { constantsOf, type Constants } from './constants.ts'
+import { early } from './early.ts'
+import { contextOf, type Context, type Span, type Target } from './context.ts'
 import { layOut } from './place.ts'
 import type { Rule } from './rule.ts'
 import { rules as allRules } from './rules/index.ts'
@@ -30,6 +32,8 @@ export interface Lowered {
   readonly target: Target
   readonly state: ReadonlyMap<string, Port>
   readonly fns: ReadonlyArray<LoweredFn>
+  /** Run once after state was written, before any function. */
+  readonly constants: Constants
   readonly arenaBytes: number
 }
 
@@ -66,18 +70,19 @@ export const mastersOf = (p: Program, state: ReadonlyMap<string, Port>): Span =>
     : { offset: first.offset, bytes: last.offset + bytes(last.type) - first.offset }
 }
 
+interface Chose extends Chosen {
+  readonly f: Fn
+  readonly c: Context
+}
+
 const lowerFn = (
   p: Program,
-  f: Fn,
-  target: Target,
+  { f, c, steps, joins }: Chose,
   state: ReadonlyMap<string, Port>,
-  base: number,
-  rules: ReadonlyArray<Rule>,
+  constants: Constants,
 ): LoweredFn => {
-  const c = contextOf(p, f, target, mastersOf(p, state))
-  const { steps, joins } = choose(c, rules)
   const stateAt = new Map([...state].map(([name, s]) => [name, s.offset]))
-  const layout = layOut(p, f, steps, joins, stateAt, base)
+  const layout = layOut(p, f, steps, joins, stateAt, constants.end, constants.at)
   const launches = steps.flatMap((s, i) =>
     s.works(layout.places(i)).map((work): Launch => ({
       ...work,
@@ -112,7 +117,7 @@ const lowerFn = (
       type: c.type(o.id),
       offset: layout.rows(o.id).offset,
     })),
-    launches: [...launches, ...copies],
+    launches: early(c, [...launches, ...copies]),
     end: layout.end,
   }
 }
@@ -138,12 +143,23 @@ export const lower = (
 ): Lowered => {
   const state = placeState(program)
   const base = program.state.reduce((n, s) => n + aligned(bytes(s.type)), 0)
-  const fns = program.fns.map((f) => lowerFn(program, f, target, state, base, rules))
+  const masters = mastersOf(program, state)
+  const chosen = program.fns.map((f): Chose => {
+    const c = contextOf(program, f, target, masters)
+    return { f, c, ...choose(c, rules) }
+  })
+  const constants = constantsOf(
+    chosen.flatMap((x) => x.steps),
+    (name) => state.get(name)!.offset,
+    base,
+  )
+  const fns = chosen.map((x) => lowerFn(program, x, state, constants))
   return {
     program,
     target,
     state,
     fns,
-    arenaBytes: fns.reduce((m, f) => Math.max(m, f.end), base) + SLACK,
+    constants,
+    arenaBytes: fns.reduce((m, f) => Math.max(m, f.end), constants.end) + SLACK,
   }
 }

@@ -73,6 +73,7 @@ export const layOut = (
   joins: ReadonlyArray<Join>,
   stateAt: ReadonlyMap<string, number>,
   base: number,
+  constantAt: ReadonlyMap<string, number> = new Map(),
 ): Layout => {
   const lives = livesOf(f, steps)
   const joinOf = new Map(joins.flatMap((j) => j.members.map((m) => [m.key, { j, m }] as const)))
@@ -92,9 +93,16 @@ export const layOut = (
   }
   for (const r of f.reads)
     fixed.set(r.id, { offset: stateAt.get(r.state)!, ld: widthOf(stateTypes.get(r.state)!) })
-  for (const x of f.inputs)
-    settle(x.id, { buffer: open(bytes(x.type), 0, steps.length), at: 0, ...alone(x.type) }, 0)
+  // One block, so that one copy brings them all.
+  const block = f.inputs.reduce((n, x) => n + aligned(bytes(x.type)), 0)
+  const inputBlock = f.inputs.length === 0 ? -1 : open(block, 0, steps.length)
+  let filled = 0
+  for (const x of f.inputs) {
+    settle(x.id, { buffer: inputBlock, at: filled, ...alone(x.type) }, 0)
+    filled += aligned(bytes(x.type))
+  }
   const inputs = new Set<Key>(f.inputs.map((x) => x.id))
+  const given = new Set<Key>([...f.outs, ...f.updates].map((o) => o.id))
   steps.forEach((s, i) => {
     const taken = new Set<Key>()
     for (const w of s.writes) {
@@ -117,6 +125,8 @@ export const layOut = (
           slots.has(old) &&
           !inputs.has(old) &&
           !taken.has(old) &&
+          // What the caller takes lies without gaps.
+          (!given.has(w.key) || slots.get(old)!.ld === widthOf(w.type)) &&
           lives.last.get(old) === i,
       )?.[1]
       if (victim !== undefined) {
@@ -142,6 +152,7 @@ export const layOut = (
       offset: (key) => rows(key).offset,
       room: (key) => slots.get(key)?.room ?? rows(key).ld,
       scratch: (k) => base + at[scratch[step]![k]!]!,
+      constant: (key) => constantAt.get(key)!,
     }),
     copies: f.updates
       .filter((u) => placed.get(u.id) !== u.state)

@@ -15,6 +15,17 @@ export interface Places {
   readonly room: (key: Key) => number
   /** Byte offset of the step's i-th scratch buffer. */
   readonly scratch: (i: number) => number
+  /** Byte offset of a constant by its key. */
+  readonly constant: (key: string) => number
+}
+
+/** What follows from frozen state alone: made once after that was written, and kept behind the state. Equal keys are one. */
+export interface Constant {
+  readonly key: string
+  readonly bytes: number
+  /** Names of the state that it follows from. */
+  readonly of: ReadonlyArray<string>
+  readonly works: (state: (name: string) => number, own: number) => ReadonlyArray<Work>
 }
 
 export interface Made {
@@ -37,6 +48,7 @@ export interface Step {
   readonly scratch: ReadonlyArray<number>
   /** Whether the step also works where its operands do not lie side by side. */
   readonly optionalJoins?: boolean
+  readonly constants?: ReadonlyArray<Constant>
   readonly works: (at: Places) => ReadonlyArray<Work>
 }
 

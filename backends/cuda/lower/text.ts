@@ -44,7 +44,7 @@ const defines = (d: Readonly<Record<string, string | number>>): string =>
 export const workText = (l: Launch): string => {
   switch (l._tag) {
     case 'kernel':
-      return `${l.kernel.source}.${l.kernel.name}<${defines(l.kernel.defines)}> grid ${l.grid.join('×')} block ${l.block}${l.shared > 0 ? ` shared ${l.shared}` : ''} (${l.args.map(argText).join(', ')})`
+      return `${l.kernel.source}.${l.kernel.name}<${defines(l.kernel.defines)}> grid ${l.grid.join('×')} block ${l.block}${l.shared > 0 ? ` shared ${l.shared}` : ''}${l.early === true ? ' early' : ''} (${l.args.map(argText).join(', ')})`
     case 'product':
       return `product ${matrixText(l.d, false)} = ${l.alpha === 1 ? '' : `${l.alpha}·`}${matrixText(l.a, l.ta)} · ${matrixText(l.b, l.tb)}${l.c === null ? '' : ` + ${matrixText(l.c, false)}`}`
     case 'clear':
@@ -68,22 +68,34 @@ export const ranges = (list: ReadonlyArray<number>): string => {
 
 const us = (s: number): string => (s * 1e6).toFixed(2)
 
-export const fnText = (f: LoweredFn, at: Ceilings): string => {
-  const total = f.launches.reduce((s, l) => s + floorOf(l, at), 0)
-  const lines = f.launches.map(
-    (l, i) =>
-      `  ${String(i).padStart(4)} ${workText(l)}  # ${l.rule}, ${l.group}, equations ${ranges(l.covers)}, ${l.bytes} bytes, ${l.flops} flops, floor ${us(floorOf(l, at))} us`,
-  )
-  return [
-    `@${f.name}: ${f.launches.length} launches, floor ${us(total)} us, temporaries end at ${f.end}`,
+const lineText = (l: Launch, i: number, at: Ceilings): string =>
+  `  ${String(i).padStart(4)} ${workText(l)}  # ${l.rule}, ${l.group}, equations ${ranges(l.covers)}, ${l.bytes} bytes, ${l.flops} flops, floor ${us(floorOf(l, at))} us`
+
+const floorOfAll = (list: ReadonlyArray<Launch>, at: Ceilings): string =>
+  us(list.reduce((s, l) => s + floorOf(l, at), 0))
+
+export const fnText = (f: LoweredFn, at: Ceilings): string =>
+  [
+    `@${f.name}: ${f.launches.length} launches, floor ${floorOfAll(f.launches, at)} us, temporaries end at ${f.end}`,
     ...f.inputs.map((p) => `  in  ${p.name} @${p.offset}`),
-    ...lines,
+    ...f.launches.map((l, i) => lineText(l, i, at)),
     ...f.outs.map((p) => `  out ${p.name} @${p.offset}`),
   ].join('\n')
-}
+
+/** What runs once after state was written; nothing where there are none. */
+export const constantsText = ({ constants: { launches, end } }: Lowered, at: Ceilings): string =>
+  launches.length === 0
+    ? ''
+    : [
+        `constants: ${launches.length} launches, floor ${floorOfAll(launches, at)} us, end at ${end}`,
+        ...launches.map((l, i) => lineText(l, i, at)),
+      ].join('\n')
 
 export const headText = (l: Lowered): string =>
   `${l.program.name} for sm_${l.target.arch} with ${l.target.sms} multiprocessors: arena of ${l.arenaBytes} bytes`
 
+const once = (l: Lowered, at: Ceilings): ReadonlyArray<string> =>
+  l.constants.launches.length === 0 ? [] : [constantsText(l, at)]
+
 export const loweredText = (l: Lowered, at: Ceilings = h100): string =>
-  [headText(l), ...l.fns.map((f) => fnText(f, at)), ''].join('\n\n')
+  [headText(l), ...once(l, at), ...l.fns.map((f) => fnText(f, at)), ''].join('\n\n')

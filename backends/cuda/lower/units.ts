@@ -31,7 +31,7 @@ interface Use {
 
 /** Every kernel launch of the list, and those that stand by for its products. */
 export const usesOf = (l: Lowered): ReadonlyArray<Use> =>
-  l.fns.flatMap((f) =>
+  [l.constants, ...l.fns].flatMap((f) =>
     f.launches.flatMap((x): ReadonlyArray<Use> => {
       if (x._tag === 'kernel') return [{ launch: x, fallback: false }]
       return x._tag === 'product' ? [{ launch: ownProduct(x), fallback: true }] : []

@@ -13,13 +13,7 @@ import type { Join, Key, Places, Step } from '../step.ts'
 import { elementBytes } from '../../kernels/element.ts'
 import { keptBy } from './linear.ts'
 import { lowColumns, startsOf, sum } from './sizes.ts'
-import { baseOf, rootOf, termsOf, type Base, type Low, type Terms } from './terms.ts'
-
-/** In the order of the weights in the program, which is the forward's: q, k, v. */
-const ordered = (c: Context, bases: ReadonlyArray<Base>): ReadonlyArray<Base> => {
-  const order = new Map(c.program.state.map((s, i) => [s.name, i]))
-  return [...bases].sort((a, b) => order.get(a.w.state.name)! - order.get(b.w.state.name)!)
-}
+import { cotangents, ordered, type Base, type Low, type Terms } from './terms.ts'
 
 const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
   const bases = ordered(c, t.bases)
@@ -226,18 +220,5 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
 export const cotangent: Rule = {
   name: 'cotangent',
   doc: 'Σ dyᵢ·dequantize(Wᵢ) + Σ (s·dyᵢ·Bᵢ)·Aᵢ + residual → one product of [dy | s·dy·B] and [W ; A]',
-  propose: (c) => {
-    const roots = new Set<Id>()
-    for (const eqn of c.fn.eqns)
-      if (eqn.op === 'dot' && baseOf(c, eqn.outs[0]!) !== null) roots.add(rootOf(c, eqn.outs[0]!))
-    return [...roots].flatMap((root) => {
-      const t = termsOf(c, root, true)
-      // Every base is of one cotangent; sums of more than one foreign value stay sums.
-      const fits =
-        t.bases.length > 0 &&
-        t.others.length <= 1 &&
-        new Set(t.bases.map((b) => b.dy)).size === t.bases.length
-      return fits ? [groupOf(c, root, t)] : []
-    })
-  },
+  propose: (c) => cotangents(c, false).map(({ root, terms }) => groupOf(c, root, terms)),
 }

@@ -15,7 +15,7 @@ import { soleReader, type Context, type Site } from '../context.ts'
 import { argOf, attr, outOf } from '../pattern.ts'
 import { steps, type Proposal, type Rule } from '../rule.ts'
 import type { Step } from '../step.ts'
-import { groups, memberOf, type Adapter, type Member } from './linear.ts'
+import { groups, memberOf, type Adapter, type Member } from './layers.ts'
 import { startsOf, sum } from './sizes.ts'
 
 /** Beyond this, every block of threads norming all rows again costs more than a launch. */

@@ -2,8 +2,12 @@
 import type { Rule } from '../rule.ts'
 import { attention } from './attention.ts'
 import { cotangent } from './cotangent.ts'
+import { float8 } from './float8.ts'
+import { float8Cotangent } from './float8-cotangent.ts'
+import { float8Rows } from './float8-rows.ts'
 import { few } from './few.ts'
 import { gradient } from './gradient.ts'
+import { greedy } from './greedy.ts'
 import { linear } from './linear.ts'
 import { loss } from './loss.ts'
 import { norm } from './norm.ts'
@@ -20,6 +24,10 @@ export const rules: ReadonlyArray<Rule> = [
   // Before `residual`: sums of adapters and of the stream belong to the layer.
   linear,
   cotangent,
+  float8,
+  float8Cotangent,
+  // Before `norm`: it does the same and more.
+  float8Rows,
   // Before `residual`: a gradient's sum goes into its buffer, with an f32 result.
   gradient,
   residual,
@@ -29,5 +37,6 @@ export const rules: ReadonlyArray<Rule> = [
   attention,
   norm,
   loss,
+  greedy,
   update,
 ]

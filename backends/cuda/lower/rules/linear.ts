@@ -6,98 +6,15 @@ import type { Rows } from '../../kernels/card.ts'
 import { placeRows } from '../../kernels/lora.ts'
 import { dropout } from '../../kernels/elementwise.ts'
 import { lowProducts, narrowReads, type Low } from '../adapters.ts'
-import { scratchOf, type Context, type Site } from '../context.ts'
+import { scratchOf, type Context } from '../context.ts'
 import { keptKey } from '../kept.ts'
-import {
-  addend,
-  argOf,
-  decodedWeight,
-  dropped,
-  isDot,
-  maskReads,
-  master,
-  outOf,
-  scaled,
-  soleSum,
-  type Decoded,
-  type Dropped,
-} from '../pattern.ts'
+import { argOf, maskReads, outOf } from '../pattern.ts'
 import { product } from '../product.ts'
 import type { Proposal, Rule } from '../rule.ts'
 import type { Join, Key, Step } from '../step.ts'
 import { elementBytes } from '../../kernels/element.ts'
+import { groups, memberOf, together, type Adapter, type Member } from './layers.ts'
 import { lowColumns, startsOf, sum, within } from './sizes.ts'
-
-export interface Adapter {
-  readonly a: Id
-  readonly b: Id
-  readonly rank: number
-  /** alpha / r. */
-  readonly by: number
-  /** s·drop(x)·Aᵀ, read again for B's gradient. */
-  readonly low: Id
-  readonly input: Dropped
-  readonly covers: ReadonlyArray<number>
-}
-
-export interface Member {
-  readonly w: Decoded
-  readonly out: number
-  readonly y: Id
-  readonly adapter: Adapter | null
-  readonly residual: Id | null
-  readonly covers: ReadonlyArray<number>
-}
-
-const indexOf = (s: { readonly site?: Site }): ReadonlyArray<number> =>
-  s.site === undefined ? [] : [s.site.index]
-
-/** x·Aᵀ·Bᵀ scaled, beside x·Wᵀ. */
-const adapterOf = (c: Context, x: Id, low: Id | undefined): Adapter | null => {
-  const up = low === undefined ? undefined : c.made(low, 'dot')
-  if (!isDot(up, false, true)) return null
-  const b = master(c, argOf(up, 1))
-  const s = scaled(c, argOf(up, 0))
-  const down = c.made(s.of, 'dot')
-  if (b === undefined || !isDot(down, false, true)) return null
-  const a = master(c, argOf(down, 1))
-  const input = dropped(c, argOf(down, 0))
-  if (a === undefined || input.x !== x) return null
-  return {
-    a: a.id,
-    b: b.id,
-    rank: c.type(s.of).shape[1]!,
-    by: s.by,
-    low: argOf(up, 0),
-    input,
-    covers: [up.index, down.index, ...s.sites, ...input.sites, ...indexOf(a), ...indexOf(b)],
-  }
-}
-
-export const memberOf = (c: Context, site: Site, alone: boolean): Member | null => {
-  const w = decodedWeight(c, argOf(site, 1))
-  if (w === undefined || !isDot(site, false, true)) return null
-  let [y, top] = [outOf(site), site]
-  let covers = [site.index, w.site.index]
-  const grow = (sum: Site): void => {
-    ;[y, top] = [outOf(sum), sum]
-    covers = [...covers, sum.index]
-  }
-  const sum = soleSum(c, top)
-  const adapter = sum === undefined ? null : adapterOf(c, argOf(site, 0), addend(sum, y))
-  if (adapter !== null) grow(sum!)
-  const next = alone ? soleSum(c, top) : undefined
-  const residual = next === undefined ? undefined : addend(next, y)
-  if (next !== undefined && residual !== undefined) grow(next)
-  return {
-    w,
-    out: w.state.type.shape[0]!,
-    y,
-    adapter,
-    residual: residual ?? null,
-    covers: [...covers, ...(adapter?.covers ?? [])],
-  }
-}
 
 const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal => {
   const dtype = members[0]!.w.to
@@ -269,20 +186,6 @@ export const keptBy = (c: Context, states: ReadonlyArray<string>) => {
   return { key, ld: low.used > 0 ? k + low.ld : k, below: low.inner }
 }
 
-/** Layers of one input, stage and place. */
-export const groups = (c: Context): ReadonlyArray<readonly [Id, ReadonlyArray<Site>]> => {
-  const found = new Map<string, [Id, Site[]]>()
-  c.fn.eqns.forEach((eqn, index) => {
-    const site = { eqn, index }
-    if (!isDot(site, false, true) || decodedWeight(c, eqn.args[1]!) === undefined) return
-    const key = `${eqn.args[0]} ${eqn.place.scope} ${eqn.place.stage}`
-    const known = found.get(key)
-    if (known === undefined) found.set(key, [eqn.args[0]!, [site]])
-    else known[1].push(site)
-  })
-  return [...found.values()]
-}
-
 export const linear: Rule = {
   name: 'linear',
   doc: 'x·dequantize(W₁)ᵀ, x·dequantize(W₂)ᵀ, … + (s·drop(x)·Aᵀ)·Bᵀ + residual → one product of [x | s·x·Aᵀ] and [W | B]',
@@ -291,8 +194,8 @@ export const linear: Rule = {
       const members = sites.flatMap((s) => memberOf(c, s, sites.length === 1) ?? [])
       const beside = members.some((m) => m.adapter !== null)
       // What lies beside x needs a place that a step of ours has made.
-      return members.length === 0 || (beside && c.maker(x) === undefined)
+      return beside && (c.maker(x) === undefined || c.returned(x))
         ? []
-        : [groupOf(c, x, members)]
+        : together(c, members).map((some) => groupOf(c, x, some))
     }),
 }

@@ -1,8 +1,10 @@
 /** What a cotangent is the sum of: products with frozen weights, adapters' low-rank terms, and the rest. */
 import type { Id } from '../../../../ir/graph.ts'
+import type { Float8 } from '../../../../ir/number.ts'
 import { soleReader, type Context, type Site } from '../context.ts'
 import {
   argOf,
+  attr,
   decodedWeight,
   dropped,
   isDot,
@@ -18,6 +20,8 @@ export interface Base {
   readonly w: Decoded
   readonly dy: Id
   readonly out: number
+  /** What dy is rounded to where the product is of 8-bit floats, else null. */
+  readonly left: Float8 | null
   readonly covers: ReadonlyArray<number>
 }
 
@@ -38,8 +42,10 @@ const at = (s: { readonly site?: Site }): ReadonlyArray<number> =>
   s.site === undefined ? [] : [s.site.index]
 
 export const baseOf = (c: Context, id: Id): Base | null => {
-  const site = c.made(id, 'dot')
-  if (!isDot(site, false, false)) return null
+  const eight = c.made(id, 'float8Dot')
+  const site = eight ?? c.made(id, 'dot')
+  if (site === undefined || !(eight === undefined ? isDot(site, false, false) : !attr(eight, 'tb')))
+    return null
   const w = decodedWeight(c, argOf(site, 1))
   return w === undefined
     ? null
@@ -47,6 +53,7 @@ export const baseOf = (c: Context, id: Id): Base | null => {
         w,
         dy: argOf(site, 0),
         out: w.state.type.shape[0]!,
+        left: eight === undefined ? null : attr<Float8>(eight, 'left'),
         covers: [site.index, w.site.index],
       }
 }
@@ -106,4 +113,31 @@ export const termsOf = (c: Context, id: Id, top: boolean): Terms => {
     others: [...l.others, ...r.others],
     sums: [site.index, ...l.sums, ...r.sums],
   }
+}
+
+/** Sums with a product by a frozen weight, those of 8-bit floats or the others: one cotangent for each weight, and at most one foreign value. */
+export const cotangents = (
+  c: Context,
+  eight: boolean,
+): ReadonlyArray<{ readonly root: Id; readonly terms: Terms }> => {
+  const roots = new Set<Id>()
+  for (const eqn of c.fn.eqns)
+    if (eqn.op === (eight ? 'float8Dot' : 'dot') && baseOf(c, eqn.outs[0]!) !== null)
+      roots.add(rootOf(c, eqn.outs[0]!))
+  return [...roots].flatMap((root) => {
+    const terms = termsOf(c, root, true)
+    const { bases, others } = terms
+    const fits =
+      bases.length > 0 &&
+      others.length <= 1 &&
+      bases.every((b) => (b.left !== null) === eight) &&
+      new Set(bases.map((b) => b.dy)).size === bases.length
+    return fits ? [{ root, terms }] : []
+  })
+}
+
+/** In the order of the weights in the program, which is the forward's: q, k, v. */
+export const ordered = (c: Context, bases: ReadonlyArray<Base>): ReadonlyArray<Base> => {
+  const order = new Map(c.program.state.map((s, i) => [s.name, i]))
+  return [...bases].sort((a, b) => order.get(a.w.state.name)! - order.get(b.w.state.name)!)
 }

@@ -21,7 +21,10 @@ const stepOf = (c: Context, site: Site): Step | null => {
   const plan = fits ? widePlan({ rows, k }, c.target) : null
   if (plan === null) return null
   const n = c.type(w).shape[0]!
-  const norm = rows <= NORMED && plan.parts === 1 ? normOf(c, x, [site.index]) : null
+  // A greedy choice reads the logits, not what they are made of.
+  const chosen = c.readers(x).filter((s) => s.eqn.op === 'linearArgmax' && argOf(s, 1) === w)
+  const readers = [site, ...chosen].map((s) => s.index)
+  const norm = rows <= NORMED && plan.parts === 1 ? normOf(c, x, readers) : null
   const from = norm === null ? x : argOf(norm, 0)
   const sum = soleSum(c, site)
   const residual = sum === undefined ? undefined : addend(sum, outOf(site))
