@@ -10,8 +10,9 @@ export const machineMemory = (): number => {
   return limit > 0 ? Math.min(limit, os.totalmem()) : os.totalmem()
 }
 
-/** Backends whose tensors are ordinary memory of the process. */
-const hosted: ReadonlySet<string> = new Set(['onnx', 'tfjs', 'reference'])
+/** Whether a backend's tensors are ordinary memory of the process; TensorFlow's are, where the plan is for no GPU. */
+const hosted = (backend: string, device: object | null): boolean =>
+  backend === 'onnx' || backend === 'reference' || (backend === 'tfjs' && device === null)
 
 /** What is said of an arena that cannot be had here; null: it can. */
 export const lacksMemory = (arena: number, memory = machineMemory()): string | null =>
@@ -21,9 +22,10 @@ export const lacksMemory = (arena: number, memory = machineMemory()): string | n
 export const affordable = (
   backend: string,
   arena: number,
+  device: object | null = null,
   memory = machineMemory(),
 ): E.Either<Issue, void> => {
-  const lacks = hosted.has(backend) ? lacksMemory(arena, memory) : null
+  const lacks = hosted(backend, device) ? lacksMemory(arena, memory) : null
   return lacks === null
     ? E.right(undefined)
     : E.left(

@@ -157,6 +157,8 @@ test('an arena larger than the machine is said before it is allocated', async ()
     'it takes 16.01 GB of memory, and this machine has 16.00 GB',
   )
   right(affordable('a card', 1e15))
+  left(affordable('tfjs', 1e15))
+  right(affordable('tfjs', 1e15, { name: 'a card' }))
   await withBase(async (folder) => {
     const plan = planFor(folder, yaml())
     const backend = { ...reference, prepare: () => assert.fail('prepared all the same') }

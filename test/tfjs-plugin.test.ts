@@ -9,11 +9,12 @@ import * as E from 'fp-ts/lib/Either.js'
 import koffi from 'koffi'
 import { tfHost } from '../backends/tfjs/device.ts'
 import { pluginIn } from '../backends/tfjs/places.ts'
+import { callInside } from '../backends/tfjs/tensors.ts'
 import { DT, type Attr } from '../backends/tfjs/tf.ts'
 import { packedBatch, trained } from './conformance.ts'
 import { fake, folder } from './cuda-fake.ts'
 import { right } from './right.ts'
-import { fakeHost, newTfHost, noPlugin, onHostMemory } from './tfjs-plugin.ts'
+import { compiledOnHostMemory, fakeHost, newTfHost, noPlugin, onHostMemory } from './tfjs-plugin.ts'
 
 const skip = noPlugin
 const binding = () => fakeHost().backend.binding
@@ -88,6 +89,38 @@ test(
       assert.equal(after[c], before[c], c)
     right(await session.close()())
     assert.deepEqual([ids(), bytesHeld(), fake().live()], [first, held, live])
+  },
+)
+
+test(
+  'tensors go into a plan and come out of it without a copy through the host',
+  { skip },
+  async () => {
+    const p = trained('f32', { _tag: 'none' })
+    const inside = right(compiledOnHostMemory(p))
+    const { backend } = fakeHost()
+    const feeds = packedBatch(0)
+    const { inputs } = p.fns.find((f) => f.name === 'micro')!
+    const given = Object.fromEntries(
+      inputs.map(({ name, type: { dtype, shape } }) => {
+        const as = dtype === 'i32' ? DT.i32 : DT.f32
+        const id = backend.binding.createTensor(shape, as, feeds[name]!.slice())
+        return [name, backend.createOutputTensor({ id, dtype: as, shape })]
+      }),
+    )
+    const before = counts()
+    const { loss } = right(callInside(fakeHost(), inside, 'micro', given))
+    const after = counts()
+    assert.equal(after.launches, before.launches + 1)
+    assert.equal(after.readbacks, before.readbacks)
+    assert.equal(after.copies, before.copies + inputs.length + 1)
+    assert.deepEqual(loss!.shape, [])
+    assert.deepEqual(loss!.dataSync(), right(await inside.session.run('micro', feeds)())['loss'])
+    const wrong = callInside(fakeHost(), inside, 'micro', { ...given, tokens: loss! })
+    assert.ok(E.isLeft(wrong))
+    assert.match(wrong.left.message, /%tokens is i32\[2, 8\], got float32 \[\]/)
+    for (const t of [loss!, ...Object.values(given)]) t.dispose()
+    right(await inside.session.close()())
   },
 )
 

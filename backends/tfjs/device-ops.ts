@@ -63,7 +63,7 @@ export const onDevice = (
       const state = named((x): x is Cell => isCell(x), stateName)
       const results = pipe(
         insideOf(op, attrs, operands),
-        E.chain((inside) => callInside(host, inside, op, inputs, state)),
+        E.chain((inside) => callInside(host, inside, op, inputs, { state })),
       )
       if (E.isLeft(results)) throw new Error(`${op}: ${results.left.message}`)
       return Object.values(results.right)

@@ -97,20 +97,8 @@ export const tfHost = (host: Host, plugin: Plugin): Cuda<TfHost> => {
   )
 }
 
-/** The GPU of a TensorFlow: as any other, but that graphs are launched by ops. `captured` is told of each. */
-export const launchedByOps = (
-  gpu: Gpu,
-  host: TfHost,
-  captured: (graph: bigint) => void = () => {},
-): Gpu => ({
+/** The GPU of a TensorFlow: as any other, but that graphs are launched by ops. */
+export const launchedByOps = (gpu: Gpu, host: TfHost): Gpu => ({
   ...gpu,
-  capture: (body) =>
-    pipe(
-      gpu.capture(body),
-      E.map((g) => {
-        captured(g.exec)
-        return g
-      }),
-    ),
   replay: (g) => host.launch(g.exec),
 })

@@ -2,10 +2,11 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
-import type { Backend, BackendError } from '../backend.ts'
+import type { Program } from '../../ir/graph.ts'
+import type { Backend, BackendError, Room } from '../backend.ts'
 import { fail, hostOf, load, type Host } from './load.ts'
 import { openInside } from './inside.ts'
-import { openSession } from './session.ts'
+import { openSession, type TfjsSession } from './session.ts'
 import type { Tf } from './tf.ts'
 
 /** State lies in tf.Tensors, which tfjs makes on the backend that is chosen. On a GPU of another's, ops would go back to the CPU in silence. */
@@ -26,6 +27,19 @@ const chosen = (host: Host): E.Either<BackendError, Host> =>
         )
       : E.right(host)
 
+const opened = (
+  host: () => E.Either<BackendError, Host>,
+  p: Program,
+  room: Room | null = null,
+): E.Either<BackendError, TfjsSession> =>
+  pipe(
+    host(),
+    E.chain(chosen),
+    E.chain((h) =>
+      h.plugin === null ? E.right(openSession(h, p)) : openInside(h, h.plugin, p, room),
+    ),
+  )
+
 const backendOn = (host: () => E.Either<BackendError, Host>): Backend => ({
   name: 'tfjs',
   doc: 'TensorFlow through tfjs-node-gpu, op by op: for programs that speak tfjs',
@@ -38,15 +52,12 @@ const backendOn = (host: () => E.Either<BackendError, Host>): Backend => ({
         () => null,
       ),
     ),
-  prepare: (p) =>
-    pipe(
-      TE.fromIOEither(host),
-      TE.chainEitherK(chosen),
-      TE.chainEitherK((h) =>
-        h.plugin === null ? E.right(openSession(h, p)) : openInside(h, h.plugin, p),
-      ),
-    ),
+  prepare: (p, room) => TE.fromIOEither(() => opened(host, p, room)),
 })
+
+/** A program on a caller's own `tf`, that also takes and gives its tensors. */
+export const sessionOn = (tf: Tf, p: Program): E.Either<BackendError, TfjsSession> =>
+  opened(() => hostOf(tf), p)
 
 export const tfjs: Backend = backendOn(() => load())
 

@@ -2,7 +2,7 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import type { Program } from '../../ir/graph.ts'
-import type { BackendError, Session } from '../backend.ts'
+import type { BackendError, Room } from '../backend.ts'
 import type { Cuda } from '../cuda/driver/error.ts'
 import { openGpu, type Options } from '../cuda/driver/gpu.ts'
 import { whereOf } from '../cuda/driver/places.ts'
@@ -11,30 +11,30 @@ import { asBackendError } from '../cuda/failure.ts'
 import { launchedByOps, tfHost } from './device.ts'
 import type { Host } from './load.ts'
 import type { Plugin } from './plugin.ts'
-import type { Inside } from './tensors.ts'
+import type { TfjsSession } from './session.ts'
+import { callInside, type Inside } from './tensors.ts'
 
 const options = (): Options => {
-  const { index: _, scratch: __, keep: ___, ...o } = settings()
+  const { index: _, float8: __, ...o } = settings()
   return { ...o, where: whereOf(process.env, process.cwd()) }
 }
 
 /** Everything that a compiled plan is inside TensorFlow. */
-export const compiledInside = (host: Host, plugin: Plugin, p: Program): Cuda<Inside> =>
+export const compiledInside = (
+  host: Host,
+  plugin: Plugin,
+  p: Program,
+  room: Room | null = null,
+): Cuda<Inside> =>
   pipe(
     tfHost(host, plugin),
-    E.chain((tf) => {
-      const graphs: bigint[] = []
-      return pipe(
+    E.chain((tf) =>
+      pipe(
         openGpu(tf, options()),
-        E.chain((gpu) =>
-          prepareOn(
-            launchedByOps(gpu, tf, (g) => graphs.push(g)),
-            p,
-          ),
-        ),
-        E.map((session): Inside => ({ tf, session, graphs })),
-      )
-    }),
+        E.chain((gpu) => prepareOn(launchedByOps(gpu, tf), p, room)),
+        E.map((session): Inside => ({ tf, session, graphs: new Map() })),
+      ),
+    ),
   )
 
 const asTfjs = (e: BackendError): BackendError => ({ ...e, backend: 'tfjs' })
@@ -43,11 +43,19 @@ export const openInside = (
   host: Host,
   plugin: Plugin,
   p: Program,
-): E.Either<BackendError, Session> =>
+  room: Room | null = null,
+): E.Either<BackendError, TfjsSession> =>
   pipe(
-    compiledInside(host, plugin, p),
+    compiledInside(host, plugin, p, room),
     E.bimap(
       (e) => asTfjs(asBackendError(e)),
-      ({ session }): Session => session,
+      (inside): TfjsSession => ({
+        ...inside.session,
+        call: (fn, inputs, wanted) =>
+          pipe(
+            callInside(host, inside, fn, inputs, { wanted }),
+            E.mapLeft((e) => asTfjs(asBackendError(e))),
+          ),
+      }),
     ),
   )

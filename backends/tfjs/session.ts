@@ -2,9 +2,17 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
-import { fnOf, typesOf, type Eqn, type Fn, type Id, type Program } from '../../ir/graph.ts'
+import {
+  fnOf,
+  typesOf,
+  type Eqn,
+  type Fn,
+  type Id,
+  type Input,
+  type Program,
+} from '../../ir/graph.ts'
 import { show, size, type Plain, type TensorType } from '../../ir/type.ts'
-import type { BackendError, Feeds, Session, Values } from '../backend.ts'
+import type { BackendError, Session, Values } from '../backend.ts'
 import { misfit } from '../bytes.ts'
 import { wantedOf } from '../wanted.ts'
 import {
@@ -21,7 +29,7 @@ import { kernels } from './kernels.ts'
 import { fail, type Host } from './load.ts'
 import { constantsOf, dtypeOf, nodesOf, type Nodes, type Value } from './nodes.ts'
 import type { Kernel, Parts } from './site.ts'
-import { DT } from './tf.ts'
+import { DT, type Tensor } from './tf.ts'
 
 /** A function with what is asked of it at every run. */
 interface Ready {
@@ -47,16 +55,63 @@ interface Env {
   readonly lent: Set<number>
 }
 
-const feed = (n: Nodes, f: Fn, env: Env, inputs: Feeds): string | null => {
-  for (const { id, name, type } of f.inputs) {
-    const given = inputs[name]
-    if (given === undefined || given.length !== size(type))
-      return `@${f.name}: %${name} is ${show(type)}, got ${given === undefined ? 'nothing' : `${given.length} values`}`
+/** How values cross to the caller: as arrays, or as tf.Tensors. */
+interface Border<T> {
+  /** The value of what is given for an input; null: it does not fit. */
+  readonly take: (host: Host, n: Nodes, i: Input, given: T) => Value | null
+  /** A result of ours, whose id is the border's from then on. */
+  readonly give: (host: Host, v: Value) => T
+  readonly show: (given: T) => string
+}
+
+const arrays: Border<Values> = {
+  take: (_, n, { type }, given) => {
+    if (given.length !== size(type)) return null
     const whole = type.dtype === 'i32'
     // A copy: TensorFlow keeps the array itself, and the caller may write to his.
     const data = whole ? Int32Array.from(given) : Float32Array.from(given)
-    const raw = n.upload(type.shape, whole ? DT.i32 : DT.f32, data)
-    env.values.set(id, n.cast(raw, dtypeOf[type.dtype as Plain]))
+    return n.upload(type.shape, whole ? DT.i32 : DT.f32, data)
+  },
+  give: ({ backend: { binding } }, v) => {
+    const data = binding.tensorDataSync(v.id) as Values
+    binding.deleteTensor(v.id)
+    return data
+  },
+  show: (given) => `${given.length} values`,
+}
+
+const tensors: Border<Tensor> = {
+  take: ({ backend }, n, { type }, x) =>
+    x.size !== size(type) || x.dtype !== (type.dtype === 'i32' ? 'int32' : 'float32')
+      ? null
+      : n.reshape(
+          {
+            id: backend.getInputTensorIds([x])[0]!,
+            dtype: x.dtype === 'int32' ? DT.i32 : DT.f32,
+            shape: x.shape,
+          },
+          ...type.shape,
+        ),
+  give: ({ backend }, v) => backend.createOutputTensor(v),
+  show: (x) => `${x.dtype} [${x.shape.join(', ')}]`,
+}
+
+type Given<T> = Readonly<Record<string, T>>
+
+const feed = <T>(
+  host: Host,
+  n: Nodes,
+  f: Fn,
+  env: Env,
+  border: Border<T>,
+  inputs: Given<T>,
+): string | null => {
+  for (const i of f.inputs) {
+    const given = inputs[i.name]
+    const raw = given === undefined ? null : border.take(host, n, i, given)
+    if (raw === null)
+      return `@${f.name}: %${i.name} is ${show(i.type)}, got ${given === undefined ? 'nothing' : border.show(given)}`
+    env.values.set(i.id, n.cast(raw, dtypeOf[i.type.dtype as Plain]))
   }
   return null
 }
@@ -76,11 +131,9 @@ const evaluate = (n: Nodes, r: Ready, env: Env, e: Eqn): void => {
   e.outs.forEach((o, i) => env.values.set(o, own[i]!))
 }
 
-const valuesOf = (host: Host, n: Nodes, v: Value): Values => {
-  const whole = v.dtype === DT.i32
-  const data = host.backend.binding.tensorDataSync((whole ? v : n.cast(v, DT.f32)).id)
-  return whole ? (data as Int32Array) : (data as Float32Array)
-}
+/** A result as f32 or i32, under an id of its own. */
+const result = (n: Nodes, v: Value): Value =>
+  v.dtype === DT.i32 || v.dtype === DT.f32 ? n.same(v) : n.cast(v, DT.f32)
 
 interface Machine {
   readonly host: Host
@@ -116,12 +169,13 @@ const everything = (env: Env): ReadonlyArray<Value> => [
   ...[...env.parts.values()].flatMap((p) => Object.values(p)),
 ]
 
-const runFn = (
+const runFn = <T>(
   m: Machine,
   r: Ready,
-  inputs: Feeds,
+  border: Border<T>,
+  inputs: Given<T>,
   wanted: ReadonlyArray<string> | undefined,
-): E.Either<BackendError, Feeds> => {
+): E.Either<BackendError, Given<T>> => {
   const { host, n, cells } = m
   const { fn } = r
   const asked = wantedOf(fn, wanted)
@@ -130,7 +184,7 @@ const runFn = (
   const env: Env = { values: new Map(), parts: new Map(), lent: new Set() }
   let where = ''
   try {
-    const why = feed(n, fn, env, inputs)
+    const why = feed(host, n, fn, env, border, inputs)
     if (why !== null) return E.left(fail(why))
     read(m, env, fn)
     n.release(everything(env))
@@ -140,15 +194,15 @@ const runFn = (
       forget(m, env, r.dead[i]!)
     })
     where = ''
-    const outs = asked.outs.map((o) => [o.name, valuesOf(host, n, env.values.get(o.id)!)] as const)
+    const outs = asked.outs.map((o) => [o.name, result(n, env.values.get(o.id)!)] as const)
     // All are read before any is written: functions are pure.
     const next = fn.updates.map((u) => {
       const cell = cells.get(u.state)!
       return [cell, packedCell(n, cell, env.values.get(u.id)!)] as const
     })
-    n.release(next.map(([, v]) => v))
+    n.release([...next, ...outs].map(([, v]) => v))
     for (const [cell, v] of next) settle(host, cell, v)
-    return E.right(Object.fromEntries(outs))
+    return E.right(Object.fromEntries(outs.map(([name, v]) => [name, border.give(host, v)])))
   } catch (e) {
     return E.left(
       fail(
@@ -162,7 +216,17 @@ const runFn = (
   }
 }
 
-export const openSession = (host: Host, p: Program): Session => {
+/** A session that also takes and gives tf.Tensors. */
+export interface TfjsSession extends Session {
+  /** Runs a function on int32 and float32 tensors; the caller disposes of the results, or tf.tidy does. */
+  readonly call: (
+    fn: string,
+    inputs: Given<Tensor>,
+    wanted?: ReadonlyArray<string>,
+  ) => E.Either<BackendError, Given<Tensor>>
+}
+
+export const openSession = (host: Host, p: Program): TfjsSession => {
   const constants = constantsOf(host.backend.binding)
   const m: Machine = {
     host,
@@ -184,7 +248,12 @@ export const openSession = (host: Host, p: Program): Session => {
     run: (name, inputs, wanted) => async () =>
       pipe(
         load(name),
-        E.chain((r) => runFn(m, r, inputs, wanted)),
+        E.chain((r) => runFn<Values>(m, r, arrays, inputs, wanted)),
+      ),
+    call: (name, inputs, wanted) =>
+      pipe(
+        load(name),
+        E.chain((r) => runFn(m, r, tensors, inputs, wanted)),
       ),
     read: (name) => async () =>
       pipe(

@@ -2,19 +2,36 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import { show, size } from '../../ir/type.ts'
-import { cudaError, each, OWN, type Cuda } from '../cuda/driver/error.ts'
-import type { Port } from '../cuda/lower/lower.ts'
+import { bindAll } from '../cuda/bind.ts'
+import { cudaError, each, inOrder, OWN, type Cuda } from '../cuda/driver/error.ts'
+import type { LoweredFn, Port } from '../cuda/lower/lower.ts'
 import type { CudaSession } from '../cuda/session.ts'
+import { chosenOuts } from '../wanted.ts'
 import type { Cell } from './cells.ts'
 import type { TfHost } from './device.ts'
 import type { Host } from './load.ts'
 import { DT, type Attr, type Tensor } from './tf.ts'
 
-/** A session with what launches its functions, in their order. */
+/** A session, and graphs of its functions that take their inputs where they lie: the session's own fetch them from the host first. */
 export interface Inside {
   readonly tf: TfHost
   readonly session: CudaSession
-  readonly graphs: ReadonlyArray<bigint>
+  readonly graphs: Map<string, bigint>
+}
+
+/** Captured when a function is first called. What follows from state is made anew by each call, since tensors may be its state. */
+const graphOf = ({ session, graphs }: Inside, f: LoweredFn): Cuda<bigint> => {
+  const known = graphs.get(f.name)
+  if (known !== undefined) return E.right(known)
+  const { device, lowered } = session
+  return pipe(
+    bindAll(device, [...lowered.constants.launches, ...f.launches]),
+    E.chain((puts) => device.gpu.capture(() => inOrder(puts))),
+    E.map(({ exec }) => {
+      graphs.set(f.name, exec)
+      return exec
+    }),
+  )
 }
 
 const wrong = (message: string) => cudaError('call', OWN, 'WRONG_TENSOR', message)
@@ -31,21 +48,30 @@ const fits = (fn: string, { name, type }: Port, x: Tensor | undefined): Cuda<Ten
         ),
       )
 
-/** Runs a function; `state` is put in its place before, where it is given. The caller disposes of the results. */
+export interface CallOptions {
+  /** Put in its place before the run. */
+  readonly state?: Readonly<Record<string, Cell>>
+  /** Outputs that are read; all where none are named. */
+  readonly wanted?: ReadonlyArray<string> | undefined
+}
+
+/** Runs a function. The caller disposes of the results. */
 export const callInside = (
   host: Host,
-  { tf, session, graphs }: Inside,
+  inside: Inside,
   fn: string,
   inputs: Readonly<Record<string, Tensor>>,
-  state: Readonly<Record<string, Cell>> = {},
+  { state = {}, wanted }: CallOptions = {},
 ): Cuda<Readonly<Record<string, Tensor>>> => {
+  const { tf, session } = inside
   const { backend } = host
   const { binding } = backend
   const { lowered, device } = session
-  const index = lowered.fns.findIndex((f) => f.name === fn)
+  const f = lowered.fns.find((x) => x.name === fn)
   const arena = tf.tensorAt(device.base)
-  if (index < 0 || arena === undefined) return E.left(wrong(`no function ${fn}`))
-  const f = lowered.fns[index]!
+  if (f === undefined || arena === undefined) return E.left(wrong(`no function ${fn}`))
+  const outs = chosenOuts(f, wanted)
+  if (typeof outs === 'string') return E.left(wrong(outs))
   const at = backend.getInputTensorIds([arena])[0]!
   const int = (name: string, value: unknown): Attr => ({ name, type: binding.TF_ATTR_INT, value })
   const type = (name: string, value: number): Attr => ({ name, type: binding.TF_ATTR_TYPE, value })
@@ -81,8 +107,9 @@ export const callInside = (
         ),
       ),
     ),
-    E.chain(() => tf.launch(graphs[index]!)),
-    E.chain(() => each(f.outs, read)),
+    E.chain(() => graphOf(inside, f)),
+    E.chain(tf.launch),
+    E.chain(() => each(outs, read)),
     E.map((list) => Object.fromEntries(list)),
   )
 }

@@ -1,6 +1,7 @@
 /** Random small jobs at random budgets: each that the plan says fits runs in an arena capped at the plan's size. */
 import * as E from 'fp-ts/lib/Either.js'
 import { lower } from '../../backends/cuda/lower/lower.ts'
+import { stateBytes } from '../../passes/memory.ts'
 import { fnOf } from '../../ir/graph.ts'
 import type { Plan } from '../../src/plan/plan.ts'
 import { right } from '../../test/right.ts'
@@ -18,11 +19,11 @@ const tried = async (
   room: Cramped,
   plan: Plan,
 ): Promise<ReadonlyArray<string>> => {
-  const { program: p, base, shapes } = plan
-  const { arenaBytes } = lower(p, device.target)
+  const { program: p, base, shapes, room: used } = plan
+  const { arenaBytes } = lower(p, { ...device.target, ...used })
   if (arenaBytes !== plan.arenaBytes)
     return [`the plan says an arena of ${plan.arenaBytes} bytes, the backend takes ${arenaBytes}`]
-  const { session, faults } = await room.open(p)
+  const { session, faults } = await room.open(p, used)
   try {
     await fillRandomly(session, p, 1)
     const found: string[] = []
@@ -64,8 +65,10 @@ export const fits = async (
       continue
     }
     const { arenaBytes, totalBytes } = free.right
+    // State is there at any budget: what is shared out is the room for temporaries.
+    const temporaries = arenaBytes - stateBytes(free.right.program)
     const budget =
-      job.share === null ? null : Math.round(totalBytes - arenaBytes + job.share * arenaBytes)
+      job.share === null ? null : Math.round(totalBytes - (1 - job.share) * temporaries)
     const plan = budget === null ? free.right : right(job.plan(budget))
     if (budget !== null && plan.totalBytes > budget) {
       count.over++

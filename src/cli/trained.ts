@@ -203,7 +203,7 @@ export const withSession = <A>(
 ): TE.TaskEither<Issues, A> =>
   TE.bracket(
     pipe(
-      TE.fromEither(affordable(backend.name, arenaBytes(program))),
+      TE.fromEither(affordable(backend.name, arenaBytes(program), plan.device)),
       TE.chain(() => call(backend.prepare(program))),
       TE.mapLeft(one),
     ),

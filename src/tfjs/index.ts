@@ -1,13 +1,16 @@
 /** What `import … from 'tunec/tfjs'` gives: for programs that speak tfjs. */
 import * as E from 'fp-ts/lib/Either.js'
-import { tfjsOn } from '../../backends/tfjs/index.ts'
+import { sessionOn as onTf, tfjsOn } from '../../backends/tfjs/index.ts'
 import { loadTf } from '../../backends/tfjs/load.ts'
-import type { Backend } from '../../backends/backend.ts'
+import type { Backend, BackendError } from '../../backends/backend.ts'
+import type { TfjsSession } from '../../backends/tfjs/session.ts'
+import type { Program } from '../../ir/graph.ts'
 import type { Tf } from '../../backends/tfjs/tf.ts'
 
 export { opsOn } from './ops.ts'
 export type { AttentionOptions, Ops, RotaryOptions } from './ops.ts'
 export type { Nf4, Nf4Options } from './nf4.ts'
+export type { TfjsSession } from '../../backends/tfjs/session.ts'
 export type { Tensor } from '../../backends/tfjs/tf.ts'
 export { answererOn } from './answer.ts'
 export type { Answerer, AnswererOptions } from './answer.ts'
@@ -24,3 +27,7 @@ export const load = <T = unknown>(): T => {
 
 /** The tfjs backend on a program's own `tf`, for `dsl.train(plan, { backend })`: its memory shows in tf.memory(). */
 export const backendOn = (tf: object): Backend => tfjsOn(tf as Tf)
+
+/** A program, such as a plan's, whose functions are called with tf.Tensors and answer with them: batches in, losses out. Its state is empty until it is written. */
+export const sessionOn = (tf: object, program: Program): E.Either<BackendError, TfjsSession> =>
+  onTf(tf as Tf, program)
