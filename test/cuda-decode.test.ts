@@ -1,8 +1,11 @@
 /** Generation's launch lists: a small model with 4-bit weights and adapters, with the rules for few rows and without, against the definition. */
 import assert from 'node:assert/strict'
+import fs from 'node:fs'
+import path from 'node:path'
 import { describe, test } from 'node:test'
 import type { Feeds, Session } from '../backends/backend.ts'
 import { encode } from '../backends/bytes.ts'
+import type { Target } from '../backends/cuda/lower/context.ts'
 import { lower } from '../backends/cuda/lower/lower.ts'
 import { few } from '../backends/cuda/lower/rules/few.ts'
 import { rules } from '../backends/cuda/lower/rules/index.ts'
@@ -164,6 +167,50 @@ test('a token of Llama-2-7B: caches in place, six launches a layer, seven with a
   for (const list of [short, long, kernels(launchesOf(32, 160))])
     for (const other of ['copy', 'product', 'nf4_decode_groups', 'cache_write'])
       assert.ok(!list.includes(other), other)
+})
+
+test('launches of a token begin early behind kernels, from Hopper on, where caches alone change', () => {
+  const namesOf = (p: Program, target: Target, fn: string): ReadonlyArray<string> =>
+    lower(p, target)
+      .fns.find((f) => f.name === fn)!
+      .launches.map((l) =>
+        l._tag === 'kernel' ? `${l.kernel.name}${l.early === true ? ' early' : ''}` : l._tag,
+      )
+  const p = programOf(small, 'bf16', { batch: 2, prompt: 3, capacity: 8 }, ['q_proj'])
+  const hopper = namesOf(p, cardOf(90), 'decode')
+  assert.deepEqual(hopper.slice(0, 2), ['gather_rows', 'few_low early'])
+  for (const name of ['few_rows', 'token_attention', 'few_wide', 'argmax_rows']) {
+    assert.ok(hopper.includes(`${name} early`), name)
+    assert.ok(!hopper.includes(name), name)
+  }
+  assert.ok(namesOf(p, cardOf(80), 'decode').every((l) => !l.endsWith('early')))
+  const whole = right(model('llama', small, { rows: 1, length: 4, generate: null }))
+  const { program } = right(compile([simplify, schedule])(whole))
+  for (const fn of ['step', 'evaluate'])
+    assert.ok(
+      namesOf(program, cardOf(90), fn).every((l) => !l.endsWith('early')),
+      fn,
+    )
+})
+
+test('every kernel that may begin early waits, before it returns', () => {
+  const early = new Map(
+    [launchesOf(32, 2048), launchesOf(1, 2048)].flatMap((list) =>
+      list.flatMap((l) =>
+        l._tag === 'kernel' && l.early === true ? [[l.kernel.name, l.kernel.source] as const] : [],
+      ),
+    ),
+  )
+  assert.ok(early.size >= 6)
+  for (const [name, source] of early) {
+    const file = path.join(import.meta.dirname, '../backends/cuda/kernels', source)
+    const text = fs
+      .readFileSync(file, 'utf8')
+      .split(/^KERNEL /m)
+      .find((t) => t.includes(` ${name}(`))!
+    const [waits, returns] = [text.indexOf('WAIT();'), text.indexOf('return;')]
+    assert.ok(waits > 0 && (returns < 0 || waits < returns), name)
+  }
 })
 
 test('a token reads little more than its codes, the vocabulary and the cache', () => {

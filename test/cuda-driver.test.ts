@@ -5,8 +5,9 @@ import * as E from 'fp-ts/lib/Either.js'
 import { deviceInfo } from '../backends/cuda/driver/device.ts'
 import { openDriver } from '../backends/cuda/driver/driver.ts'
 import type { Cuda, CudaError } from '../backends/cuda/driver/error.ts'
-import { openGpu } from '../backends/cuda/driver/gpu.ts'
+import { type Gpu, openGpu } from '../backends/cuda/driver/gpu.ts'
 import { driverHost } from '../backends/cuda/driver/host.ts'
+import { overlapping } from '../backends/cuda/driver/launch.ts'
 import { prepareOn } from '../backends/cuda/index.ts'
 import { at, f32, i32, nowhere, u32 } from '../backends/cuda/launch.ts'
 import { calls, fake, folder, gpuOf, missing, only } from './cuda-fake.ts'
@@ -154,6 +155,29 @@ test('parameters: each at its alignment, tensor maps by value, addresses whole',
   const odd = left(gpu.pack(base, [{ ...map, ld: 380 + 3 }]))
   assert.match(odd.message, /multiples of 16 bytes/)
   right(gpu.close())
+})
+
+test('a launch that may begin early says so, with all else as it is', { skip }, () => {
+  const ran = (gpu: Gpu, early: boolean): ReadonlyArray<string> => {
+    const k = right(right(gpu.module('source', {}, 75)).fn('two__4_4'))
+    const p = right(gpu.pack(0n, [i32(-2), f32(1.5)]))
+    calls()
+    right(gpu.launch(k, [2, 3, 4], [128, 1, 1], 1000, p, early))
+    return calls()
+  }
+  const gpu = gpuOf()
+  const plain = ran(gpu, false)
+  assert.equal(plain[0], 'cuLaunchKernel')
+  assert.deepEqual(ran(gpu, true), ['cuLaunchKernelEx', ' attribute 6 = 1', ...plain])
+  right(gpu.close())
+  // Cards before Hopper, and drivers that do not capture such launches, wait.
+  const known = [
+    overlapping({ major: 13, minor: 0 }, 90),
+    overlapping({ major: 12, minor: 3 }, 120),
+    overlapping({ major: 12, minor: 2 }, 90),
+    overlapping({ major: 13, minor: 0 }, 89),
+  ]
+  assert.deepEqual(known, [true, true, false, false])
 })
 
 test('errors by name; memory that is not there says who holds it', { skip }, () => {

@@ -56,7 +56,7 @@ const launches = (p: Program, with_: ReadonlyArray<Rule>): number =>
   [...used(p, with_).values()].reduce((a, b) => a + b, 0)
 
 /** Rules of generation, proven in cuda-few.test.ts and cuda-decode.test.ts. */
-const forwardAlone: ReadonlySet<string> = new Set(['few', 'wide', 'token'])
+const forwardAlone: ReadonlySet<string> = new Set(['few', 'wide', 'token', 'greedy'])
 
 /** A difference that rounding makes of two ways of computing: in f32 its own; in 8 bits no more than 8 bits make of the numbers of f32. */
 const kinds = [

@@ -33,7 +33,7 @@ const bindKernel = ({ gpu, base }: Device, l: KernelLaunch): Cuda<Put> =>
     E.map(
       ({ f, params }): Put =>
         () =>
-          gpu.launch(f, l.grid, [l.block, 1, 1], l.shared, params),
+          gpu.launch(f, l.grid, [l.block, 1, 1], l.shared, params, l.early === true),
     ),
   )
 

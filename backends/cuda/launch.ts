@@ -49,6 +49,8 @@ export interface KernelLaunch extends Cost {
   /** Dynamic shared memory in bytes. */
   readonly shared: number
   readonly args: ReadonlyArray<Arg>
+  /** May begin before the launch ahead of it, also a kernel, has ended: it waits by itself (`WAIT` in common.cuh). */
+  readonly early?: true
 }
 
 /** A matrix of an arena: row-major, `ld` elements between rows. */

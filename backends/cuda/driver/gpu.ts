@@ -12,7 +12,13 @@ import { type Cuda, type CudaError, cudaError, done, ending, inOrder, OWN } from
 import { capture, destroyGraph, type Graph, replay } from './graph.ts'
 import { holding, type Kind } from './held.ts'
 import type { Host } from './host.ts'
-import { allowShared, type Extent, type KernelFunction, launchKernel } from './launch.ts'
+import {
+  allowShared,
+  type Extent,
+  type KernelFunction,
+  launchKernel,
+  overlapping,
+} from './launch.ts'
 import { type Kernels, moduleLoader } from './kernels.ts'
 import { guarded } from './lost.ts'
 import * as memory from './memory.ts'
@@ -59,6 +65,7 @@ export interface Gpu {
     block: Extent,
     shared: number,
     p: Params,
+    early?: boolean,
   ) => Cuda<void>
   /** Matrix products by cuBLASLt, with a workspace of the caller's. */
   readonly products: (workspace: Workspace) => Cuda<Products>
@@ -147,6 +154,7 @@ const assemble = (host: Host, nvrtc: Nvrtc, arch: Arch, o: Options): Gpu => {
   const blas = products(host, driver, o)
   const folder = o.cacheDir === null ? null : path.join(o.cacheDir, 'kernels')
   const load = moduleLoader(driver, held, nvrtc, arch, folder)
+  const overlaps = overlapping(driver.version, info.capability)
   let closed: Cuda<void> | null = null
 
   const fence = (): Cuda<() => Cuda<void>> =>
@@ -212,7 +220,8 @@ const assemble = (host: Host, nvrtc: Nvrtc, arch: Arch, o: Options): Gpu => {
     module: (source, defines, needs) => alive(() => load(source, defines, needs)),
     pack: (base, args) => pack(driver, base, args),
     allowShared: (f, bytes) => allowShared(driver, f, bytes),
-    launch: (f, grid, block, shared, p) => launchKernel(driver, stream, f, grid, block, shared, p),
+    launch: (f, grid, block, shared, p, early = false) =>
+      launchKernel(driver, stream, f, grid, block, shared, p, early && overlaps),
     products: (workspace) => alive(() => blas.open(workspace)),
     synchronize: () => driver.call('cuStreamSynchronize', stream),
     fence,

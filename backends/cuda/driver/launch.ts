@@ -1,10 +1,10 @@
 /** Puts a kernel on the stream. */
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
-import type { Driver } from './driver.ts'
+import type { Driver, Version } from './driver.ts'
 import { type Cuda, cudaError, done, inOrder, OWN } from './error.ts'
 import type { Params } from './params.ts'
-import { addressOf } from './stable.ts'
+import { addressOf, aligned } from './stable.ts'
 
 /** A function of a loaded module. */
 export interface KernelFunction {
@@ -51,6 +51,27 @@ const fits = (f: KernelFunction, p: Params): Cuda<void> => {
       )
 }
 
+/** Hopper on, and a driver that captures such launches into graphs (CUDA 12.3). */
+export const overlapping = ({ major, minor }: Version, capability: number): boolean =>
+  capability >= 90 && (major > 12 || minor >= 3)
+
+/** CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION. */
+const PROGRAMMATIC = 6
+const ATTRIBUTE_BYTES = 72
+const CONFIG_BYTES = 56
+
+/** A CUlaunchConfig and behind it its one attribute: the kernel may begin before the one ahead has ended. */
+const earlyConfig = (grid: Extent, block: Extent, shared: number, stream: bigint): Buffer => {
+  const b = aligned(CONFIG_BYTES + ATTRIBUTE_BYTES, 16)
+  ;[...grid, ...block, shared].forEach((x, i) => b.writeUInt32LE(x, 4 * i))
+  b.writeBigUInt64LE(stream, 32)
+  b.writeBigUInt64LE(addressOf(b) + BigInt(CONFIG_BYTES), 40)
+  b.writeUInt32LE(1, 48)
+  b.writeUInt32LE(PROGRAMMATIC, CONFIG_BYTES)
+  b.writeUInt32LE(1, CONFIG_BYTES + 8)
+  return b
+}
+
 export const launchKernel = (
   d: Driver,
   stream: bigint,
@@ -59,6 +80,7 @@ export const launchKernel = (
   block: Extent,
   shared: number,
   p: Params,
+  early: boolean,
 ): Cuda<void> =>
   inOrder([
     () => fits(f, p),
@@ -67,15 +89,15 @@ export const launchKernel = (
       // One pointer a parameter: the driver knows each one's size and place from the kernel itself.
       const at = addressOf(p.bytes)
       const pointers = BigUint64Array.from(p.fields, (x) => at + BigInt(x.offset))
-      return d.call(
-        'cuLaunchKernel',
-        f.address,
-        ...grid,
-        ...block,
-        shared,
-        stream,
-        p.fields.length === 0 ? null : pointers,
-        null,
-      )
+      const params = p.fields.length === 0 ? null : pointers
+      if (early)
+        return d.call(
+          'cuLaunchKernelEx',
+          earlyConfig(grid, block, shared, stream),
+          f.address,
+          params,
+          null,
+        )
+      return d.call('cuLaunchKernel', f.address, ...grid, ...block, shared, stream, params, null)
     },
   ])

@@ -48,6 +48,7 @@ export const driverPrototypes = {
   cuFuncSetAttribute: result(u64, i32, i32),
   cuFuncGetParamInfo: result(u64, size, mem, mem),
   cuLaunchKernel: result(u64, u32, u32, u32, u32, u32, u32, u32, u64, mem, mem),
+  cuLaunchKernelEx: result(mem, u64, mem, mem),
   cuTensorMapEncodeTiled: result(mem, i32, u32, u64, mem, mem, mem, mem, i32, i32, i32, i32),
   cuStreamBeginCapture_v2: result(u64, i32),
   cuStreamEndCapture: result(u64, mem),

@@ -162,6 +162,7 @@ DEV float joined(const float* all, u32 entry, u32 rows) {
 KERNEL __launch_bounds__(WARPS * 32, 1) few_rows(MATRIX(0), MATRIX(1), MATRIX(2), const elem* x, u32 ldx, const elem* w, float eps,
                                               const elem* residual, u32 ldr, const elem* u, u32 ldu, float* partial, u32 rows, u32 perRow, u32 per) {
   DYNAMIC_SHARED(u8, shared);
+  GO();
   u32 warp = warp_of(), lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   const u8* column = shared + lane * 4;
   u32 first = blockIdx.y * per, last = min(perRow, first + per), units = (last - first + BLOCKS - 1) / BLOCKS, lds = per * 64 + 8;
@@ -180,6 +181,8 @@ KERNEL __launch_bounds__(WARPS * 32, 1) few_rows(MATRIX(0), MATRIX(1), MATRIX(2)
       if (first + unit * BLOCKS + b < last) ask(p, source, b);
   }
   fill_table((u32*)shared);
+  // Codes and scales are nobody's result; all that follows is.
+  WAIT();
   stage(xs, lds, x, ldx, w, eps, rows, first * 64, (last - first) * 64);
   __syncthreads();
   for (u32 turn = 0; tile < tiles; turn++) {
@@ -265,6 +268,8 @@ KERNEL __launch_bounds__(WARPS * 32, 1) few_rows(MATRIX(0), MATRIX(1), MATRIX(2)
 
 // The parts of a split inner dimension joined in order, with what a product adds. Block 256, grid (ceil((n0 + n1 + n2) / 256), rows).
 KERNEL __launch_bounds__(256) few_join(MATRIX(0), MATRIX(1), MATRIX(2), const elem* residual, u32 ldr, const elem* u, u32 ldu, const float* partial, u32 parts) {
+  GO();
+  WAIT();
   u32 total = n0 + n1 + n2, c = blockIdx.x * 256 + threadIdx.x, r = blockIdx.y;
   if (c >= total) return;
   float v = 0.f;
@@ -278,6 +283,8 @@ KERNEL __launch_bounds__(256) few_join(MATRIX(0), MATRIX(1), MATRIX(2), const el
 // A f32 [rank, k] is rounded as the program's cast does. Block 256, grid (ranks).
 #define LOW(i) const float *a##i, u32 rank##i, float by##i
 KERNEL __launch_bounds__(256) few_low(LOW(0), LOW(1), LOW(2), const elem* x, u32 ldx, const elem* w, float eps, elem* u, u32 ldu, u32 rows, u32 k) {
+  GO();
+  WAIT();
   u32 j = blockIdx.x;
   const float* a = a0 + (u64)j * k;
   float by = by0;
@@ -316,6 +323,7 @@ KERNEL __launch_bounds__(256) few_low(LOW(0), LOW(1), LOW(2), const elem* x, u32
 KERNEL __launch_bounds__(WARPS * 32, 1) few_wide(const elem* weights, u32 ldw, u32 n, elem* out, u32 ldo, const elem* x, u32 ldx, const elem* w, float eps,
                                               const elem* residual, u32 ldr, float* partial, u32 rows, u32 perRow, u32 per) {
   DYNAMIC_SHARED(u8, shared);
+  GO();
   u32 warp = warp_of(), lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   u32 first = blockIdx.y * per, last = min(perRow, first + per), units = (last - first + 3) >> 2, lds = per * 32 + 32;
   elem* xs = (elem*)shared;
@@ -341,6 +349,7 @@ KERNEL __launch_bounds__(WARPS * 32, 1) few_wide(const elem* weights, u32 ldw, u
 #pragma unroll
     for (u32 b = 0; b < 4; b++) ask(b);
   }
+  WAIT();
   stage(xs, lds, x, ldx, w, eps, rows, first * 32, (last - first) * 32);
   __syncthreads();
   for (u32 turn = 0; tile < tiles; turn++) {

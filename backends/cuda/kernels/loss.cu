@@ -106,6 +106,7 @@ KERNEL __launch_bounds__(1024) cross_entropy_grad(const elem* logits, u32 ldl, c
 KERNEL __launch_bounds__(1024) argmax_rows(const elem* logits, u32 ldl, int* out, u32 width) {
   __shared__ float tops[32];
   __shared__ u32 places[32];
+  GO();
   u64 row = blockIdx.x;
   float top = -INF;
   u32 place = threadIdx.x * 8 < width ? threadIdx.x * 8 : 0xffffffffu;

@@ -17,6 +17,8 @@ DEV uint4 at8(const elem* p, u32 c) { return *(const uint4*)(p + c); }
 
 // y = x * scale * w.
 KERNEL __launch_bounds__(THREADS) rms_norm_whole(const elem* x, u32 ldx, const elem* w, elem* y, u32 ldy, u32 width, float eps) {
+  GO();
+  WAIT();
   u64 row = blockIdx.x;
   u32 c = threadIdx.x * 8;
   bool mine = c < width;

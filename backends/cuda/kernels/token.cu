@@ -32,6 +32,8 @@ DEV float fade(float top, float best) { return top == -INF ? 0.f : exponential(t
 KERNEL __launch_bounds__(WARPS * 32) token_attention(const elem* q, u32 ldq, const elem* k, u32 ldk, const elem* v, u32 ldv, const float* cosines, const float* sines,
                                                      elem* keys, elem* values, const int* positions, elem* out, u32 ldo, float* partial, u32 capacity, float scale) {
   __shared__ float query[G * D], key[D], value[D], tops[WARPS * G], sums[WARPS * G], joined_values[WARPS * G * D];
+  GO();
+  WAIT();
   u32 warp = threadIdx.x >> 5, lane = threadIdx.x & 31, set = lane / LANES, column = lane % LANES * 8;
   u32 kv = blockIdx.x, row = blockIdx.y, width = gridDim.x * D;
   int position = positions[row];
@@ -158,6 +160,8 @@ KERNEL __launch_bounds__(WARPS * 32) token_attention(const elem* q, u32 ldq, con
 
 // The parts of a cache joined in order. Block 128, grid (heads, sequences).
 KERNEL __launch_bounds__(128) token_join(const float* partial, elem* out, u32 ldo, u32 parts) {
+  GO();
+  WAIT();
   const float* p = partial + ((u64)blockIdx.y * gridDim.x + blockIdx.x) * parts * (D + 2);
   float best = -INF, sum = 0.f;
   for (u32 s = 0; s < parts; s++) best = fmaxf(best, p[s * (D + 2) + D]);

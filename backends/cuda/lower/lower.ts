@@ -5,6 +5,7 @@ import { aligned } from '../../../passes/memory.ts'
 import type { Launch } from '../launch.ts'
 import { choose, type Chosen } from './choose.ts'
 import { constantsOf, type Constants } from './constants.ts'
+import { early } from './early.ts'
 import { contextOf, type Context, type Span, type Target } from './context.ts'
 import { layOut } from './place.ts'
 import type { Rule } from './rule.ts'
@@ -116,7 +117,7 @@ const lowerFn = (
       type: c.type(o.id),
       offset: layout.rows(o.id).offset,
     })),
-    launches: [...launches, ...copies],
+    launches: early(c, [...launches, ...copies]),
     end: layout.end,
   }
 }

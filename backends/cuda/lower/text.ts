@@ -44,7 +44,7 @@ const defines = (d: Readonly<Record<string, string | number>>): string =>
 export const workText = (l: Launch): string => {
   switch (l._tag) {
     case 'kernel':
-      return `${l.kernel.source}.${l.kernel.name}<${defines(l.kernel.defines)}> grid ${l.grid.join('×')} block ${l.block}${l.shared > 0 ? ` shared ${l.shared}` : ''} (${l.args.map(argText).join(', ')})`
+      return `${l.kernel.source}.${l.kernel.name}<${defines(l.kernel.defines)}> grid ${l.grid.join('×')} block ${l.block}${l.shared > 0 ? ` shared ${l.shared}` : ''}${l.early === true ? ' early' : ''} (${l.args.map(argText).join(', ')})`
     case 'product':
       return `product ${matrixText(l.d, false)} = ${l.alpha === 1 ? '' : `${l.alpha}·`}${matrixText(l.a, l.ta)} · ${matrixText(l.b, l.tb)}${l.c === null ? '' : ` + ${matrixText(l.c, false)}`}`
     case 'clear':
