@@ -60,10 +60,19 @@ export interface Session {
   readonly close: () => TaskEither<BackendError, void>
 }
 
+/** How a program uses a device's memory, where the backend has a choice: a GPU's has, others take no notice. */
+export interface Room {
+  /** Bytes of decoded weights at once, beyond which layers of one input are decoded and multiplied one after the other. */
+  readonly scratch: number
+  /** Layers, from the last, whose decoded weights stay from the forward to the backward. */
+  readonly keep: number
+}
+
 export interface Backend {
   readonly name: string
   readonly doc: string
   /** Null when it works here, else why not and how to mend it. */
   readonly diagnose: () => Promise<string | null>
-  readonly prepare: (p: Program) => TaskEither<BackendError, Session>
+  /** `room` is a plan's choice; without one, or with null, the backend's usual. */
+  readonly prepare: (p: Program, room?: Room | null) => TaskEither<BackendError, Session>
 }

@@ -83,12 +83,11 @@ for (const shape of positionals.length === 0 ? ['1x2048'] : positionals) {
   const begun = Date.now()
   const p = programOf(rows, length)
   const compiled = Date.now()
-  const opened = prepareCuda(p, {
-    ...settings(),
-    scratch: Number(o.scratch),
-    keep: Number(o.keep),
-    ...(float8 === undefined ? {} : { float8 }),
-  })
+  const opened = prepareCuda(
+    p,
+    { scratch: Number(o.scratch), keep: Number(o.keep) },
+    { ...settings(), ...(float8 === undefined ? {} : { float8 }) },
+  )
   if (E.isLeft(opened)) {
     console.log(`${shape}: ${opened.left.call} ${opened.left.name}: ${opened.left.message}`)
     continue

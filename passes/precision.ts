@@ -22,7 +22,7 @@ export interface Precision {
 }
 
 /** What values are stored in. */
-export const storedAs = (c: Compute): Float => (c === 'float8' ? 'bf16' : c)
+const storedAs = (c: Compute): Float => (c === 'float8' ? 'bf16' : c)
 
 /** torch.amp.GradScaler's starting scale. */
 const INITIAL_SCALE = 65536

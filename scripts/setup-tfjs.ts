@@ -15,7 +15,7 @@ import { tensorflow } from './tfjs/tensorflow.ts'
 const project = path.dirname(import.meta.dirname)
 const sources = path.join(project, 'backends', 'tfjs', 'plugin')
 /** TUNEC_TFJS names another folder, as it does for the backend. */
-const root = process.env['TUNEC_TFJS'] ?? path.join(project, FOLDER)
+const root = path.resolve(process.env['TUNEC_TFJS'] ?? path.join(project, FOLDER))
 
 const USAGE = `usage: npm run setup:tfjs [-- --tensorflow FOLDER]
 

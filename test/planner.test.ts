@@ -5,7 +5,7 @@ import path from 'node:path'
 import { test } from 'node:test'
 import * as E from 'fp-ts/lib/Either.js'
 import { secondsOfAll } from '../backends/cuda/calibration.ts'
-import { lower } from '../backends/cuda/lower/lower.ts'
+import { lower, type Lowered } from '../backends/cuda/lower/lower.ts'
 import { cards } from '../backends/cuda/lower/targets.ts'
 import { rematerialize } from '../passes/index.ts'
 import { parseConfig } from '../src/config/index.ts'
@@ -108,9 +108,14 @@ const byHand = async (folder: string, device: Device, budget: number) => {
     )
     const plan = right(made)
     if (plan.totalBytes > budget) continue
-    const l = lower(plan.program, device.target)
-    const of = (name: string) =>
+    const [own, decoding] = [plan.room!, { ...plan.room!, keep: 0 }].map((room) =>
+      lower(plan.program, { ...device.target, ...room }),
+    )
+    const sum = (l: Lowered, name: string) =>
       secondsOfAll(l.fns.find((f) => f.name === name)!.launches, device.calibration)
+    // Only a part of the decoding that is spared is time saved.
+    const { kept } = device.calibration
+    const of = (name: string) => kept * sum(own!, name) + (1 - kept) * sum(decoding!, name)
     ways.push({ rows, seconds: Math.ceil(12 / rows) * of('micro') + of('update') })
   }
   return ways

@@ -1,4 +1,5 @@
 /** The bundled job on TensorFlow goes as it goes on the CPU engine, gives everything back, and the examples for tfjs programs run. */
+import './tfjs-cpu.ts'
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'

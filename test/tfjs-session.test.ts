@@ -1,4 +1,5 @@
 /** A session on TensorFlow: what it takes it gives back, what it is handed it does not touch, and its memory shows in tf.memory(). */
+import './tfjs-cpu.ts'
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as E from 'fp-ts/lib/Either.js'

@@ -5,7 +5,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
-import { bindingIn, find, PACKAGE, packageIn } from '../backends/tfjs/places.ts'
+import { bindingIn, find, PACKAGE, packageIn, whereOf } from '../backends/tfjs/places.ts'
 
 const project = path.dirname(import.meta.dirname)
 const folder = () => fs.mkdtempSync(path.join(os.tmpdir(), 'tunec-tfjs-'))
@@ -65,5 +65,7 @@ test('the package is looked for beside the working folder, beside the compiler, 
   for (const w of [{}, { here: inner, cwd: '/' }, { override: path.join(root, '.tfjs') }])
     assert.equal(why(w), `found ${at}`)
   assert.match(why({ here: '/', cwd: '/' }), /not set up/)
+  // As it is written in a shell: from the folder one is in.
+  assert.equal(why(whereOf({ TUNEC_TFJS: '.tfjs' }, root)), `found ${at}`)
   fs.rmSync(root, { recursive: true })
 })

@@ -164,6 +164,7 @@ export const planFor = (
     arenaBytes: 0,
     totalBytes: 0,
     device: null,
+    room: null,
     budget: null,
     wanted: made,
     considered: [],

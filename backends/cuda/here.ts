@@ -19,7 +19,7 @@ export interface CardHere extends Card {
 }
 
 /** Grows when what is measured, or how, changes. */
-const VERSION = 1
+const VERSION = 2
 
 /** Where a card's measurements are kept; null: nowhere. */
 const fileOf = ({ info, arch }: Gpu, cacheDir: string | null): string | null =>

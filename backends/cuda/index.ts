@@ -4,7 +4,7 @@ import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import type { Program } from '../../ir/graph.ts'
-import type { Backend } from '../backend.ts'
+import type { Backend, Room } from '../backend.ts'
 import { capabilityOf, type Arch } from './driver/arch.ts'
 import { openDriver } from './driver/driver.ts'
 import { cudaError, ending, OWN, type Cuda } from './driver/error.ts'
@@ -24,10 +24,6 @@ export interface Settings {
   readonly cacheDir: string | null
   /** Another architecture than the card's own: `compute_75` runs the Turing code on a newer card. */
   readonly arch?: Arch
-  /** Bytes of decoded weights at once (`Target.scratch`). */
-  readonly scratch?: number
-  /** Layers whose decoded weights stay until the backward (`Target.keep`). */
-  readonly keep?: number
   /** Where the sums and factors of 8-bit products are taken in (`Target.float8`). */
   readonly float8?: Float8Products
 }
@@ -45,7 +41,7 @@ export const open = (s: Settings = settings()): Cuda<Gpu> => {
     openDriver(where),
     E.chain((driver) => driverHost(driver, s.index)),
     E.chain((host) => {
-      const { index: _, scratch: __, keep: ___, float8: ____, ...options } = s
+      const { index: _, float8: __, ...options } = s
       const gpu = openGpu(host, { ...options, where })
       return E.isLeft(gpu) ? ending(gpu, host.close) : gpu
     }),
@@ -62,12 +58,12 @@ export const targetOf = (gpu: Gpu): Target => ({
 export const prepareOn = (
   gpu: Gpu,
   p: Program,
-  s: Pick<Settings, 'scratch' | 'keep' | 'float8'> = {},
+  room: Room | null = null,
+  s: Pick<Settings, 'float8'> = {},
 ): Cuda<CudaSession> => {
   const target = {
     ...targetOf(gpu),
-    ...(s.scratch === undefined ? {} : { scratch: s.scratch }),
-    ...(s.keep === undefined ? {} : { keep: s.keep }),
+    ...room,
     ...(s.float8 === undefined ? {} : { float8: s.float8 }),
   }
   const lacks = lacking(p, target)
@@ -77,10 +73,14 @@ export const prepareOn = (
 }
 
 /** A session on the GPU of this machine, with what only this backend can tell beside it. */
-export const prepareCuda = (p: Program, s: Settings = settings()): Cuda<CudaSession> =>
+export const prepareCuda = (
+  p: Program,
+  room: Room | null = null,
+  s: Settings = settings(),
+): Cuda<CudaSession> =>
   pipe(
     open(s),
-    E.chain((gpu) => prepareOn(gpu, p, s)),
+    E.chain((gpu) => prepareOn(gpu, p, room, s)),
   )
 
 export const cuda: Backend = {
@@ -95,5 +95,5 @@ export const cuda: Backend = {
     const { message, hint } = gpu.left
     return hint === undefined ? message : `${message}; ${hint}`
   },
-  prepare: (p) => async () => E.mapLeft(asBackendError)(prepareCuda(p)),
+  prepare: (p, room) => async () => E.mapLeft(asBackendError)(prepareCuda(p, room)),
 }

@@ -3,7 +3,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Program } from '../../ir/graph.ts'
-import type { Backend, BackendError } from '../backend.ts'
+import type { Backend, BackendError, Room } from '../backend.ts'
 import { fail, hostOf, load, type Host } from './load.ts'
 import { openInside } from './inside.ts'
 import { openSession, type TfjsSession } from './session.ts'
@@ -30,11 +30,14 @@ const chosen = (host: Host): E.Either<BackendError, Host> =>
 const opened = (
   host: () => E.Either<BackendError, Host>,
   p: Program,
+  room: Room | null = null,
 ): E.Either<BackendError, TfjsSession> =>
   pipe(
     host(),
     E.chain(chosen),
-    E.chain((h) => (h.plugin === null ? E.right(openSession(h, p)) : openInside(h, h.plugin, p))),
+    E.chain((h) =>
+      h.plugin === null ? E.right(openSession(h, p)) : openInside(h, h.plugin, p, room),
+    ),
   )
 
 const backendOn = (host: () => E.Either<BackendError, Host>): Backend => ({
@@ -49,7 +52,7 @@ const backendOn = (host: () => E.Either<BackendError, Host>): Backend => ({
         () => null,
       ),
     ),
-  prepare: (p) => TE.fromIOEither(() => opened(host, p)),
+  prepare: (p, room) => TE.fromIOEither(() => opened(host, p, room)),
 })
 
 /** A program on a caller's own `tf`, that also takes and gives its tensors. */

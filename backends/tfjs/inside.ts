@@ -2,7 +2,7 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import type { Program } from '../../ir/graph.ts'
-import type { BackendError } from '../backend.ts'
+import type { BackendError, Room } from '../backend.ts'
 import type { Cuda } from '../cuda/driver/error.ts'
 import { openGpu, type Options } from '../cuda/driver/gpu.ts'
 import { whereOf } from '../cuda/driver/places.ts'
@@ -15,18 +15,23 @@ import type { TfjsSession } from './session.ts'
 import { callInside, type Inside } from './tensors.ts'
 
 const options = (): Options => {
-  const { index: _, scratch: __, keep: ___, ...o } = settings()
+  const { index: _, float8: __, ...o } = settings()
   return { ...o, where: whereOf(process.env, process.cwd()) }
 }
 
 /** Everything that a compiled plan is inside TensorFlow. */
-export const compiledInside = (host: Host, plugin: Plugin, p: Program): Cuda<Inside> =>
+export const compiledInside = (
+  host: Host,
+  plugin: Plugin,
+  p: Program,
+  room: Room | null = null,
+): Cuda<Inside> =>
   pipe(
     tfHost(host, plugin),
     E.chain((tf) =>
       pipe(
         openGpu(tf, options()),
-        E.chain((gpu) => prepareOn(launchedByOps(gpu, tf), p)),
+        E.chain((gpu) => prepareOn(launchedByOps(gpu, tf), p, room)),
         E.map((session): Inside => ({ tf, session, graphs: new Map() })),
       ),
     ),
@@ -38,9 +43,10 @@ export const openInside = (
   host: Host,
   plugin: Plugin,
   p: Program,
+  room: Room | null = null,
 ): E.Either<BackendError, TfjsSession> =>
   pipe(
-    compiledInside(host, plugin, p),
+    compiledInside(host, plugin, p, room),
     E.bimap(
       (e) => asTfjs(asBackendError(e)),
       (inside): TfjsSession => ({

@@ -20,7 +20,7 @@ export interface Where {
 }
 
 export const whereOf = (env: Readonly<Record<string, string | undefined>>, cwd: string): Where => ({
-  override: env['TUNEC_TFJS'],
+  override: env['TUNEC_TFJS'] === undefined ? undefined : path.resolve(cwd, env['TUNEC_TFJS']),
   cwd,
   here: import.meta.dirname,
 })

@@ -1,5 +1,5 @@
 /** Sessions on a GPU whose every allocation lies between guarded ends, and that begin with temporaries of NaN. */
-import type { Session } from '../../backends/backend.ts'
+import type { Room, Session } from '../../backends/backend.ts'
 import type { Gpu } from '../../backends/cuda/driver/gpu.ts'
 import { open as openGpu, targetOf, type Settings } from '../../backends/cuda/index.ts'
 import { lower } from '../../backends/cuda/lower/lower.ts'
@@ -15,7 +15,7 @@ export interface Opened {
 }
 
 export interface Cramped {
-  readonly open: (p: Program) => Promise<Opened>
+  readonly open: (p: Program, room: Room | null) => Promise<Opened>
   readonly close: () => void
 }
 
@@ -75,9 +75,9 @@ const guarding = (gpu: Gpu) => {
 export const cramped = (s: Settings): Cramped => {
   const gpu = right(openGpu(s))
   return {
-    open: async (p) => {
+    open: async (p, room) => {
       const { wrapped, touched, sizes } = guarding(gpu)
-      const lowered = lower(p, targetOf(gpu))
+      const lowered = lower(p, { ...targetOf(gpu), ...room })
       const session = right(openSession(wrapped, lowered))
       const base = session.device.base
       const stateEnd = Math.max(

@@ -19,11 +19,11 @@ const tried = async (
   room: Cramped,
   plan: Plan,
 ): Promise<ReadonlyArray<string>> => {
-  const { program: p, base, shapes } = plan
-  const { arenaBytes } = lower(p, device.target)
+  const { program: p, base, shapes, room: used } = plan
+  const { arenaBytes } = lower(p, { ...device.target, ...used })
   if (arenaBytes !== plan.arenaBytes)
     return [`the plan says an arena of ${plan.arenaBytes} bytes, the backend takes ${arenaBytes}`]
-  const { session, faults } = await room.open(p)
+  const { session, faults } = await room.open(p, used)
   try {
     await fillRandomly(session, p, 1)
     const found: string[] = []

@@ -69,7 +69,7 @@ interface Measured {
 
 const measure = async (plan: Plan): Promise<Measured> => {
   const others = smiUsed()
-  const s = right(prepareCuda(plan.program))
+  const s = right(prepareCuda(plan.program, plan.room))
   const { gpu } = s.device
   for (const fn of ['micro', 'update', 'evaluate'])
     if (fnOf(plan.program, fn) !== undefined)
@@ -97,7 +97,7 @@ export const peak = async (
       const plan = planned(shape, budget, stand)
       const label = `${name} ${budget === null ? 'all there is' : `${budget / 1e9} GB`}`
       const fits = budget === null || plan.totalBytes <= budget
-      const { arenaBytes } = lower(plan.program, stand.device.target)
+      const { arenaBytes } = lower(plan.program, { ...stand.device.target, ...plan.room })
       if (arenaBytes !== plan.arenaBytes) faults.push(`${label}: the arena has ${arenaBytes} bytes`)
       // Nothing to measure where there is no card.
       const m = stand.emulated ? null : await measure(plan)

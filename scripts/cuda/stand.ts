@@ -33,8 +33,8 @@ export interface Stand {
 
 const emulatedCramped = (backend: Backend): Cramped => ({
   // The emulated arena has guarded ends of its own, and its runs fail where they were written.
-  open: async (p: Program) => ({
-    session: right(await backend.prepare(p)()),
+  open: async (p, room) => ({
+    session: right(await backend.prepare(p, room)()),
     faults: () => [],
   }),
   close: () => undefined,
@@ -47,8 +47,8 @@ const gpuStand = (folder: string, arch?: string): Stand => {
   const gpu = right(open(s))
   const target = targetOf(gpu)
   right(gpu.close())
-  const prepare = (p: Program) => async () => {
-    const opened = prepareCuda(p, s)
+  const prepare: Backend['prepare'] = (p, room) => async () => {
+    const opened = prepareCuda(p, room, s)
     return opened._tag === 'Right'
       ? opened
       : {

@@ -92,7 +92,7 @@ const dumpKernels = async (
   const chosen = await cardFor(arch)
   if (E.isLeft(chosen)) return chosen.left
   const { card, why } = chosen.right
-  const done = await writeKernels(plan.program, card, folder)()
+  const done = await writeKernels(plan.program, card, plan.room, folder)()
   if (E.isLeft(done)) return done.left
   const [lists, sources] = [/\.launches$/, /\.cu$/].map((e) => done.right.filter((n) => e.test(n)))
   t.out(

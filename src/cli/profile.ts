@@ -37,7 +37,7 @@ const otherPlan = ({ device }: Plan, arch: number): Issue | null =>
 const profiled = async (plan: Plan, o: Options, t: Terminal): Promise<E.Either<Issues, object>> => {
   const { prepareCuda } = await import('../../backends/cuda/index.ts')
   const { measured } = await import('../profile/measure.ts')
-  const opened: Cuda<CudaSession> = prepareCuda(plan.program)
+  const opened: Cuda<CudaSession> = prepareCuda(plan.program, plan.room)
   if (E.isLeft(opened)) return E.left(one(problemOf(opened.left)))
   const session = opened.right
   const done = await measured(plan, session, {

@@ -1,7 +1,8 @@
-/** Which program a config becomes: rows of a micro-batch and recomputation, within what memory there is. */
+/** Which program a config becomes: rows of a micro-batch, recomputation and decoded weights that stay, within what memory there is. */
 import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
+import type { Room } from '../../backends/backend.ts'
 import type { Program } from '../../ir/graph.ts'
 import { showReason } from '../../ir/reason.ts'
 import { compile, shortName, type Compiled, type PassError } from '../../passes/pass.ts'
@@ -13,6 +14,7 @@ import { pipeline, type Techniques } from '../pipeline.ts'
 import { countable } from './countable.ts'
 import type { Dataset } from './dataset.ts'
 import { machineOf, type Machine } from './machine.ts'
+import { roomsFor } from './room.ts'
 import { candidatesOf, shapesOf, type Candidate } from './shapes.ts'
 import { ofBase, techniquesOf } from './techniques.ts'
 
@@ -33,6 +35,7 @@ export interface Considered {
   readonly rows: number
   readonly length: number
   readonly recomputes: boolean
+  readonly room: Room | null
   readonly total: number
   /** Predicted seconds of an optimizer step; of steps that hold more, as if they held as much as the others. */
   readonly seconds: number
@@ -42,6 +45,7 @@ export interface Chosen {
   readonly compiled: Compiled
   readonly techniques: Techniques
   readonly shapes: Shapes
+  readonly room: Room | null
   /** The shapes that were wanted before a budget had its say. */
   readonly wanted: Shapes
   readonly arenaBytes: number
@@ -99,7 +103,7 @@ const attempt = (w: Wish, techniques: Techniques, shapes: Shapes): E.Either<Issu
     E.map((compiled) => {
       const arenaBytes = w.machine.arena(compiled.program)
       const totalBytes = arenaBytes + w.machine.overhead
-      return { compiled, techniques, shapes, arenaBytes, totalBytes }
+      return { compiled, techniques, shapes, room: w.machine.room, arenaBytes, totalBytes }
     }),
   )
 
@@ -137,6 +141,31 @@ interface Weighed {
   readonly tried: Tried
 }
 
+/** One compiled program in every room that is worth a look; none is compiled again. `share`: of the work that others do in a step. */
+const weigh = (
+  { machine: { device, overhead } }: Wish,
+  tried: Tried,
+  { microSteps, shapes: { rows, length } }: Candidate,
+  share: number,
+  limit: number,
+): ReadonlyArray<Weighed> => {
+  const p = tried.compiled.program
+  const computed = recomputes(tried.compiled)
+  const arenaIn = (room: Room) => machineOf(device, room).arena(p)
+  const ways = roomsFor(p, limit - overhead, arenaIn).map((room): Weighed => {
+    const { seconds } = machineOf(device, room)
+    const arenaBytes = arenaIn(room)
+    const total = arenaBytes + overhead
+    const step = microSteps * seconds!(p, 'micro') + seconds!(p, 'update')
+    return {
+      is: { rows, length, recomputes: computed, room, total, seconds: step / share },
+      tried: { ...tried, room, arenaBytes, totalBytes: total },
+    }
+  })
+  // Memory that makes nothing faster is left alone.
+  return ways.filter((x, i) => i === 0 || x.is.seconds < ways[0]!.is.seconds)
+}
+
 const leastSeconds = (list: ReadonlyArray<Weighed>): number =>
   list.reduce((m, x) => Math.min(m, x.is.seconds), Infinity)
 
@@ -154,33 +183,18 @@ const rungs = (all: ReadonlyArray<Candidate>): ReadonlyArray<Candidate> =>
 const CLOSE = 1.01
 
 /** Rows are added while they fit and pay: a larger micro-batch decodes less often, and recomputes more to fit. */
-const fastest = (
-  w: Wish,
-  techniques: Techniques,
-  limit: number,
-  seconds: (p: Program, fn: string) => number,
-): E.Either<Issues, Chosen> => {
+const fastest = (w: Wish, techniques: Techniques, limit: number): E.Either<Issues, Chosen> => {
   const all = rungs(candidatesOf(w.config, w.base.spec, w.data, w.machine.shapes))
   const worth = Math.max(...all.map((c) => c.worth))
   const weighed: Weighed[] = []
   let worse = 0
-  for (const { shapes, microSteps, worth: own } of all) {
-    const made = attempt(w, techniques, shapes)
+  for (const c of all) {
+    const made = attempt(w, techniques, c.shapes)
     if (E.isLeft(made)) return made
-    const { compiled, totalBytes: total } = made.right
-    const p = compiled.program
-    const step = microSteps * seconds(p, 'micro') + seconds(p, 'update')
-    const is: Considered = {
-      rows: shapes.rows,
-      length: shapes.length,
-      recomputes: recomputes(compiled),
-      total,
-      seconds: (step * worth) / own,
-    }
-    const best = leastSeconds(weighed)
-    weighed.push({ is, tried: made.right })
-    worse = is.seconds * CLOSE < best ? 0 : worse + 1
-    if (total > limit || worse === 2) break
+    const ways = weigh(w, made.right, c, c.worth / worth, limit)
+    worse = leastSeconds(ways) * CLOSE < leastSeconds(weighed) ? 0 : worse + 1
+    weighed.push(...ways)
+    if (ways[0]!.is.total > limit || worse === 2) break
   }
   const fitting = weighed.filter((x) => x.is.total <= limit)
   const best = leastSeconds(fitting)
@@ -198,10 +212,10 @@ const fastest = (
 
 /** Compiles what trains fastest within the memory there is; where none is named and no GPU is at hand, what the config says as it stands. */
 export const chosenFor = (w: Wish): E.Either<Issues, Chosen> => {
-  const { seconds, device, shapes } = w.machine
+  const { device, shapes } = w.machine
   const limit = w.budget ?? device?.freeBytes ?? null
   const techniques = ofBase(techniquesOf(w.config, limit, device?.target ?? null), w.base)
-  if (seconds !== null && limit !== null) return fastest(w, techniques, limit, seconds)
+  if (device !== null && limit !== null) return fastest(w, techniques, limit)
   const costs = { ...shapes, tokens: Math.min(shapes.tokens, shapes.batchTokens) }
   return shrunk(w, techniques, shapesOf(w.config, w.base.spec, w.data, costs))
 }

@@ -1,11 +1,12 @@
 /** What the JSON file of a plan holds, and what of it is taken from there. */
 import * as t from 'io-ts'
+import type { Room } from '../../backends/backend.ts'
 import type { ModelSpec } from '../models/spec.ts'
 import type { Shapes } from '../models/llama.ts'
 import { deviceCodec } from './device.ts'
 import { fingerprintCodec } from './fingerprint.ts'
 
-export const VERSION = 2
+export const VERSION = 3
 
 /** What a plan is made of. Everything else in its file is made of this again, and has to come out the same. */
 export const inputsCodec = t.type({
@@ -29,6 +30,7 @@ export interface PlanFile extends PlanInputs {
   readonly base: PlanInputs['base'] & { readonly spec: ModelSpec }
   readonly techniques: object
   readonly shapes: Shapes
+  readonly room: Room | null
   readonly arenaBytes: number
   readonly totalBytes: number
   /** Bytes of temporaries each function needs at once. */

@@ -53,10 +53,14 @@ const contents = (plan: Plan, home: string): E.Either<Issue, PlanFile> =>
       device: plan.device,
       techniques: plainly(plan.techniques),
       shapes: plan.shapes,
+      room: plan.room,
       arenaBytes: plan.arenaBytes,
       totalBytes: plan.totalBytes,
       peaks: Object.fromEntries(
-        plan.program.fns.map((f) => [f.name, machineOf(plan.device).peak(plan.program, f)]),
+        plan.program.fns.map((f) => [
+          f.name,
+          machineOf(plan.device, plan.room).peak(plan.program, f),
+        ]),
       ),
       program: print(plan.program),
     })),

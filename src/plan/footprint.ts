@@ -103,7 +103,8 @@ const useOf = (f: Fn, alive: ReadonlyArray<Occupant>, at: number): Use => {
   for (const b of alive) {
     const id = held(b, at, makers)
     const made = id === undefined ? undefined : makers.get(id)
-    if (id === undefined) scratch['op scratch'] += b.bytes
+    if (b.kept === true) scratch['decoded weights'] += b.bytes
+    else if (id === undefined) scratch['op scratch'] += b.bytes
     else if (made === undefined) scratch.inputs += b.bytes
     else if (made.eqn.args.length > 0 && made.eqn.args.every((a) => state.has(a)))
       scratch['decoded weights'] += b.bytes

@@ -4,6 +4,7 @@ import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
+import type { Room } from '../../backends/backend.ts'
 import { lower } from '../../backends/cuda/lower/lower.ts'
 import { lacking } from '../../backends/cuda/lower/needs.ts'
 import { cardOf, cards, type Card } from '../../backends/cuda/lower/targets.ts'
@@ -26,9 +27,13 @@ export const cardNamed = (arch: string): E.Either<Issue, Card> =>
     ),
   )
 
-/** Names and texts: `program.ir`, `micro.launches`, …, `norm-E_BF16.cu`, …; the same for the same program and card. */
-export const kernelFiles = (p: Program, card: Card): ReadonlyArray<readonly [string, string]> => {
-  const lowered = lower(p, card.target)
+/** Names and texts: `program.ir`, `micro.launches`, …, `norm-E_BF16.cu`, …; the same for the same program, card and room. */
+export const kernelFiles = (
+  p: Program,
+  card: Card,
+  room: Room | null,
+): ReadonlyArray<readonly [string, string]> => {
+  const lowered = lower(p, { ...card.target, ...room })
   return [
     ['program.ir', print(p)],
     ...lowered.fns.map(
@@ -58,6 +63,7 @@ const runnable = (p: Program, card: Card): E.Either<Issue, void> => {
 export const writeKernels = (
   p: Program,
   card: Card,
+  room: Room | null,
   folder: string,
 ): TE.TaskEither<Issue, ReadonlyArray<string>> =>
   pipe(
@@ -65,7 +71,7 @@ export const writeKernels = (
     TE.chain(() => attempt('create', folder, () => mkdir(folder, { recursive: true }))),
     TE.chain(() =>
       pipe(
-        kernelFiles(p, card),
+        kernelFiles(p, card, room),
         TE.traverseSeqArray(([name, text]) =>
           pipe(
             atomicWrite(path.join(folder, name), Buffer.from(text)),

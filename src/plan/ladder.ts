@@ -15,6 +15,7 @@ import {
 import { compileWith } from './choose.ts'
 import { machineOf } from './machine.ts'
 import type { Plan } from './plan.ts'
+import { roomWords } from './room.ts'
 
 export interface Rung {
   /** `full fine-tuning in f32`, `+ lora r=8`, … */
@@ -77,15 +78,21 @@ const rung = (plan: Plan, clock: () => number) => (step: Step, shapes: Shapes) =
 
 const rowsName = (s: Shapes): string => `+ ${s.rows === 1 ? 'one row' : `${s.rows} rows`} at a time`
 
+/** How the plan uses the device's memory, where that is not the usual way: a rung of its own. */
+const roomStep = ({ room, techniques }: Plan): ReadonlyArray<Step> => {
+  const words = roomWords(room)
+  return words === null ? [] : [{ name: `+ ${words}`, techniques }]
+}
+
 /** The plan is the last rung, and is not compiled again. */
 const rungsOf = (plan: Plan, clock: () => number): E.Either<Issues, ReadonlyArray<Rung>> => {
   const { wanted } = plan
   const same = wanted.rows === plan.shapes.rows
-  const steps = stepsOf(plan.techniques)
+  const steps = [...stepsOf(plan.techniques), ...roomStep(plan)]
   const last: Rung = {
     name: same ? steps.at(-1)!.name : rowsName(plan.shapes),
     shapes: plan.shapes,
-    footprint: footprintOf(plan.program, machineOf(plan.device)),
+    footprint: footprintOf(plan.program, machineOf(plan.device, plan.room)),
   }
   return pipe(
     [...(same ? steps.slice(0, -1) : steps)],

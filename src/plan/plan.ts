@@ -2,6 +2,7 @@
 import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
+import type { Room } from '../../backends/backend.ts'
 import { lackingFloat8 } from '../../backends/cuda/lower/needs.ts'
 import type { Program } from '../../ir/graph.ts'
 import type { Stage } from '../../passes/pass.ts'
@@ -35,6 +36,8 @@ export interface Plan {
   readonly totalBytes: number
   /** What is planned for; null: a CPU. */
   readonly device: Device | null
+  /** How the program uses the device's memory; null: a CPU, which has no choice. */
+  readonly room: Room | null
   /** Bytes that the config allows; null: none are named. */
   readonly budget: number | null
   /** The shapes before a budget had its say. */

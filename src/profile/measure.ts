@@ -116,7 +116,7 @@ export const measured = (
 ): TE.TaskEither<Issues, Profiled> => {
   const { calibration, name } = plan.device!
   const ceilings = { bytes: calibration.copy, flops: calibration.products.bf16 }
-  const { seconds } = machineOf(plan.device)
+  const { seconds } = machineOf(plan.device, plan.room)
   const timed = (fn: string, calls: number, inputs: Feeds) => (): E.Either<Issue, FnProfile> =>
     pipe(
       profile(s, fn, inputs, ceilings),

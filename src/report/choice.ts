@@ -1,12 +1,19 @@
 /** What the planner chose for a GPU, and what the next best would have cost, in words. */
 import type { Considered } from '../plan/choose.ts'
 import type { Plan } from '../plan/plan.ts'
+import { roomWords } from '../plan/room.ts'
 import { plural, size } from './units.ts'
 
 const seconds = (s: number): string => (s < 1 ? `${(s * 1e3).toFixed(1)} ms` : `${s.toFixed(2)} s`)
 
 const way = (c: Considered): string =>
-  `${plural(c.rows, 'row')} at once, ${c.recomputes ? 'some values recomputed' : 'nothing recomputed'}`
+  [
+    `${plural(c.rows, 'row')} at once`,
+    c.recomputes ? 'some values recomputed' : 'nothing recomputed',
+    roomWords(c.room),
+  ]
+    .filter((x) => x !== null)
+    .join(', ')
 
 const more = (chosen: Considered, next: Considered): string => {
   const percent = 100 * (next.seconds / chosen.seconds - 1)

@@ -117,8 +117,11 @@ export const renderTrace = (plan: Plan, s: Style): ReadonlyArray<string> => {
 }
 
 /** What each function needs besides the state. */
-export const renderFunctions = ({ program, device }: Plan, s: Style): ReadonlyArray<string> => {
-  const { peak } = machineOf(device)
+export const renderFunctions = (
+  { program, device, room }: Plan,
+  s: Style,
+): ReadonlyArray<string> => {
+  const { peak } = machineOf(device, room)
   const [head, ...lines] = table(
     [
       { title: 'function', align: 'left' },

@@ -5,17 +5,26 @@ import { print } from '../../ir/print.ts'
 import type { Config } from '../config/schema/config.ts'
 import type { Dataset } from '../plan/dataset.ts'
 import type { Plan } from '../plan/plan.ts'
+import { roomCodec } from '../plan/room.ts'
 import { splitNames } from '../data/split.ts'
 
 export const jobCodec = t.readonly(
-  t.strict({
-    config: t.UnknownRecord,
-    backend: t.string,
-    /** SHA-256 of the base's tensors, of the program's text, and of the samples. */
-    weights: t.string,
-    program: t.string,
-    data: t.string,
-  }),
+  t.exact(
+    t.intersection([
+      t.type({
+        config: t.UnknownRecord,
+        backend: t.string,
+        /** SHA-256 of the base's tensors, of the program's text, and of the samples. */
+        weights: t.string,
+        program: t.string,
+        data: t.string,
+      }),
+      t.partial({
+        /** Not compared: what a GPU has free may change, and a resumed run keeps the room that it began with, for its bits depend on it. */
+        room: t.union([roomCodec, t.null]),
+      }),
+    ]),
+  ),
 )
 export type Job = t.TypeOf<typeof jobCodec>
 
@@ -37,6 +46,7 @@ export const jobOf = (plan: Plan, data: Dataset, backend: string, weights: strin
   weights,
   program: createHash('sha256').update(print(plan.program)).digest('hex'),
   data: dataHash(data),
+  room: plan.room,
 })
 
 const leaves = (value: unknown, path: string): ReadonlyArray<readonly [string, string]> =>

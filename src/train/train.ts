@@ -105,7 +105,7 @@ const withSession = <A, B>(
 ): TE.TaskEither<Issue, B> =>
   TE.bracket(
     pipe(
-      backend.prepare(plan.program),
+      backend.prepare(plan.program, plan.room),
       TE.mapLeft((e) => {
         const is = ofBackend(e)
         const hints = [is.hint ?? [], leastHint(plan)].flat()
@@ -153,6 +153,10 @@ const resumed = <A>(
       ),
     ),
   )
+
+/** A run's launches stay those that it began with, whatever the planner would choose today: its bits depend on them. */
+const asBegun = (plan: Plan, saved: Saved | null): Plan =>
+  saved === null ? plan : { ...plan, room: saved.job.room ?? null }
 
 /** All but the first weights is compared before they are loaded. */
 const continuable = (
@@ -218,7 +222,7 @@ export const train = <A = never>(
     ),
     TE.chain((data) => {
       const go = (filled: Filled<A>) => (place: Place) =>
-        runIn(plan, data, backend.name, options, filled, place)
+        runIn(asBegun(plan, place.saved), data, backend.name, options, filled, place)
       const { resume, resultsFolder, experimentName } = options
       return pipe(
         resume === undefined
@@ -238,7 +242,11 @@ export const train = <A = never>(
           : resumed(resume, (place) =>
               pipe(
                 TE.fromEither(continuable(plan, data, backend.name, place.saved)),
-                TE.chain(() => withSession(plan, backend, options, (filled) => go(filled)(place))),
+                TE.chain(() =>
+                  withSession(asBegun(plan, place.saved), backend, options, (filled) =>
+                    go(filled)(place),
+                  ),
+                ),
               ),
             ),
         TE.mapLeft(one),

@@ -6,6 +6,7 @@ import {
   type Backend,
   type BackendError,
   type Feeds,
+  type Room,
   type Session,
 } from '../../backends/backend.ts'
 import { decode, encode, misfit } from '../../backends/bytes.ts'
@@ -14,7 +15,7 @@ import { ownProduct } from '../../backends/cuda/bind.ts'
 import type { Target } from '../../backends/cuda/lower/context.ts'
 import { asBackendError } from '../../backends/cuda/failure.ts'
 import { fillInto, loadInto } from '../../backends/cuda/load.ts'
-import { lower, type Port } from '../../backends/cuda/lower/lower.ts'
+import { lower, type Lowered, type Port } from '../../backends/cuda/lower/lower.ts'
 import type { Rule } from '../../backends/cuda/lower/rule.ts'
 import { rules as allRules } from '../../backends/cuda/lower/rules/index.ts'
 import type { Work } from '../../backends/cuda/launch.ts'
@@ -55,12 +56,20 @@ const guardedArena = (length: number) => {
   return { arena, touched }
 }
 
-export const emulated = (target: Target, rules: ReadonlyArray<Rule> = allRules): Backend => ({
+/** A session whose launches can be looked at. */
+export interface Emulated extends Backend {
+  readonly prepare: (
+    p: Program,
+    room?: Room | null,
+  ) => TE.TaskEither<BackendError, Session & { readonly lowered: Lowered }>
+}
+
+export const emulated = (target: Target, rules: ReadonlyArray<Rule> = allRules): Emulated => ({
   name: `cuda emulated as sm_${target.arch}`,
   doc: 'launch lists of the cuda backend on the CPU',
   diagnose: async () => null,
-  prepare: (p: Program) => {
-    const lowered = lower(p, target, rules)
+  prepare: (p, room) => {
+    const lowered = lower(p, { ...target, ...room }, rules)
     const { arena, touched } = guardedArena(lowered.arenaBytes)
     const view = (port: Port) => arena.subarray(port.offset, port.offset + bytes(port.type))
     let stale = true
@@ -68,7 +77,8 @@ export const emulated = (target: Target, rules: ReadonlyArray<Rule> = allRules):
       if (stale) for (const l of lowered.constants.launches) perform(arena, l)
       stale = false
     }
-    return TE.right<BackendError, Session>({
+    return TE.right<BackendError, Session & { readonly lowered: Lowered }>({
+      lowered,
       run: (name: string, inputs: Feeds, wanted?: ReadonlyArray<string>) => async () => {
         const f = lowered.fns.find((x) => x.name === name)
         if (f === undefined) return fail(`no function ${name}`)

@@ -3,6 +3,7 @@ import type { Eqn, Fn, Id, Program, State } from '../../../ir/graph.ts'
 import { stateOf, typesOf } from '../../../ir/graph.ts'
 import type { OpName } from '../../../ir/ops/index.ts'
 import type { TensorType } from '../../../ir/type.ts'
+import type { Room } from '../../backend.ts'
 
 /**
  * `whole`: factors of rows and a sum in the product (Hopper). `factors`: the sum by a kernel behind it.
@@ -11,22 +12,21 @@ import type { TensorType } from '../../../ir/type.ts'
 export type Float8Products = 'whole' | 'factors' | 'sums'
 
 /** The device, as far as the choice of kernels depends on it. */
-export interface Target {
+export interface Target extends Partial<Room> {
   /** 75, 80, 86, 89, 90, 120: compute capability × 10. */
   readonly arch: number
   /** Multiprocessors. */
   readonly sms: number
   /** Most bytes of shared memory of a block. */
   readonly shared: number
-  /** Bytes of decoded weights at once, beyond which layers of one input are multiplied one after the other; 256 MiB where not said. */
-  readonly scratch?: number
   /** How products of 8-bit floats are taken from the library; where not said, as the architecture's does. */
   readonly float8?: Float8Products
-  /** Layers, from the last, whose decoded weights stay from the forward to the backward; none where not said. */
-  readonly keep?: number
 }
 
-export const scratchOf = (t: Target): number => t.scratch ?? 2 ** 28
+/** Where a target does not say. */
+export const usualRoom: Room = { scratch: 2 ** 28, keep: 0 }
+
+export const scratchOf = (t: Target): number => t.scratch ?? usualRoom.scratch
 
 /** Bytes of the arena. */
 export interface Span {

@@ -1,6 +1,6 @@
 /** Decoded weights that stay from the forward to the backward, where the target has room for them: the other side of recomputation. */
 import type { Place } from '../../../ir/graph.ts'
-import type { Context } from './context.ts'
+import { usualRoom, type Context } from './context.ts'
 import type { Key } from './step.ts'
 
 const layerOf = (p: Place): number | null => {
@@ -17,14 +17,17 @@ const layersOf = (c: Context): number => {
   return n
 }
 
+const DECODED = 'decoded '
+export const isKept = (key: Key): boolean => typeof key === 'string' && key.startsWith(DECODED)
+
 /** Name of the decoded matrices of one input, one above the other, if they are kept: the last layers first, for they wait least. */
 export const keptKey = (c: Context, place: Place, states: ReadonlyArray<string>): Key | null => {
-  const [keep, layer] = [c.target.keep ?? 0, layerOf(place)]
+  const [keep, layer] = [c.target.keep ?? usualRoom.keep, layerOf(place)]
   return keep > 0 &&
     layer !== null &&
     c.fn.minimizes !== undefined &&
     place.stage === 'forward' &&
     layer >= layersOf(c) - keep
-    ? `decoded ${states.join(' ')}`
+    ? `${DECODED}${states.join(' ')}`
     : null
 }

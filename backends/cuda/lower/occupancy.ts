@@ -3,6 +3,7 @@ import type { Fn, Id, Program } from '../../../ir/graph.ts'
 import { bytes } from '../../../ir/type.ts'
 import { choose } from './choose.ts'
 import { contextOf, type Span, type Target } from './context.ts'
+import { isKept } from './kept.ts'
 import type { Rule } from './rule.ts'
 import { rules as allRules } from './rules/index.ts'
 import type { Key } from './step.ts'
@@ -11,6 +12,8 @@ export interface Occupant {
   /** The value of the function; none for what only the device program has. */
   readonly ids: ReadonlyArray<Id>
   readonly bytes: number
+  /** Whether it is a decoded weight that stays until the backward. */
+  readonly kept?: boolean
   /** Indices of steps. */
   readonly from: number
   readonly to: number
@@ -60,6 +63,7 @@ export const occupancyOf = (
         list.push({
           ids: typeof w.key === 'number' ? [w.key] : [],
           bytes: bytes(w.type),
+          kept: isKept(w.key),
           from,
           to,
         })

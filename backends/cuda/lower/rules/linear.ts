@@ -73,7 +73,7 @@ const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal =>
     ],
     over: residual === null ? [] : [[members[0]!.y, residual]],
     scratch: [
-      Math.max(...runs.map((r) => sum(r.map((i) => sizes[i]!)))),
+      key === null ? Math.max(...runs.map((r) => sum(r.map((i) => sizes[i]!)))) : 0,
       ...(masked ? [rows * k * each] : []),
     ],
     works: (at) => {
