@@ -13,9 +13,8 @@ const Peer = t.intersection([
     mode: t.string,
     prep: t.union([t.string, t.null]),
     device_used_gib: t.union([t.number, t.null]),
-    targets: t.string,
     rank: t.number,
-    gpu: t.string,
+    targets: t.readonlyArray(t.string),
   }),
 ])
 type Peer = t.TypeOf<typeof Peer>
@@ -55,7 +54,8 @@ const peers = peersOf(fs.readFileSync(theirs, 'utf8'))
 const gib = (n: number | null | undefined): string =>
   n === null || n === undefined ? '?' : n.toFixed(1)
 for (const p of peers) {
-  const name = `${p.rival}${p.prep ? ` ${p.prep}` : ''}, checkpointing ${String(p.ckpt ?? '-')}`
+  const targets = (p.targets ?? []).map((x) => x.replace('_proj', '')).join(' ')
+  const name = `${p.rival}${p.prep ? ` ${p.prep}` : ''}, r=${p.rank ?? '?'} on ${targets}, checkpointing ${String(p.ckpt ?? '-')}`
   console.log(`${p.batch}x${p.seq} ${name}: ${p.tok_s} tokens/s in ${gib(p.device_used_gib)} GiB`)
   for (const o of all.filter((x) => x.shape === `${p.batch}x${p.seq}`))
     console.log(

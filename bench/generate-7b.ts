@@ -1,5 +1,5 @@
 /**
- * Answers of Llama-2-7B's shape with random NF4 weights and adapters on the GPU:  npx tsx bench/generate-7b.ts [1 32 …] [--prompt 32] [--new 128] [--capacity 160] [--rank 8] [--targets qkv|all] [--profile]
+ * Answers of Llama-2-7B's shape with random NF4 weights and adapters on the GPU:  npx tsx bench/generate-7b.ts [1 32 …] [--prompt 32] [--new 128] [--capacity 160] [--rank 8] [--targets qkv|all] [--early] [--profile]
  *
  * The positional arguments are batches. Printed: tokens a second as generation runs (greedy, every step through the host), and with replays of the
  * decode graph alone, beside the floor of its bytes.
@@ -8,7 +8,7 @@ import { parseArgs } from 'node:util'
 import * as E from 'fp-ts/lib/Either.js'
 import { bindAll } from '../backends/cuda/bind.ts'
 import { inOrder } from '../backends/cuda/driver/error.ts'
-import { prepareCuda } from '../backends/cuda/index.ts'
+import { prepareCuda, settings } from '../backends/cuda/index.ts'
 import { floorOf, h100 } from '../backends/cuda/lower/text.ts'
 import { profileGraphs } from '../backends/cuda/profile.ts'
 import { answer, generationPlan, type Options } from '../src/generate/index.ts'
@@ -26,6 +26,7 @@ const { values: o, positionals } = parseArgs({
     rank: { type: 'string', default: '8' },
     targets: { type: 'string', default: 'qkv' },
     model: { type: 'string', default: 'meta-llama/Llama-2-7b-hf' },
+    early: { type: 'boolean', default: false },
     profile: { type: 'boolean', default: false },
   },
 })
@@ -66,7 +67,7 @@ for (const batch of (positionals.length === 0 ? ['1', '32'] : positionals).map(N
       grid,
     ),
   )
-  const opened = prepareCuda(program)
+  const opened = prepareCuda(program, null, { ...settings(), early: o.early })
   if (E.isLeft(opened)) {
     console.log(`batch ${batch}: ${opened.left.call} ${opened.left.name}: ${opened.left.message}`)
     continue

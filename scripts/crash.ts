@@ -31,6 +31,7 @@ if (!args['moments-only']) {
 
 const root = path.join(import.meta.dirname, '..')
 const job = path.join(root, 'examples', 'code-instructions')
+fs.mkdirSync(args.folder, { recursive: true })
 const temp = fs.mkdtempSync(path.join(args.folder, 'tunec-crash-'))
 const config = path.join(temp, 'job.yaml')
 

@@ -64,7 +64,10 @@ const programOf = (
   return right(compile([simplify, schedule])({ ...whole, fns })).program
 }
 
-const cardOf = (arch: number) => cards.find((c) => c.target.arch === arch)!.target
+const cardOf = (arch: number): Target => ({
+  ...cards.find((c) => c.target.arch === arch)!.target,
+  early: true,
+})
 const plainRules = rules.filter((r) => ![few, wide, token].includes(r))
 
 /** A prompt, then tokens one by one; the second sequence is longer than the first. */
@@ -151,7 +154,7 @@ const launchesOf = (batch: number, capacity: number) => {
   const spec = right(readSpec(knownModels['meta-llama/Llama-2-7b-hf']))
   const grid = { batch, prompt: 32, capacity }
   const p = programOf(spec, 'bf16', grid, ['q_proj', 'k_proj', 'v_proj'])
-  return lower(p, assumed.target).fns.find((f) => f.name === 'decode')!.launches
+  return lower(p, { ...assumed.target, early: true }).fns.find((f) => f.name === 'decode')!.launches
 }
 const kernels = (list: ReturnType<typeof launchesOf>): ReadonlyArray<string> =>
   list.map((l) => (l._tag === 'kernel' ? l.kernel.name : l._tag))

@@ -74,7 +74,7 @@ const measured: ReadonlyArray<readonly [string, number, object, Partial<Room>]> 
   ['2×2048', 205.4, rowsAtOnce(2), {}],
   ['4×2048', 391.7, rowsAtOnce(4), {}],
   ['layers recomputed', 145.9, { trainer: { enable_gradient_checkpointing: true } }, {}],
-  ['32 layers stay decoded', 103.1, rowsAtOnce(1), { keep: 32 }],
+  ['32 layers stay decoded', 101.04, rowsAtOnce(1), { keep: 32 }],
   ['r=16 on all linears', 114.1, { adapter: { r: 16, target_modules: all } }, {}],
 ]
 
@@ -96,28 +96,28 @@ test('a 7B model within 5.2 GiB decodes less at once before it gives up; with ro
   assert.match(chosen(tight), /some values recomputed, at most 134\.2 MB of weights are decoded at/)
   const usual = lower(tight.program, assumedDevice.target)
   assert.ok(usual.arenaBytes + tight.totalBytes - tight.arenaBytes > 5.2 * GiB)
-  // One row a step: nothing to merge, and 1.8 % to win.
+  // One row a step: nothing to merge, and 4 % to win.
   const roomy = llama({ compiler: { memory_budget: '80GB' } })
   assert.deepEqual(roomy.room, { ...usualRoom, keep: 32 })
   assert.match(
     chosen(roomy),
-    /nothing recomputed, decoded weights of 32 layers stay: .* next best 1 row at once, nothing recomputed: 1\.8 % slower in 10\.99 GB/,
+    /nothing recomputed, decoded weights of 32 layers stay: .* next best 1 row at once, nothing recomputed: 4\.0 % slower in 10\.99 GB/,
   )
-  // Sixteen gigabytes hold too few of them to be worth it.
+  // Sixteen gigabytes hold some of them.
   const middle = llama({ compiler: { memory_budget: '16GB' } })
-  assert.deepEqual(middle.room, usualRoom)
+  assert.deepEqual(middle.room, { ...usualRoom, keep: 12 })
   assert.match(
     chosen(middle),
-    /next best .*, decoded weights of \d+ layers stay: 0\.\d % faster in/,
+    /decoded weights of 12 layers stay: .*; next best 1 row at once, nothing recomputed: 1\.\d % slower in/,
   )
 })
 
-test('rows are merged where that is predicted to be faster than keeping decoded weights', () => {
+test('rows are merged, and decoded weights kept besides, where both are predicted to be faster than either', () => {
   const plan = llama({
     trainer: { effective_batch_size: 4, gradient_accumulation_steps: 'auto' },
     compiler: { memory_budget: '80GB' },
   })
-  assert.deepEqual([plan.shapes.rows, plan.room], [4, usualRoom])
+  assert.deepEqual([plan.shapes.rows, plan.room], [4, { ...usualRoom, keep: 32 }])
   const [first, ...others] = plan.considered
   assert.ok(others.some((c) => c.rows === 1 && c.room!.keep === 32))
   for (const c of others) assert.ok(c.seconds >= first!.seconds / 1.01)

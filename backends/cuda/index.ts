@@ -26,6 +26,8 @@ export interface Settings {
   readonly arch?: Arch
   /** Where the sums and factors of 8-bit products are taken in (`Target.float8`). */
   readonly float8?: Float8Products
+  /** Kernels of generation begin early (`Target.early`). */
+  readonly early?: boolean
 }
 
 export const settings = (): Settings => ({
@@ -41,7 +43,7 @@ export const open = (s: Settings = settings()): Cuda<Gpu> => {
     openDriver(where),
     E.chain((driver) => driverHost(driver, s.index)),
     E.chain((host) => {
-      const { index: _, float8: __, ...options } = s
+      const { index: _, float8: __, early: ___, ...options } = s
       const gpu = openGpu(host, { ...options, where })
       return E.isLeft(gpu) ? ending(gpu, host.close) : gpu
     }),
@@ -59,12 +61,13 @@ export const prepareOn = (
   gpu: Gpu,
   p: Program,
   room: Room | null = null,
-  s: Pick<Settings, 'float8'> = {},
+  s: Pick<Settings, 'float8' | 'early'> = {},
 ): Cuda<CudaSession> => {
   const target = {
     ...targetOf(gpu),
     ...room,
     ...(s.float8 === undefined ? {} : { float8: s.float8 }),
+    ...(s.early === undefined ? {} : { early: s.early }),
   }
   const lacks = lacking(p, target)
   return lacks === null
