@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { prepareOn } from '../backends/cuda/index.ts'
+import { h100 } from '../backends/cuda/lower/text.ts'
+import { profileGraphs } from '../backends/cuda/profile.ts'
 import { builder } from '../ir/build.ts'
 import type { Program, State } from '../ir/graph.ts'
 import { size, tensor } from '../ir/type.ts'
@@ -102,6 +104,37 @@ test(
       [second, 4],
     ] as const)
       assert.deepEqual(outs, { much: new Float32Array(size(p.state[2]!.type)).fill(x) })
+    right(await s.close()())
+  },
+)
+
+test(
+  'a profile by graphs: one of each group and one of all, replayed and given back',
+  { skip },
+  async () => {
+    const s = right(prepareOn(gpuOf(), program()))
+    const feeds = {
+      ids: Int32Array.of(1, 2, 3),
+      rate: Float32Array.of(1),
+      much: new Float32Array(4000),
+    }
+    const { graphs } = s.device.gpu.live()
+    calls()
+    const made = right(profileGraphs(s, 'keep', feeds, h100, (l) => `${l._tag} ${l.bytes}`, 5))
+    const list = calls()
+    const count = (name: string): number => list.filter((c) => c === name).length
+    // Copies of 3, 1 and 4,000 words, each alone, and all three.
+    assert.deepEqual(made.groups.map((g) => [g.group, g.launches]).toSorted(), [
+      ['copy 24', 1],
+      ['copy 32000', 1],
+      ['copy 8', 1],
+    ])
+    assert.equal(count('cuStreamBeginCapture_v2'), 4)
+    assert.equal(count('cuMemcpyDtoDAsync_v2'), 6)
+    assert.equal(count('cuGraphLaunch'), 4 * 2 * 5)
+    // The fake's clock goes on by one between two events, whatever is replayed.
+    assert.deepEqual([made.wholeMs, ...made.groups.map((g) => g.ms)], [0.2, 0.2, 0.2, 0.2])
+    assert.equal(s.device.gpu.live().graphs, graphs)
     right(await s.close()())
   },
 )

@@ -1,7 +1,8 @@
 /** Where the time of a function goes: each launch timed on the device, summed by group, beside the least it could take. */
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
-import { bindAll } from './bind.ts'
+import { bindAll, type Put } from './bind.ts'
+import { each, ending, inOrder, type Cuda } from './driver/error.ts'
 import type { BackendError, Feeds } from '../backend.ts'
 import type { Launch } from './launch.ts'
 import { floorOf, type Ceilings } from './lower/text.ts'
@@ -67,5 +68,64 @@ export const profile = (
       return E.right(launches.map((launch, i) => ({ launch, ms: median(all.map((r) => r[i]!)) })))
     }),
     E.map((timed) => ({ fn, launches: timed, groups: groupTimes(timed, at) })),
+  )
+}
+
+/** A profile by graphs: each group's launches alone, and all of them. */
+export interface GraphProfile {
+  readonly groups: ReadonlyArray<GroupTime>
+  /** Milliseconds of a replay of the whole function. */
+  readonly wholeMs: number
+}
+
+/**
+ * Times graphs of the launches of each group, replayed `replays` times in a row: what a launch costs within a graph, where short kernels
+ * launched one by one show the launching. For functions whose launches find no place by what another one of them made (`decode`: its
+ * places are inputs); numbers are made of whatever lies there, and caches hold garbage afterwards.
+ */
+export const profileGraphs = (
+  s: CudaSession,
+  fn: string,
+  inputs: Feeds,
+  at: Ceilings,
+  key: (l: Launch) => string = (l) => l.group,
+  replays = 20,
+): E.Either<BackendError, GraphProfile> => {
+  const { gpu } = s.device
+  const launches = s.lowered.fns.find((f) => f.name === fn)?.launches ?? []
+  const timed = (puts: ReadonlyArray<Put>): Cuda<number> =>
+    pipe(
+      gpu.capture(() => inOrder(puts)),
+      E.chain((graph) => {
+        const replay = (): Cuda<void> =>
+          inOrder(Array.from({ length: replays }, () => () => gpu.replay(graph)))
+        // The first is not counted.
+        return ending(gpu.times([replay, replay]), () => gpu.destroy(graph))
+      }),
+      E.map(([, ms]) => ms! / replays),
+    )
+  const groups = groupTimes(
+    launches.map((launch) => ({ launch, ms: 0 })),
+    at,
+    key,
+  )
+  return pipe(
+    s.feed(fn, inputs),
+    E.chain(() =>
+      E.mapLeft(asBackendError)(
+        pipe(
+          bindAll(s.device, launches),
+          E.bindTo('puts'),
+          E.bind('wholeMs', ({ puts }) => timed(puts)),
+          E.bind('each', ({ puts }) =>
+            each(groups, (g) => timed(puts.filter((_, i) => key(launches[i]!) === g.group))),
+          ),
+        ),
+      ),
+    ),
+    E.map(({ wholeMs, each: ms }) => ({
+      wholeMs,
+      groups: groups.map((g, i) => ({ ...g, ms: ms[i]! })).toSorted((a, b) => b.ms - a.ms),
+    })),
   )
 }
