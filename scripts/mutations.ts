@@ -152,7 +152,13 @@ export const mutations: ReadonlyArray<Mutation> = [
     'training',
   ),
   m('bf16 truncates', 'ir/number.ts', 'bits + 0x7fff + ((bits >>> 16) & 1)', 'bits', 'number'),
-  m('f16 ties go up', 'ir/number.ts', '&& floor % 2 === 1', '', 'number'),
+  m(
+    'f16 ties go up',
+    'ir/number.ts',
+    'const up = rest > 0.5 || (rest === 0.5 && floor % 2 === 1)',
+    'const up = rest >= 0.5',
+    'number',
+  ),
   m('NF4 swaps its nibbles', 'ir/nf4.ts', '? c << 4 : c\n', '? c : c << 4\n', 'nf4'),
   m('NF4 forgets the mean of its scales', 'ir/nf4.ts', ') + offset,', '),', 'nf4'),
   m(
@@ -260,15 +266,15 @@ export const mutations: ReadonlyArray<Mutation> = [
   m(
     'recomputation may raise the peak',
     'passes/rematerialize.ts',
-    '(peakOf(p, g) < peakOf(p, f) ? g : f)',
+    'measure(p, g) < measure(p, f) ? g : f',
     'g',
     'rematerialize',
   ),
   m(
     'a memory budget forgets weights',
     'passes/rematerialize.ts',
-    'const room = budget - stateBytes(p)',
-    'const room = budget',
+    'stateBytes(p) + peakOf(p, f)',
+    'peakOf(p, f)',
     'rematerialize',
   ),
   m(
