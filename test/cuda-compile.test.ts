@@ -71,6 +71,16 @@ const units: Readonly<Record<string, Unit>> = {
   'optim.cu': { needs: 75, defines: decoded },
   'dot.cu': { needs: 75, defines: paired },
   'lora.cu': { needs: 75, defines: alone },
+  'float8.cu': {
+    needs: 75,
+    defines: floats.flatMap((d) => [macros(d, d), { ...macros('bf16', d), X_E5M2: 1 }]),
+  },
+  'float8_rows.cu': {
+    needs: 80,
+    defines: (['bf16', 'f16'] as const).flatMap((d) =>
+      [1, 3].map((n) => ({ ...macros(d), KEPT: n, THREADS: 512 })),
+    ),
+  },
   'few.cu': { needs: 80, defines: few('bf16') },
   'token.cu': { needs: 75, defines: token },
   'lora_mma.cu': {
