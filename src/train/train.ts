@@ -191,6 +191,12 @@ const runIn = <A>(
   return pipe(
     arrive(saving, plan, run.steps, saved),
     TE.bindTo('from'),
+    // The kill may have come between a checkpoint and what is told of it.
+    TE.chainFirst(({ from }) =>
+      saved === null
+        ? TE.right(undefined)
+        : writeProgress(results, plan, run, ticksDone(run, from.step), from),
+    ),
     TE.bind('l', ({ from }) => {
       o.onEvent(startEvent(plan, data, run, saving, from))
       return TE.right<Issue, Loop>({
