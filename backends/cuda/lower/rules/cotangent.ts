@@ -3,8 +3,8 @@ import type { Id } from '../../../../ir/graph.ts'
 import { tensor } from '../../../../ir/type.ts'
 import { dequantize } from '../../kernels/nf4.ts'
 import type { Rows } from '../../kernels/card.ts'
-import { addLowRank, placeRows } from '../../kernels/lora.ts'
-import { lowProducts, narrowReads } from '../adapters.ts'
+import { placeRows } from '../../kernels/lora.ts'
+import { narrowReads } from '../adapters.ts'
 import { scratchOf, type Context } from '../context.ts'
 import { maskReads } from '../pattern.ts'
 import { product } from '../product.ts'
@@ -12,8 +12,9 @@ import type { Proposal, Rule } from '../rule.ts'
 import type { Join, Key, Places, Step } from '../step.ts'
 import { elementBytes } from '../../kernels/element.ts'
 import { keptBy } from './linear.ts'
+import { addMasked, lowCotangents, rowOfA, rowsOfA } from './lows.ts'
 import { lowColumns, startsOf, sum } from './sizes.ts'
-import { cotangents, ordered, type Base, type Low, type Terms } from './terms.ts'
+import { cotangents, ordered, type Base, type Terms } from './terms.ts'
 
 const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
   const bases = ordered(c, t.bases)
@@ -23,9 +24,7 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
   const outs = bases.map((b) => b.out)
   const [wide, starts] = [sum(outs), startsOf(outs)]
   const beside = t.lows.filter((l) => l.mask === null)
-  const masked = t.lows.filter((l) => l.mask !== null)
   const low = lowColumns(beside.map((l) => l.rank))
-  const ranks = startsOf(beside.map((l) => l.rank))
   const residual = t.others[0] ?? null
   // Gradients of swiglu lie over gate and up, which the forward has put side by side with room beside them.
   const free = bases.every(
@@ -74,29 +73,11 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
     const alone = (i: number) => below(kept === null ? 0 : starts[i]!)
     const into = at.rows(root)
     const start = residual === null ? undefined : at.rows(residual)
-    const vs = lowProducts(
-      c,
-      at,
-      t.lows.map((l) => {
-        const i = beside.indexOf(l)
-        return {
-          x: at.rows(l.dy),
-          inner: c.type(l.dy).shape[1]!,
-          master: at.offset(l.b),
-          out: at.rows(l.v),
-          beside:
-            together && i >= 0
-              ? { offset: first.offset + (wide + ranks[i]!) * each, ld: first.ld }
-              : null,
-          clear: i === beside.length - 1 ? low.inner - low.used : 0,
-          rank: l.rank,
-          by: l.by,
-        }
-      }),
-      false,
+    const vs = lowCotangents(c, at, t.lows, beside, {
+      beside: together ? { offset: first.offset + wide * each, ld: first.ld } : null,
       rows,
       dtype,
-    )
+    })
     const decoded = (list: ReadonlyArray<Base>, out: (i: number) => Rows) =>
       dequantize(
         (kept === null ? list : []).map((b, i) => ({
@@ -106,36 +87,10 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
         })),
         dtype,
       )
-    const rowsOf = (l: Low, out: Rows) => ({
-      b: at.offset(l.a),
-      width: k,
-      out,
-      rows: l.rank,
-      columns: k,
-      column: 0,
-    })
-    const rowsOfA = placeRows(
-      [
-        ...beside.map((l, i) => rowsOf(l, below(wide + ranks[i]!))),
-        ...(low.inner === low.used
-          ? []
-          : [
-              {
-                b: null,
-                width: 0,
-                out: below(wide + low.used),
-                rows: low.inner - low.used,
-                columns: k,
-                column: 0,
-              },
-            ]),
-      ],
-      dtype,
-    )
     const whole = () => [
       ...vs,
       ...decoded(bases, (i) => below(starts[i]!)),
-      ...rowsOfA,
+      ...rowsOfA(at, beside, k, (row) => below(wide + row), dtype),
       product({
         a: { rows: first, dtype },
         b: { rows: weights, dtype },
@@ -161,7 +116,7 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
         }),
       ]),
       ...beside.flatMap((l) => [
-        ...placeRows([rowsOf(l, below(kept === null ? 0 : wide))], dtype),
+        ...placeRows([rowOfA(at, l, k, below(kept === null ? 0 : wide))], dtype),
         product({
           a: { rows: at.rows(l.v), dtype },
           b: { rows: below(kept === null ? 0 : wide), dtype },
@@ -175,21 +130,7 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
     ]
     return [
       ...(together ? whole() : apart()),
-      ...masked.map((l) =>
-        addLowRank({
-          v: at.rows(l.v),
-          a: at.offset(l.a),
-          out: into,
-          rows,
-          width: k,
-          rank: l.rank,
-          dtype,
-          seed: at.offset(l.mask!.seed),
-          keys: at.offset(l.mask!.keys),
-          rate: l.mask!.rate,
-          salt: l.mask!.salt,
-        }),
-      ),
+      ...addMasked(at, t.lows, { into, rows, width: k, dtype }),
     ]
   }
   const step: Step = {

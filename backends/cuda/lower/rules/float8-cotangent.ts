@@ -3,9 +3,8 @@ import type { Id } from '../../../../ir/graph.ts'
 import { tensor } from '../../../../ir/type.ts'
 import { elementBytes } from '../../kernels/element.ts'
 import { PARTS } from '../../kernels/float8.ts'
-import { addLowRank, placeRows } from '../../kernels/lora.ts'
 import { toFloat8Turned } from '../../kernels/nf4-float8.ts'
-import { lowProducts, narrowReads } from '../adapters.ts'
+import { narrowReads } from '../adapters.ts'
 import { scratchOf, type Context } from '../context.ts'
 import { packedAt, product8, sumsBytes } from '../float8.ts'
 import { maskReads } from '../pattern.ts'
@@ -13,7 +12,8 @@ import { product } from '../product.ts'
 import { columnConstant, quantizedKey } from '../quantized.ts'
 import type { Proposal, Rule } from '../rule.ts'
 import type { Key, Places, Step } from '../step.ts'
-import { lowColumns, startsOf, sum, within } from './sizes.ts'
+import { addMasked, lowCotangents, rowsOfA } from './lows.ts'
+import { lowColumns, sum, within } from './sizes.ts'
 import { cotangents, ordered, type Base, type Terms } from './terms.ts'
 
 const pieces = <T>(list: ReadonlyArray<T>, most: number): ReadonlyArray<ReadonlyArray<T>> =>
@@ -47,9 +47,7 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
   const each = elementBytes[dtype]
   const [rows, k] = c.type(root).shape as readonly [number, number]
   const plain = t.lows.filter((l) => l.mask === null)
-  const masked = t.lows.filter((l) => l.mask !== null)
   const low = lowColumns(plain.map((l) => l.rank))
-  const ranks = startsOf(plain.map((l) => l.rank))
   const residual = t.others[0] ?? null
   const runs = runsOf(c, bases, k)
 
@@ -84,49 +82,12 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
     const v = { offset: at.scratch(2), ld: low.inner }
     const below = (row: number) => ({ offset: at.scratch(3) + row * k * each, ld: k })
     const into = at.rows(root)
-    const vs = lowProducts(
-      c,
-      at,
-      t.lows.map((l) => {
-        const i = plain.indexOf(l)
-        return {
-          x: at.rows(l.dy),
-          inner: c.type(l.dy).shape[1]!,
-          master: at.offset(l.b),
-          out: at.rows(l.v),
-          beside: i < 0 ? null : { offset: v.offset + ranks[i]! * each, ld: v.ld },
-          clear: i === plain.length - 1 ? low.inner - low.used : 0,
-          rank: l.rank,
-          by: l.by,
-        }
-      }),
-      false,
-      rows,
-      dtype,
-    )
-    const rest = low.inner - low.used
-    const rowsOfA = placeRows(
-      [
-        ...plain.map((l, i) => ({
-          b: at.offset(l.a),
-          width: k,
-          out: below(ranks[i]!),
-          rows: l.rank,
-          columns: k,
-          column: 0,
-        })),
-        ...(rest === 0
-          ? []
-          : [{ b: null, width: 0, out: below(low.used), rows: rest, columns: k, column: 0 }]),
-      ],
-      dtype,
-    )
     return [
-      ...vs,
+      ...lowCotangents(c, at, t.lows, plain, { beside: v, rows, dtype }),
       ...(plain.length === 0
         ? []
         : [
-            ...rowsOfA,
+            ...rowsOfA(at, plain, k, below, dtype),
             product({
               a: { rows: v, dtype },
               b: { rows: below(0), dtype },
@@ -137,21 +98,7 @@ const groupOf = (c: Context, root: Id, t: Terms): Proposal => {
               k: low.inner,
             }),
           ]),
-      ...masked.map((l) =>
-        addLowRank({
-          v: at.rows(l.v),
-          a: at.offset(l.a),
-          out: into,
-          rows,
-          width: k,
-          rank: l.rank,
-          dtype,
-          seed: at.offset(l.mask!.seed),
-          keys: at.offset(l.mask!.keys),
-          rate: l.mask!.rate,
-          salt: l.mask!.salt,
-        }),
-      ),
+      ...addMasked(at, t.lows, { into, rows, width: k, dtype }),
     ]
   }
   // The adapters' part reads the cotangents after the product has written the sum.

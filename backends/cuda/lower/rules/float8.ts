@@ -2,12 +2,9 @@
 import type { Id } from '../../../../ir/graph.ts'
 import type { Float8 } from '../../../../ir/number.ts'
 import { tensor } from '../../../../ir/type.ts'
-import type { Rows } from '../../kernels/card.ts'
 import { elementBytes } from '../../kernels/element.ts'
-import { dropout } from '../../kernels/elementwise.ts'
-import { placeRows } from '../../kernels/lora.ts'
 import { toFloat8 } from '../../kernels/nf4-float8.ts'
-import { lowProducts, narrowReads, type Low } from '../adapters.ts'
+import { narrowReads } from '../adapters.ts'
 import { scratchOf, type Context, type Site } from '../context.ts'
 import { packedAt, product8, sumsBytes } from '../float8.ts'
 import { attr, maskReads } from '../pattern.ts'
@@ -15,7 +12,8 @@ import { product } from '../product.ts'
 import { quantizedKey, rowConstant } from '../quantized.ts'
 import type { Proposal, Rule } from '../rule.ts'
 import type { Join, Key, Places, Step } from '../step.ts'
-import { groups, memberOf, together, type Adapter, type Member } from './layers.ts'
+import { groups, memberOf, together, type Member } from './layers.ts'
+import { lowValues, rowsOfB } from './lows.ts'
 import { lowColumns, startsOf, sum, within } from './sizes.ts'
 
 const groupOf = (c: Context, x: Id, left: Float8, members: ReadonlyArray<Member>): Proposal => {
@@ -26,7 +24,6 @@ const groupOf = (c: Context, x: Id, left: Float8, members: ReadonlyArray<Member>
   const [wide, starts] = [sum(outs), startsOf(outs)]
   const adapters = members.flatMap((m) => (m.adapter === null ? [] : [m.adapter]))
   const low = lowColumns(adapters.map((a) => a.rank))
-  const ranks = startsOf(adapters.map((a) => a.rank))
   const masked = adapters.some((a) => a.input.mask !== null)
   const residual = members[0]!.residual
   const key = quantizedKey(left, [x])
@@ -81,61 +78,18 @@ const groupOf = (c: Context, x: Id, left: Float8, members: ReadonlyArray<Member>
   }
   /** y += u·Bᵀ, the low-rank values of all adapters side by side. */
   const adapted = (at: Places) => {
-    const from = at.rows(x)
     const u = { offset: at.scratch(2), ld: low.inner }
     const b = { offset: at.scratch(3), ld: low.inner }
-    const job = (a: Adapter, i: number, of: Rows): Low => ({
-      x: of,
-      inner: k,
-      master: at.offset(a.a),
-      out: at.rows(a.low),
-      beside: { offset: u.offset + ranks[i]! * each, ld: u.ld },
-      clear: i === adapters.length - 1 ? low.inner - low.used : 0,
-      rank: a.rank,
-      by: a.by,
-    })
     const y = at.rows(members[0]!.y)
     return [
-      ...lowProducts(
-        c,
+      ...lowValues(c, at, adapters, { x: at.rows(x), k, beside: u, behind: 4, rows, dtype }),
+      ...rowsOfB(
         at,
-        adapters.flatMap((a, i) => (a.input.mask === null ? [job(a, i, from)] : [])),
-        true,
-        rows,
-        dtype,
-      ),
-      // One scratch serves every mask, so these go one by one.
-      ...adapters.flatMap((a, i) => {
-        const { mask } = a.input
-        if (mask === null) return []
-        const behind = { offset: at.scratch(4), ld: k }
-        return [
-          dropout({
-            a: from,
-            out: behind,
-            rows,
-            width: k,
-            dtype,
-            seed: at.offset(mask.seed),
-            keys: at.offset(mask.keys),
-            rate: mask.rate,
-            salt: mask.salt,
-          }),
-          ...lowProducts(c, at, [job(a, i, behind)], true, rows, dtype),
-        ]
-      }),
-      ...placeRows(
-        members.map((m, i) => {
-          const own = m.adapter === null ? -1 : adapters.indexOf(m.adapter)
-          return {
-            b: own < 0 ? null : at.offset(m.adapter!.b),
-            width: own < 0 ? 0 : m.adapter!.rank,
-            out: { offset: b.offset + starts[i]! * low.inner * each, ld: b.ld },
-            rows: m.out,
-            columns: low.inner,
-            column: own < 0 ? 0 : ranks[own]!,
-          }
-        }),
+        members.map((m, i) => ({
+          ...m,
+          to: { offset: b.offset + starts[i]! * low.inner * each, ld: b.ld },
+        })),
+        adapters,
         dtype,
       ),
       product({

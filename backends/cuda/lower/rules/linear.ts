@@ -2,10 +2,7 @@
 import type { Id } from '../../../../ir/graph.ts'
 import { tensor } from '../../../../ir/type.ts'
 import { dequantize } from '../../kernels/nf4.ts'
-import type { Rows } from '../../kernels/card.ts'
-import { placeRows } from '../../kernels/lora.ts'
-import { dropout } from '../../kernels/elementwise.ts'
-import { lowProducts, narrowReads, type Low } from '../adapters.ts'
+import { narrowReads } from '../adapters.ts'
 import { scratchOf, type Context } from '../context.ts'
 import { keptKey } from '../kept.ts'
 import { argOf, maskReads, outOf } from '../pattern.ts'
@@ -13,7 +10,8 @@ import { product } from '../product.ts'
 import type { Proposal, Rule } from '../rule.ts'
 import type { Join, Key, Step } from '../step.ts'
 import { elementBytes } from '../../kernels/element.ts'
-import { groups, memberOf, together, type Adapter, type Member } from './layers.ts'
+import { groups, memberOf, together, type Member } from './layers.ts'
+import { lowValues, rowsOfB } from './lows.ts'
 import { lowColumns, startsOf, sum, within } from './sizes.ts'
 
 const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal => {
@@ -28,7 +26,6 @@ const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal =>
   const residual = members[0]!.residual
   const ldOf = adapters.length > 0 ? ldw : k
   const starts = startsOf(outs)
-  const ranks = startsOf(adapters.map((a) => a.rank))
   const masked = adapters.some((a) => a.input.mask !== null)
   const joins: ReadonlyArray<Join> = [
     ...(adapters.length === 0
@@ -83,46 +80,15 @@ const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal =>
         const above = starts[i]! - starts[runs.find((r) => r.includes(i))![0]!]!
         return { offset: weights.offset + above * weights.ld * each, ld: weights.ld }
       }
-      const beside = (column: number) => ({ offset: from.offset + column * each, ld: from.ld })
-      const job = (a: Adapter, i: number, x: Rows): Low => ({
-        x,
-        inner: k,
-        master: at.offset(a.a),
-        out: at.rows(a.low),
-        // Beside x, where the product reads it; the last adapter clears what is left of the columns.
-        beside: beside(k + ranks[i]!),
-        clear: i === adapters.length - 1 ? low.inner - low.used : 0,
-        rank: a.rank,
-        by: a.by,
-      })
       return [
-        ...lowProducts(
-          c,
-          at,
-          adapters.flatMap((a, i) => (a.input.mask === null ? [job(a, i, from)] : [])),
-          true,
+        // Beside x, where the product reads them.
+        ...lowValues(c, at, adapters, {
+          x: from,
+          k,
+          beside: { offset: from.offset + k * each, ld: from.ld },
+          behind: 1,
           rows,
           dtype,
-        ),
-        // One scratch serves every mask, so these go one by one.
-        ...adapters.flatMap((a, i) => {
-          const { mask } = a.input
-          if (mask === null) return []
-          const behind = { offset: at.scratch(1), ld: k }
-          return [
-            dropout({
-              a: from,
-              out: behind,
-              rows,
-              width: k,
-              dtype,
-              seed: at.offset(mask.seed),
-              keys: at.offset(mask.keys),
-              rate: mask.rate,
-              salt: mask.salt,
-            }),
-            ...lowProducts(c, at, [job(a, i, behind)], true, rows, dtype),
-          ]
         }),
         ...runs.flatMap((run) => [
           ...dequantize(
@@ -133,23 +99,17 @@ const groupOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Proposal =>
             })),
             dtype,
           ),
-          ...placeRows(
-            adapters.length === 0
-              ? []
-              : run.map((i) => {
-                  const m = members[i]!
-                  const own = m.adapter === null ? -1 : adapters.indexOf(m.adapter)
-                  return {
-                    b: own < 0 ? null : at.offset(m.adapter!.b),
-                    width: own < 0 ? 0 : m.adapter!.rank,
-                    out: { offset: target(i).offset + k * each, ld: weights.ld },
-                    rows: m.out,
-                    columns: low.inner,
-                    column: own < 0 ? 0 : ranks[own]!,
-                  }
-                }),
-            dtype,
-          ),
+          ...(adapters.length === 0
+            ? []
+            : rowsOfB(
+                at,
+                run.map((i) => ({
+                  ...members[i]!,
+                  to: { offset: target(i).offset + k * each, ld: weights.ld },
+                })),
+                adapters,
+                dtype,
+              )),
           product({
             a: { rows: from, dtype },
             b: { rows: weights, dtype, t: true },
