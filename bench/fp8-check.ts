@@ -11,7 +11,8 @@ import { product } from '../backends/cuda/lower/product.ts'
 import { decode } from '../backends/bytes.ts'
 import { fromFloat8, type Float8 } from '../ir/number.ts'
 import { tensor } from '../ir/type.ts'
-import { median, random } from './random-model.ts'
+import { random } from '../src/profile/contents.ts'
+import { median } from './random-model.ts'
 import { right } from './right.ts'
 
 const m = Number(process.argv[2] ?? 2048)

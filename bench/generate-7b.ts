@@ -14,7 +14,8 @@ import { profileGraphs } from '../backends/cuda/profile.ts'
 import { answer, generationPlan, type Options } from '../src/generate/index.ts'
 import { knownModels } from '../src/models/known.ts'
 import { readSpec } from '../src/models/spec.ts'
-import { fill, median, random } from './random-model.ts'
+import { random } from '../src/profile/contents.ts'
+import { fill, median } from './random-model.ts'
 import { right } from './right.ts'
 
 const { values: o, positionals } = parseArgs({

@@ -11,7 +11,8 @@ import { model } from '../src/models/llama.ts'
 import { readSpec } from '../src/models/spec.ts'
 import { pipeline } from '../src/pipeline.ts'
 import { h100 } from '../backends/cuda/lower/text.ts'
-import { fill, median, random } from './random-model.ts'
+import { random } from '../src/profile/contents.ts'
+import { fill, median } from './random-model.ts'
 import { right } from './right.ts'
 
 const { values: o, positionals } = parseArgs({

@@ -12,6 +12,7 @@ import type { TrainEvent } from '../src/train/events.ts'
 import { train } from '../src/train/train.ts'
 import { resumed } from './resume-job.ts'
 import { right } from './right.ts'
+import { hidden } from './saves.ts'
 import { tensorsOf } from './stored.ts'
 import { gated, osError } from './safetensors-faults.ts'
 import {
@@ -156,6 +157,23 @@ test('a finished run resumes to itself', async () => {
     assert.equal(events.filter((e) => e._tag === 'step').length, 0)
     const timeless = (r: object) => JSON.stringify({ ...r, seconds: 0 })
     assert.equal(timeless(again), timeless(first))
+  })
+})
+
+test('a death before the tracker was written: resuming tells the progress, and sweeps what was half written', async () => {
+  await withBase(async (folder) => {
+    const first = right(await train(planFor(folder, resumed), reference, quiet(folder).options)())
+    const tracker = path.join(first.resultsFolder, 'model', 'training_progress.json')
+    const told = await fs.readFile(tracker, 'utf8')
+    await fs.writeFile(tracker, '{"steps": 2}')
+    await fs.writeFile(
+      path.join(path.dirname(tracker), '.training_progress.json.0123456789ab.tmp'),
+      '{',
+    )
+    const { options } = quiet(folder, { resume: first.resultsFolder })
+    right(await train(planFor(folder, resumed), reference, options)())
+    assert.equal(await fs.readFile(tracker, 'utf8'), told)
+    assert.deepEqual(await hidden(first.resultsFolder), [])
   })
 })
 

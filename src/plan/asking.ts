@@ -1,16 +1,12 @@
 /** The program of a model that is asked, not trained: some of its functions, after the passes that change the model. */
-import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
-import { pipe } from 'fp-ts/lib/function.js'
-import { showReason } from '../../ir/reason.ts'
 import { schedule, simplify } from '../../passes/index.ts'
-import { compile, type Compiled, type Pass } from '../../passes/pass.ts'
-import { issue, one, type Issues } from '../issue.ts'
+import type { Compiled, Pass } from '../../passes/pass.ts'
+import type { Issues } from '../issue.ts'
 import type { Base } from '../models/base.ts'
-import { model, type Shapes } from '../models/llama.ts'
+import type { Shapes } from '../models/llama.ts'
 import { modelPasses, type Techniques } from '../pipeline.ts'
-import { countable } from './countable.ts'
-import { passIssue } from './choose.ts'
+import { programOf } from './program.ts'
 
 /** After the passes that look at weights: what tells the output head from a linear layer is how other functions use it. */
 const asked = (fns: ReadonlyArray<string>): Pass => ({
@@ -31,19 +27,4 @@ export const askingProgram = (
   fns: ReadonlyArray<string>,
   clock: () => number = () => 0,
 ): E.Either<Issues, Compiled> =>
-  pipe(
-    countable(base.spec, shapes),
-    E.mapLeft(one),
-    E.chain(() =>
-      pipe(
-        model(path.basename(base.name), base.spec, shapes),
-        E.mapLeft((r) => one(issue(`the model cannot be built: ${showReason(r)}`))),
-      ),
-    ),
-    E.chain((p) =>
-      pipe(
-        compile([...modelPasses(techniques), asked(fns), simplify, schedule], clock)(p),
-        E.mapLeft((e) => one(passIssue(e))),
-      ),
-    ),
-  )
+  programOf(base, shapes, [...modelPasses(techniques), asked(fns), simplify, schedule], clock)

@@ -1,19 +1,17 @@
 /** Which program a config becomes: rows of a micro-batch, recomputation and decoded weights that stay, within what memory there is. */
-import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import type { Room } from '../../backends/backend.ts'
 import type { Program } from '../../ir/graph.ts'
-import { showReason } from '../../ir/reason.ts'
-import { compile, shortName, type Compiled, type PassError } from '../../passes/pass.ts'
+import { shortName, type Compiled } from '../../passes/pass.ts'
 import type { Config } from '../config/schema/config.ts'
-import { issue, one, type Issue, type Issues } from '../issue.ts'
+import type { Issues } from '../issue.ts'
 import type { Base } from '../models/base.ts'
-import { model, type Shapes } from '../models/llama.ts'
-import { pipeline, type Techniques } from '../pipeline.ts'
-import { countable } from './countable.ts'
+import type { Shapes } from '../models/llama.ts'
+import type { Techniques } from '../pipeline.ts'
 import type { Dataset } from './dataset.ts'
 import { machineOf, type Machine } from './machine.ts'
+import { compileWith } from './program.ts'
 import { roomsFor } from './room.ts'
 import { candidatesOf, shapesOf, type Candidate } from './shapes.ts'
 import { ofBase, techniquesOf } from './techniques.ts'
@@ -53,47 +51,6 @@ export interface Chosen {
   /** The choice and what else would have fitted, fastest first; empty where nothing was weighed. */
   readonly considered: ReadonlyArray<Considered>
 }
-
-const blame: Readonly<Record<string, string>> = {
-  lora: 'adapter.target_modules',
-  quantize: 'quantization',
-  precision: 'compiler.compute_dtype',
-  rematerialize: 'compiler.recompute',
-}
-
-/** A pass's refusal in the config's words. */
-export const passIssue = (e: PassError): Issue => {
-  const at = blame[shortName(e.pass)]
-  const known = e.reason._tag === 'NoMatch' ? e.reason.known.join(', ') : ''
-  return issue(`the pass ${e.pass} refuses: ${showReason(e.reason)}`, {
-    ...(at === undefined ? {} : { path: at }),
-    ...(known === '' ? {} : { expected: `one or more of ${known}` }),
-  })
-}
-
-export const compileWith = (
-  base: Base,
-  techniques: Techniques,
-  shapes: Shapes,
-  clock: () => number,
-  machine: Machine = machineOf(null),
-): E.Either<Issues, Compiled> =>
-  pipe(
-    countable(base.spec, shapes),
-    E.mapLeft(one),
-    E.chain(() =>
-      pipe(
-        model(path.basename(base.name), base.spec, shapes),
-        E.mapLeft((r) => one(issue(`the model cannot be built: ${showReason(r)}`))),
-      ),
-    ),
-    E.chain((forward) =>
-      pipe(
-        compile(pipeline(techniques, machine.measure), clock)(forward),
-        E.mapLeft((e) => one(passIssue(e))),
-      ),
-    ),
-  )
 
 type Tried = Omit<Chosen, 'considered' | 'wanted'>
 

@@ -12,7 +12,7 @@ import {
   type Footprint,
   type Weights,
 } from './footprint.ts'
-import { compileWith } from './choose.ts'
+import { compileWith } from './program.ts'
 import { machineOf } from './machine.ts'
 import type { Plan } from './plan.ts'
 import { roomWords } from './room.ts'

@@ -5,7 +5,7 @@ import type { Fn, State } from '../../ir/graph.ts'
 import { bytes, isEncoded, parts, size, tensor } from '../../ir/type.ts'
 
 /** A linear congruence: the same numbers in every run. */
-const random = (n: number, seed: number): Uint32Array => {
+export const random = (n: number, seed: number): Uint32Array => {
   const r = new Uint32Array(n)
   let x = seed >>> 0
   for (let i = 0; i < n; i++) r[i] = x = (Math.imul(x, 1664525) + 1013904223) >>> 0
