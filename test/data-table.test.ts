@@ -90,6 +90,7 @@ test('repeated columns, no rows, no columns, no file, an unknown extension', asy
   assert.match((await issues('a.parquet', 'x'))[0].message, /\.parquet/)
   const missing = readTable(path.join(os.tmpdir(), 'no such folder', 'a.csv'))
   assert.ok(E.isLeft(missing) && /does not exist/.test(missing.left[0].message))
+  assert.match(missing.left[0].hint!, /compiler\.dataset .*--dataset/)
 })
 
 test('a format that is given wins over the name', async () => {

@@ -9,7 +9,7 @@ import { pack } from '../src/data/pack.ts'
 import type { Sample } from '../src/data/samples.ts'
 import { affordable, lacksMemory, machineMemory } from '../src/machine.ts'
 import { readSpec } from '../src/models/spec.ts'
-import { compileWith } from '../src/plan/program.ts'
+import { programOf } from '../src/plan/program.ts'
 import { train } from '../src/train/train.ts'
 import { here, inFolder, smallJob } from './cli-child.ts'
 import { fc, runs } from './fc.ts'
@@ -143,8 +143,7 @@ test('a job whose bytes could not be counted is refused', async () => {
     ),
   }
   const shapes = { rows: 2 ** 16, length: 2 ** 20, generate: null }
-  const techniques = { lora: null } as unknown as Parameters<typeof compileWith>[1]
-  const [why] = left(compileWith(base, techniques, shapes, () => 0))
+  const [why] = left(programOf(base, shapes, [], () => 0))
   assert.match(why.message, /65536 rows of 1048576 tokens/)
 })
 

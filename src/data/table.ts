@@ -75,9 +75,14 @@ const read = (file: string): E.Either<Issues, Uint8Array> =>
       const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT'
       const why = error instanceof Error ? error.message : String(error)
       return one(
-        issue(missing ? 'the data file does not exist' : `the data file cannot be read: ${why}`, {
-          file,
-        }),
+        missing
+          ? issue('the data file does not exist', {
+              file,
+              path: 'compiler.dataset',
+              expected: 'a CSV, JSON or JSONL file',
+              hint: "paths of compiler.dataset start at the config's folder, those of --dataset at the working directory",
+            })
+          : issue(`the data file cannot be read: ${why}`, { file }),
       )
     },
   )
