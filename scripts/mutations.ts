@@ -382,4 +382,11 @@ export const mutations: ReadonlyArray<Mutation> = [
     'flags.length > 0',
     'cuda-load',
   ),
+  m(
+    'a token looks at its query before the launch ahead is over',
+    'backends/cuda/kernels/token.cu',
+    '  WAIT();\n  u32 warp = threadIdx.x >> 5, lane',
+    '  u32 warp = threadIdx.x >> 5, lane',
+    'cuda-decode',
+  ),
 ]
