@@ -168,6 +168,9 @@ test('no driver, no plugin, a wrong one, another TensorFlow already there', { sk
   assert.deepEqual(child(root, 'none'), onCpu)
   assert.deepEqual(child(root, folder), { ...onCpu, gpu: true, plugin: true })
   assert.deepEqual(child(root, 'none', 'first'), { ...onCpu, shared: true })
+  const without = child(root, folder, 'first')
+  assert.match(without.message!, /has a GPU, and tfjs was loaded without the plugin/)
+  assert.match(without.hint!, /`load` of 'tunec\/tfjs' .*CUDA_VISIBLE_DEVICES=-1/)
   const unbuilt = child(other, folder)
   assert.match(
     unbuilt.message!,
