@@ -7,6 +7,7 @@ import path from 'node:path'
 import { test } from 'node:test'
 import * as E from 'fp-ts/lib/Either.js'
 import koffi from 'koffi'
+import { roomOf } from '../backends/cuda/driver/memory.ts'
 import { tfHost } from '../backends/tfjs/device.ts'
 import { pluginIn } from '../backends/tfjs/places.ts'
 import { callInside } from '../backends/tfjs/tensors.ts'
@@ -14,7 +15,14 @@ import { DT, type Attr } from '../backends/tfjs/tf.ts'
 import { packedBatch, trained } from './conformance.ts'
 import { fake, folder } from './cuda-fake.ts'
 import { right } from './right.ts'
-import { compiledOnHostMemory, fakeHost, newTfHost, noPlugin, onHostMemory } from './tfjs-plugin.ts'
+import {
+  compiledOnHostMemory,
+  fakeHost,
+  MEMORY,
+  newTfHost,
+  noPlugin,
+  onHostMemory,
+} from './tfjs-plugin.ts'
 
 const skip = noPlugin
 const binding = () => fakeHost().backend.binding
@@ -144,6 +152,28 @@ test(
     assert.equal(E.isLeft(missed) ? missed.left.name : 'ran', 'NOT_ON_DEVICE')
     right(blind.close())
     right(tf.close())
+  },
+)
+
+test(
+  'memory that is not there is named with what is; a session that closes gives its own back to the driver',
+  { skip },
+  async () => {
+    const p = trained('f32', { _tag: 'none' })
+    const room = () => right(roomOf(fakeHost().plugin!.driver)).free
+    right(newTfHost().close())
+    const free = room()
+    const session = right(await onHostMemory.prepare(p)())
+    assert.ok(room() < free)
+    right(await session.close()())
+    assert.equal(room(), free)
+    fake().memory(2 ** 22)
+    const lacking = await onHostMemory.prepare(p)()
+    fake().memory(MEMORY)
+    assert.ok(E.isLeft(lacking))
+    assert.equal(lacking.left.lacks, 'memory')
+    assert.match(lacking.left.message, /the GPU has no 0.07 GB left/)
+    assert.equal(room(), free)
   },
 )
 
