@@ -19,6 +19,13 @@ const m = (name: string, file: string, from: string, to: string, test: string): 
 
 export const mutations: ReadonlyArray<Mutation> = [
   m(
+    'freeze leaves every weight trained',
+    'passes/freeze.ts',
+    "{ ...s, role: 'frozen' }",
+    '{ ...s }',
+    'passes',
+  ),
+  m(
     'attention sees one token ahead',
     'ir/ops/attention.ts',
     'j <= i; j++)',
