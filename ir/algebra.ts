@@ -85,6 +85,9 @@ export const algebra = <V>(emit: Emit<V>, typeOf: (v: V) => TensorType) => ({
   linearCrossEntropyWeightGrad: (x: V, w: V, targets: V, lse: V, ct: V) =>
     one(emit('linearCrossEntropyWeightGrad', {}, x, w, targets, lse, ct)),
   linearArgmax: (x: V, w: V) => one(emit('linearArgmax', {}, x, w)),
+  classCrossEntropy: (logits: V, targets: V) => one(emit('classCrossEntropy', {}, logits, targets)),
+  classCrossEntropyGrad: (logits: V, targets: V, ct: V) =>
+    one(emit('classCrossEntropyGrad', {}, logits, targets, ct)),
   dequantize: (to: DType, w: V) => one(emit('dequantize', { to }, w)),
   clipCoefficient: (max: number, sumSquares: V) =>
     one(emit('clipCoefficient', { max }, sumSquares)),
