@@ -7,6 +7,7 @@ import { lackingFloat8 } from '../../backends/cuda/lower/needs.ts'
 import type { Program } from '../../ir/graph.ts'
 import type { Stage } from '../../passes/pass.ts'
 import type { Config } from '../config/schema/config.ts'
+import type { Target } from '../data/targets.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { findBase, type Base } from '../models/base.ts'
 import { beyondBounds } from '../models/bounds.ts'
@@ -15,6 +16,7 @@ import type { Techniques } from '../pipeline.ts'
 import { agreeing } from './techniques.ts'
 import { chosenFor, type Considered } from './choose.ts'
 import { longRow, prepareDataset, type Dataset } from './dataset.ts'
+import { labelsOf } from './labelled.ts'
 import { deviceFor, type Device } from './device.ts'
 import { machineOf } from './machine.ts'
 import { computeDtype } from './techniques.ts'
@@ -55,6 +57,8 @@ export interface Setting {
   readonly device?: Device | null
   /** Rows are asked, so those without an answer count, too. */
   readonly asking?: boolean
+  /** Of heads that are trained already; absent: the data decides what they predict. */
+  readonly targets?: ReadonlyArray<Target>
 }
 
 /** `model_parameters` over what the model's own config.json says. Left: a factor that no position survives. */
@@ -111,7 +115,10 @@ const datasetOf = (
   if (file === null || base.folder === null) return E.right(null)
   const { row_length: length } = c.compiler
   return pipe(
-    prepareDataset(c, path.resolve(folder, file), base.folder, base.spec, asking),
+    prepareDataset(c, path.resolve(folder, file), base.folder, base.spec, {
+      asking,
+      ...(targets === undefined ? {} : { targets }),
+    }),
     E.chain((data) => {
       const long = length === 'auto' ? null : longRow(data, length)
       return long === null ? E.right(data) : E.left(one(long))
@@ -124,7 +131,7 @@ export const planOf = (c: Config, setting: Setting): E.Either<Issues, Plan> => {
   const { folder, clock, device: asked } = setting
   return pipe(
     E.Do,
-    E.bind('base', () =>
+    E.bind('bare', () =>
       pipe(
         findBase(c.base_model, folder),
         E.chainFirst((b) => agreeing(c, b)),
@@ -132,7 +139,11 @@ export const planOf = (c: Config, setting: Setting): E.Either<Issues, Plan> => {
         E.mapLeft(one),
       ),
     ),
-    E.bind('data', ({ base }) => datasetOf(c, base, setting)),
+    E.bind('data', ({ bare }) => datasetOf(c, bare, setting)),
+    E.let('base', ({ bare, data }) => {
+      const labels = labelsOf(c, data)
+      return labels === undefined ? bare : { ...bare, labels }
+    }),
     E.let('device', () => (asked === undefined ? deviceFor(c, null) : asked)),
     E.chainFirst(({ device }) => computable(c, device)),
     E.bind('budget', ({ device }) => budgetOf(c, device)),

@@ -3,6 +3,7 @@ import { lengthOf, pack } from '../data/pack.ts'
 import type { Sample } from '../data/samples.ts'
 import { order } from '../data/order.ts'
 import { resolveBatch, type Config } from '../config/index.ts'
+import { answerCap } from '../config/outputs.ts'
 import type { Shapes } from '../models/llama.ts'
 import type { ModelSpec } from '../models/spec.ts'
 import * as E from 'fp-ts/lib/Either.js'
@@ -90,9 +91,7 @@ export const gridOf = (
 export const maxNewTokens = (c: Config, spec: ModelSpec): number => {
   const said = c.generation.max_new_tokens
   if (said !== null) return said
-  const cap =
-    c.output_features[0].preprocessing.max_sequence_length ??
-    c.preprocessing.global_max_sequence_length
+  const cap = answerCap(c) ?? c.preprocessing.global_max_sequence_length
   return cap === null ? Math.floor(spec.context / 2) : Math.max(32, cap)
 }
 
@@ -152,7 +151,8 @@ const withData = (c: Config, spec: ModelSpec, data: Dataset, costs: ShapeCosts):
       longest,
       costs,
     ),
-    generate: held.length === 0 ? null : generationShapes(c, spec, held, costs),
+    generate:
+      held.length === 0 || c.model_type === 'ecd' ? null : generationShapes(c, spec, held, costs),
   }
 }
 
@@ -163,7 +163,9 @@ const withoutData = (c: Config, spec: ModelSpec): Shapes => {
     rows: rows === 'auto' ? batchingOf(c.trainer, 1).batch : rows,
     length: length === 'auto' ? sequenceLimit(c, spec) : length,
     generate:
-      c.trainer.type === 'none' ? generationShapes(c, spec, [sequenceLimit(c, spec)]) : null,
+      c.trainer.type === 'none' && c.model_type === 'llm'
+        ? generationShapes(c, spec, [sequenceLimit(c, spec)])
+        : null,
   }
 }
 

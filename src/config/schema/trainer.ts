@@ -22,6 +22,14 @@ const metrics = oneOf(
   'next_token_perplexity',
   'token_accuracy',
   'sequence_accuracy',
+  'accuracy',
+  'accuracy_micro',
+  'roc_auc',
+  'hits_at_k',
+  'mean_squared_error',
+  'mean_absolute_error',
+  'root_mean_squared_error',
+  'r2',
 )
 
 const openTrainer = section({
@@ -59,7 +67,7 @@ const openTrainer = section({
   /** A separate pass over the training split at each evaluation. */
   evaluate_training_set: withDefault(truth, false),
   skip_all_evaluation: withDefault(truth, false),
-  /** Chooses the best checkpoint; null in the file: loss. */
+  /** Chooses the best checkpoint; null in the file: loss of a text, else the feature's own default. */
   validation_metric: withDefault(nullable(metrics), null),
   /** The output feature. */
   validation_field: withDefault(nullable(text), null),
