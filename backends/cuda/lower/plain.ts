@@ -21,6 +21,7 @@ import { attentionGradStep, attentionStep } from './rules/attention.ts'
 import { lossStep } from './rules/loss.ts'
 import { plainDot } from './rules/residual.ts'
 import { plainRope } from './rules/rope.ts'
+import { segmentSum, segmentTake } from './segments.ts'
 
 const cacheDims = (c: Context, positions: Id, cache: Id) => {
   const [batch, length] = c.type(positions).shape as readonly [number, number]
@@ -256,6 +257,12 @@ const table: { readonly [K in OpName]: Lowering } = {
       out: h.outAt() + 4 * k.from,
     }),
   ]),
+  sigmoid: unary(elementwise.sigmoid),
+  softplus: unary(elementwise.softplus),
+  logOdds: unary(elementwise.logOdds),
+  positive: unary(elementwise.positive),
+  segmentSum,
+  segmentTake,
   dequantize: (c, s) =>
     alone(c, s, (h) =>
       nf4.dequantize([{ type: c.type(argOf(s, 0)), offset: h.argAt(0), out: h.out() }], h.dtype),
