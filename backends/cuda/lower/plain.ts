@@ -21,23 +21,12 @@ import { attentionGradStep, attentionStep } from './rules/attention.ts'
 import { lossStep } from './rules/loss.ts'
 import { plainDot } from './rules/residual.ts'
 import { plainRope } from './rules/rope.ts'
-import { segmentSum, segmentTake } from './segments.ts'
+import { gather, segmentSum, segmentTake } from './segments.ts'
 
 const cacheDims = (c: Context, positions: Id, cache: Id) => {
   const [batch, length] = c.type(positions).shape as readonly [number, number]
   return { batch, length, capacity: c.type(cache).shape[1]!, dtype: c.type(cache).dtype as Float }
 }
-
-const gather: Lowering = (c, s) =>
-  alone(c, s, (h) => [
-    elementwise.gather({
-      ...h.shape,
-      dtype: h.dtype,
-      table: h.arg(0),
-      index: h.argAt(1),
-      out: h.out(),
-    }),
-  ])
 
 const table: { readonly [K in OpName]: Lowering } = {
   add: binary(elementwise.add),

@@ -1,9 +1,20 @@
-/** Sums by id and their transpose: vectors of f32, few against the model's matrices. */
+/** Rows of a table by id, sums of elements by id and their transpose. */
 import { size } from '../../../ir/type.ts'
-import { take } from '../kernels/elementwise.ts'
+import { gather as gatherRows, take } from '../kernels/elementwise.ts'
 import { embedGrad } from '../kernels/reduce.ts'
 import { alone, type Lowering } from './alone.ts'
 import { argOf } from './pattern.ts'
+
+export const gather: Lowering = (c, s) =>
+  alone(c, s, (h) => [
+    gatherRows({
+      ...h.shape,
+      dtype: h.dtype,
+      table: h.arg(0),
+      index: h.argAt(1),
+      out: h.out(),
+    }),
+  ])
 
 /** The gradient of an embedding one column wide. */
 export const segmentSum: Lowering = (c, s) =>
