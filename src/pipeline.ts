@@ -6,6 +6,7 @@ import {
   lora,
   optimizer,
   precision,
+  prefer,
   quantize,
   rematerialize,
   schedule,
@@ -16,12 +17,15 @@ import {
   type Measure,
   type Optimizer,
   type Policy,
+  type Prefer,
   type Quantize,
 } from '../passes/index.ts'
 import type { Pass } from '../passes/pass.ts'
 
 /** What a config asks of the compiler; null switches a technique off. */
 export interface Techniques {
+  /** What is minimized instead of the likelihood of answers. */
+  readonly prefer?: Prefer
   readonly lora: Lora | null
   readonly quantize: Quantize | null
   readonly compute: Compute
@@ -45,6 +49,8 @@ export const modelPasses = (o: Techniques): ReadonlyArray<Pass> => [
 
 /** `measure` is what a budget counts: the memory of the backend that the program is for. */
 export const pipeline = (o: Techniques, measure: Measure = byLiveness): ReadonlyArray<Pass> => [
+  // What is minimized, before anything is made of it; it touches the loss alone.
+  ...(o.prefer === undefined ? [] : [prefer(o.prefer)]),
   ...modelPasses(o),
   // Towards trainable state alone, which lora has chosen.
   differentiate,
