@@ -1,6 +1,8 @@
 /** Every pass, by the name it has in the YAML, in traces and on the command line. */
 export { accumulate } from './accumulate.ts'
+export { asked } from './asked.ts'
 export { differentiate } from './differentiate.ts'
+export { freeze } from './freeze.ts'
 export { lora, type Lora } from './lora.ts'
 export { optimizer, type Optimizer } from './optimizer.ts'
 export { precision, type Compute, type Precision } from './precision.ts'

@@ -127,7 +127,8 @@ const write = async (plan: Plan, o: Options, t: Terminal): Promise<Issue | null>
   if (output !== undefined) {
     const done = await writePlan(plan, output)()
     if (E.isLeft(done)) return done.left
-    t.out('', `the plan lies in ${output}: tunec train ${output}`)
+    const next = plan.techniques.frozen === undefined ? `: tunec train ${output}` : ''
+    t.out('', `the plan lies in ${output}${next}`)
   }
   return null
 }

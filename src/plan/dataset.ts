@@ -135,7 +135,7 @@ export const prepareDataset = (
     E.chain(({ built, ...rest }) => {
       const [train, validation, test] = built.map((b) => b.samples)
       const notes = built.flatMap((b) => b.notes)
-      return train!.length === 0
+      return train!.length === 0 && c.trainer.type !== 'none'
         ? E.left(
             one(
               issue('no training row has anything to learn: every answer is empty or cut off', {

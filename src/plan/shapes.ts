@@ -157,7 +157,8 @@ const withoutData = (c: Config, spec: ModelSpec): Shapes => {
   return {
     rows: rows === 'auto' ? batchingOf(c.trainer, 1).batch : rows,
     length: length === 'auto' ? sequenceLimit(c, spec) : length,
-    generate: null,
+    generate:
+      c.trainer.type === 'none' ? generationShapes(c, spec, [sequenceLimit(c, spec)]) : null,
   }
 }
 
