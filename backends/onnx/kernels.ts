@@ -4,6 +4,7 @@ import type { ops, OpName } from '../../ir/ops/index.ts'
 import { size } from '../../ir/type.ts'
 import { attention, attentionGrad } from './attention.ts'
 import { cachedAttention, cacheWrite } from './cached.ts'
+import { classCrossEntropy, classCrossEntropyGrad } from './classes.ts'
 import { float8Dot } from './float8.ts'
 import {
   linearArgmax,
@@ -178,6 +179,8 @@ export const kernels: { readonly [K in OpName]: Kernel<K> } = {
   positive: ({ n, args }) => [n.cast(n.one('Greater', [args[0]!, n.scalar(0)]), CAST.f32)],
   segmentSum,
   segmentTake,
+  classCrossEntropy,
+  classCrossEntropyGrad,
   dequantize,
   clipCoefficient: ({ n, attrs, args }) => {
     const norm1 = n.add(n.one('Sqrt', [args[0]!]), n.scalar(1e-6))

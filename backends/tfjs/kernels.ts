@@ -3,6 +3,7 @@ import type { OpName } from '../../ir/ops/index.ts'
 import { size, type Plain } from '../../ir/type.ts'
 import { attention, attentionGrad } from './attention.ts'
 import { cachedAttention, cacheWrite, embedGrad } from './cached.ts'
+import { classCrossEntropy, classCrossEntropyGrad } from './classes.ts'
 import { binary, dropout, logOdds, positive, swiglu, swigluGrad, unary } from './elementwise.ts'
 import { float8Dot } from './float8.ts'
 import {
@@ -68,6 +69,8 @@ export const kernels: { readonly [K in OpName]: KernelOf<K> } = {
   positive: wide(positive),
   segmentSum,
   segmentTake,
+  classCrossEntropy: wide(classCrossEntropy),
+  classCrossEntropyGrad: wide(classCrossEntropyGrad),
   dequantize: wide(dequantize),
   clipCoefficient: wide(clipCoefficient),
   adamw: wide(adamw),

@@ -2,6 +2,7 @@
 import type { Op } from '../op.ts'
 import * as attention from './attention.ts'
 import * as cache from './cache.ts'
+import * as classes from './classes.ts'
 import * as elementwise from './elementwise.ts'
 import * as float8 from './float8.ts'
 import * as linalg from './linalg.ts'
@@ -24,6 +25,7 @@ export const ops = {
   ...loss,
   ...logistic,
   ...segments,
+  ...classes,
   ...quant,
   ...optim,
 } as const

@@ -12,6 +12,7 @@ import * as optim from '../kernels/optim.ts'
 import * as reduce from '../kernels/reduce.ts'
 import * as rotary from '../kernels/rope.ts'
 import { alone, binary, clear, copy, reduction, shapeOf, unary, type Lowering } from './alone.ts'
+import { classCrossEntropy, classCrossEntropyGrad } from './classes.ts'
 import type { Context } from './context.ts'
 import { plainFloat8 } from './float8.ts'
 import { overLogits, slopes } from './logits.ts'
@@ -252,6 +253,8 @@ const table: { readonly [K in OpName]: Lowering } = {
   positive: unary(elementwise.positive),
   segmentSum,
   segmentTake,
+  classCrossEntropy,
+  classCrossEntropyGrad,
   dequantize: (c, s) =>
     alone(c, s, (h) =>
       nf4.dequantize([{ type: c.type(argOf(s, 0)), offset: h.argAt(0), out: h.out() }], h.dtype),
