@@ -34,9 +34,9 @@ const cachesAlone = (c: Context): boolean => {
   return c.fn.updates.length > 0 && c.fn.updates.every((u) => roles.get(u.state) === 'cache')
 }
 
-/** Where the target asks for it, for it is not proven on a card yet; behind a kernel only: what begins after a copy or a library's product waits for all of it. */
+/** Unless the target says not to; behind a kernel only: what begins after a copy or a library's product waits for all of it. */
 export const early = (c: Context, list: ReadonlyArray<Launch>): ReadonlyArray<Launch> =>
-  c.target.early === true && c.target.arch >= FIRST && cachesAlone(c)
+  c.target.early !== false && c.target.arch >= FIRST && cachesAlone(c)
     ? list.map((l, i) =>
         l._tag === 'kernel' && waiting.has(l.kernel.name) && list[i - 1]?._tag === 'kernel'
           ? { ...l, early: true }
