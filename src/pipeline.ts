@@ -9,6 +9,7 @@ import {
   lora,
   optimizer,
   precision,
+  prefer,
   quantize,
   rematerialize,
   schedule,
@@ -19,12 +20,15 @@ import {
   type Measure,
   type Optimizer,
   type Policy,
+  type Prefer,
   type Quantize,
 } from '../passes/index.ts'
 import type { Pass } from '../passes/pass.ts'
 
 /** What a config asks of the compiler; null switches a technique off. */
 export interface Techniques {
+  /** What is minimized instead of the likelihood of answers. */
+  readonly prefer?: Prefer
   readonly lora: Lora | null
   readonly quantize: Quantize | null
   readonly compute: Compute
@@ -72,6 +76,8 @@ const answering = (o: Techniques): ReadonlyArray<Pass> => [
 ]
 
 const trained = (o: Techniques, measure: Measure): ReadonlyArray<Pass> => [
+  // What is minimized, before anything is made of it; it touches the loss alone.
+  ...(o.prefer === undefined ? [] : [prefer(o.prefer)]),
   ...modelPasses(o),
   // Towards trainable state alone, which lora has chosen.
   differentiate,

@@ -22,22 +22,12 @@ import { attentionGradStep, attentionStep } from './rules/attention.ts'
 import { lossStep } from './rules/loss.ts'
 import { plainDot } from './rules/residual.ts'
 import { plainRope } from './rules/rope.ts'
+import { gather, segmentSum, segmentTake } from './segments.ts'
 
 const cacheDims = (c: Context, positions: Id, cache: Id) => {
   const [batch, length] = c.type(positions).shape as readonly [number, number]
   return { batch, length, capacity: c.type(cache).shape[1]!, dtype: c.type(cache).dtype as Float }
 }
-
-const gather: Lowering = (c, s) =>
-  alone(c, s, (h) => [
-    elementwise.gather({
-      ...h.shape,
-      dtype: h.dtype,
-      table: h.arg(0),
-      index: h.argAt(1),
-      out: h.out(),
-    }),
-  ])
 
 const table: { readonly [K in OpName]: Lowering } = {
   add: binary(elementwise.add),
@@ -257,6 +247,12 @@ const table: { readonly [K in OpName]: Lowering } = {
       out: h.outAt() + 4 * k.from,
     }),
   ]),
+  sigmoid: unary(elementwise.sigmoid),
+  softplus: unary(elementwise.softplus),
+  logOdds: unary(elementwise.logOdds),
+  positive: unary(elementwise.positive),
+  segmentSum,
+  segmentTake,
   classCrossEntropy,
   classCrossEntropyGrad,
   dequantize: (c, s) =>
