@@ -109,7 +109,7 @@ const computable = (c: Config, device: Device | null): E.Either<Issues, void> =>
 const datasetOf = (
   c: Config,
   base: Base,
-  { folder, asking = false }: Setting,
+  { folder, asking = false, targets }: Setting,
 ): E.Either<Issues, Dataset | null> => {
   const file = c.compiler.dataset
   if (file === null || base.folder === null) return E.right(null)

@@ -139,9 +139,20 @@ const meanOf = (all: ReadonlyArray<Sample>): number =>
 const batchingWith = (c: Config, data: Dataset, costs: ShapeCosts): Batching =>
   batchingOf(c.trainer, Math.floor(costs.batchTokens / meanOf(Object.values(data.samples).flat())))
 
+/** Heads over vectors that were computed before take a whole optimizer step at once. */
+const isCached = ({ input_features: [{ preprocessing }] }: Config): boolean =>
+  preprocessing.cache_encoder_embeddings
+
 const withData = (c: Config, spec: ModelSpec, data: Dataset, costs: ShapeCosts): Shapes => {
   const all = Object.values(data.samples).flat()
   const longest = all.reduce((m, x) => Math.max(m, lengthOf(x)), 1)
+  if (isCached(c)) {
+    const rows = Math.max(
+      1,
+      Math.min(batchingWith(c, data, costs).effective, data.samples.train.length),
+    )
+    return { rows, length: longest, generate: null }
+  }
   const held = [...data.samples.test, ...data.samples.validation].map((s) => s.prompt.length)
   return {
     ...gridOf(
@@ -208,7 +219,7 @@ const candidatesWithData = (
   const needed = rowsOf(batches, start.length)
   const most = Math.max(1, Math.floor(costs.tokens / start.length))
   const rows =
-    c.compiler.micro_batch_rows === 'auto'
+    c.compiler.micro_batch_rows === 'auto' && !isCached(c)
       ? splits(Math.max(...needed)).filter((r) => r <= most)
       : [start.rows]
   return rows.map((r) =>

@@ -82,10 +82,10 @@ const testMetrics = (l: Loop): TE.TaskEither<Issue, Metrics | null> => {
 }
 
 /** Of the evaluation whose weights were kept. */
-const keptMetrics = (p: Progress, kept: Kept) => {
+const keptMetrics = (p: Progress, kept: Kept, ofText: boolean) => {
   const at = kept._tag === 'best' ? p.history.find((e) => e.step === kept.step) : p.history.at(-1)
   return {
-    train: at === undefined ? null : runningMetrics(at),
+    train: at === undefined ? null : runningMetrics(at, ofText),
     validation: at === undefined || at.validation === null ? null : metricsOf(at.validation),
   }
 }
@@ -145,7 +145,7 @@ export const conclude = <A>(
         resultsFolder: s.resultsFolder,
         ...written,
         kept,
-        metrics: { ...keptMetrics(p, kept), test },
+        metrics: { ...keptMetrics(p, kept, l.plan.base.labels === undefined), test },
         history: p.history,
         stopped,
         steps: p.step,

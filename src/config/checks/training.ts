@@ -58,21 +58,4 @@ const floor: Check = {
   },
 }
 
-const validationField: Check = {
-  reads: ['trainer.validation_field', 'output_features'],
-  find: ({ trainer, output_features: [output] }) =>
-    when(trainer.validation_field !== output.name, () =>
-      problem(
-        'trainer.validation_field',
-        `validation_field is ${JSON.stringify(trainer.validation_field)}, which is no output feature`,
-        `write ${JSON.stringify(output.name)} or leave it out`,
-      ),
-    ),
-}
-
-export const trainingChecks: ReadonlyArray<Check> = [
-  arithmetic,
-  checkpoints,
-  floor,
-  validationField,
-]
+export const trainingChecks: ReadonlyArray<Check> = [arithmetic, checkpoints, floor]

@@ -13,7 +13,7 @@ export interface FullEncoder {
 /** With an adapter the adapter is trained, whatever the encoder's type; Ludwig freezes it too unless told otherwise. */
 export const fullEncoder = (e: Encoder, adapted: boolean): FullEncoder => ({
   type: e.type,
-  trainable: e.trainable ?? (adapted || e.type === 'llm'),
+  trainable: e.trainable ?? (adapted || e.type !== 'auto_transformer'),
   reduce_output: e.reduce_output ?? (e.type === 'auto_transformer' ? 'sum' : 'last'),
 })
 
