@@ -36,7 +36,8 @@ const otherModel = (root: MapNode): Problem => ({
     'this is a config for a model that Ludwig builds of encoders, a combiner and decoders, or of trees; tunec fine-tunes language models and nothing else',
   path: nodeAt(root, ['model_type']) === undefined ? [] : ['model_type'],
   of: 'key',
-  expected: 'a config with `model_type: llm`, a `base_model`, one text input and one text output',
+  expected:
+    'a config with `model_type: llm`, a `base_model`, one text input and one text output, or a text input with `encoder: {type: llm, base_model: path/to/model}` and labels',
 })
 
 const below = (path: Path, prefix: Path): boolean => prefix.every((key, i) => path[i] === key)
@@ -83,7 +84,7 @@ const wholes: ReadonlyArray<Whole> = [
   {
     of: [ENCODER],
     say: () => ({
-      message: 'tunec has no encoders: the base model reads the text itself',
+      message: 'with `model_type: llm` the base model reads the text itself',
       path: ENCODER,
       of: 'key',
       hint: 'leave it out',
@@ -121,6 +122,8 @@ export const gathered = (
   problems: ReadonlyArray<Problem>,
 ): ReadonlyArray<Problem> => {
   if (isOther(root)) return [otherModel(root)]
+  // Encoders and labels are its own.
+  if (valueAt(root, ['model_type']) === 'ecd') return problems.map((p) => withKeys(root, p))
   return wholes
     .reduce<ReadonlyArray<Problem>>((left, { of, say }) => {
       const mine = left.filter((p) => of.some((o) => below(p.path, o)) && isForeignProblem(root, p))

@@ -99,11 +99,22 @@ const misplaced = (root: MapNode): ReadonlyArray<Notice> =>
       ),
     )
 
+const wordAt = (root: MapNode, path: Path): unknown => {
+  const node = nodeAt(root, path)
+  return node?.kind === 'scalar' ? node.value : undefined
+}
+
+/** Ludwig takes a file that does not say for ECD: one with a language model as encoder is meant so. */
+const isEncoder = (root: MapNode): boolean =>
+  nodeAt(root, ['model_type']) === undefined &&
+  ['llm', 'auto_transformer'].includes(String(wordAt(root, [...feature, 'encoder', 'type'])))
+
 export const hoistEncoder = (root: MapNode): Hoisted => {
-  const type = nodeAt(root, ['model_type'])
-  if (type?.kind !== 'scalar' || type.value !== 'ecd') return { root, problems: [], notices: [] }
+  if (wordAt(root, ['model_type']) !== 'ecd' && !isEncoder(root))
+    return { root, problems: [], notices: [] }
   const moved = moves.reduce(move, { root, problems: [], notices: misplaced(root) })
   const assumed: ReadonlyArray<readonly [Path, string | number]> = [
+    [['model_type'], 'ecd'],
     [['trainer', 'type'], 'finetune'],
     [['trainer', 'batch_size'], 'auto'],
     [[...feature, 'preprocessing', 'max_sequence_length'], 256],

@@ -6,6 +6,7 @@ import { pathOf } from './checks/check.ts'
 import { resolveBatch } from './batch.ts'
 import type { Config } from './schema/config.ts'
 import { leavesBelow } from './schema/codec.ts'
+import { generation } from './schema/generation.ts'
 import { trainer } from './schema/trainer.ts'
 import { readTemplate } from './template.ts'
 import type { Path } from './yaml/node.ts'
@@ -104,8 +105,29 @@ const surprises: ReadonlyArray<Rule> = [
   },
 ]
 
+const predictsLabels = ({ model_type }: Config): boolean => model_type === 'ecd'
+const cached = ({ input_features: [{ preprocessing }] }: Config): boolean =>
+  preprocessing.cache_encoder_embeddings
+
+const frozenEncoder = ({ model_type, input_features: [{ encoder }] }: Config): boolean =>
+  model_type === 'ecd' && encoder?.trainable === false
+
 /** Keys that the file holds and another key puts out of use. */
 const idle: ReadonlyArray<readonly [string, (config: Config) => boolean, string]> = [
+  ...[...leavesBelow('generation', generation), 'compiler.target_bos'].map(
+    (key) => [key, predictsLabels, 'labels are predicted, and nothing is written'] as const,
+  ),
+  ...['compiler.micro_batch_rows', 'compiler.row_length'].map(
+    (key) => [key, cached, 'the encoder is not run while its heads are trained'] as const,
+  ),
+  ...['compiler.recompute', 'trainer.enable_gradient_checkpointing'].map(
+    (key) => [key, frozenEncoder, 'a frozen encoder has no backward pass'] as const,
+  ),
+  [
+    'output_features[0].top_k',
+    ({ output_features: [f] }) => f.type === 'category' && f.top_k === 1,
+    'hits at 1 is the accuracy',
+  ],
   ...leavesBelow('trainer', trainer)
     .filter((key) => key !== 'trainer.type')
     .map((key) => [key, (c: Config) => !trains(c.trainer), 'nothing is trained'] as const),
