@@ -1,6 +1,7 @@
 /** What belongs to another task of Ludwig's is said in one sentence, not key by key. */
 import { lookUp, type Known } from './ludwig/known.ts'
 import { ludwigKeys } from './ludwig/keys.ts'
+import { headless } from './checks/outputs.ts'
 import { ludwigValue } from './ludwig/values.ts'
 import type { Problem } from './problem.ts'
 import { nodeAt, showPath, toValue, type MapNode, type Path } from './yaml/node.ts'
@@ -52,6 +53,8 @@ const LABELS = ['fallback_label', 'vocab'].map((key) => [
 ])
 const TYPE = ['output_features', '0', 'type']
 
+const isLabel = (type: string): boolean => ['category', 'binary', 'number'].includes(type)
+
 interface Whole {
   /** What is about any of these is about the whole. */
   readonly of: ReadonlyArray<Path>
@@ -69,7 +72,10 @@ const wholes: ReadonlyArray<Whole> = [
   {
     of: [TYPE, DECODER, ...LABELS],
     say: (root, found) => {
-      const type = found.find((p) => below(p.path, TYPE))
+      const word = String(valueAt(root, TYPE))
+      const type =
+        found.find((p) => below(p.path, TYPE)) ??
+        (isLabel(word) ? { message: headless(word), path: TYPE } : undefined)
       const rest = without(given(root, [DECODER, ...LABELS]))
       return type === undefined
         ? {
@@ -92,8 +98,14 @@ const wholes: ReadonlyArray<Whole> = [
   },
 ]
 
-const isForeignProblem = (root: MapNode, p: Problem): boolean =>
-  !below(p.path, TYPE) || ludwigValue(showPath(p.path), valueAt(root, TYPE)) !== undefined
+const isForeignProblem = (root: MapNode, p: Problem): boolean => {
+  const type = valueAt(root, TYPE)
+  return (
+    !below(p.path, TYPE) ||
+    isLabel(String(type)) ||
+    ludwigValue(showPath(p.path), type) !== undefined
+  )
+}
 
 const knownAt = (path: Path): Known =>
   path.reduce<Known>((known, key) => {

@@ -3,9 +3,26 @@ import type { Config } from '../schema/config.ts'
 import { COMBINED } from '../schema/encoder.ts'
 import { problem, when, type Check } from './check.ts'
 
+export const headless = (type: string): string =>
+  `\`type: ${type}\` is predicted by a head, which \`model_type: llm\` has not`
+
+/** A file for a language model, but for its `model_type`. */
+const isText = (
+  type: Config['model_type'],
+  encoder: Config['input_features'][0]['encoder'],
+  outputs: Config['output_features'],
+): boolean => type === 'ecd' && encoder === null && outputs.every((f) => f.type === 'text')
+
 const kinds: Check = {
-  reads: ['model_type', 'output_features'],
-  find: ({ model_type, output_features: outputs }) => [
+  reads: ['model_type', 'input_features', 'output_features'],
+  find: ({ model_type, input_features: [{ encoder: e }], output_features: outputs }) => [
+    ...when(isText(model_type, e, outputs), () =>
+      problem(
+        'model_type',
+        '`model_type: ecd` predicts labels, and this file writes text',
+        'write `model_type: llm`',
+      ),
+    ),
     ...when(model_type === 'llm' && outputs.length > 1, () =>
       problem(
         'output_features',
@@ -14,11 +31,11 @@ const kinds: Check = {
       ),
     ),
     ...outputs.flatMap((f, i) =>
-      when((f.type === 'text') !== (model_type === 'llm'), () =>
+      when((f.type === 'text') !== (model_type === 'llm') && !isText(model_type, e, outputs), () =>
         problem(
           `output_features[${i}].type`,
           model_type === 'llm'
-            ? `\`type: ${f.type}\` is predicted by a head, which \`model_type: llm\` has not`
+            ? headless(f.type)
             : '`type: text` is written by a language model, which `model_type: ecd` is not',
           model_type === 'llm'
             ? 'write `type: text`, which learns to write the label, or `model_type: ecd` with the model as encoder'
@@ -44,8 +61,10 @@ const names: Check = {
 }
 
 const encoder: Check = {
-  reads: ['model_type', 'input_features', 'adapter', 'quantization'],
-  find: ({ model_type, input_features: [{ encoder: e, preprocessing }], adapter }, given) => {
+  reads: ['model_type', 'input_features', 'output_features', 'adapter', 'quantization'],
+  find: (config, given) => {
+    const { model_type, input_features, output_features: outputs, adapter } = config
+    const [{ encoder: e, preprocessing }] = input_features
     const at = 'input_features[0].encoder'
     if (model_type === 'llm')
       return [
@@ -65,12 +84,13 @@ const encoder: Check = {
           ),
         ),
       ]
+    if (isText(model_type, e, outputs)) return []
     if (e === null || e.type === 'passthrough')
       return [
         problem(
           `${at}.type`,
           'a text input of `model_type: ecd` needs a language model as encoder',
-          'write `encoder: {type: llm, base_model: path/to/model}`',
+          'write `type: llm`, and set `base_model` to the model',
         ),
       ]
     return [

@@ -54,7 +54,7 @@ const noRetrieval = 'leave it out: write the examples into `prompt.template`'
 
 const preprocessing: Known = {
   cache_encoder_embeddings: no(
-    'write it under `input_features[0].preprocessing` of a `model_type: ecd`',
+    'leave it out: it belongs to the input feature of `model_type: ecd`',
     false,
   ),
   force_split: no('leave it out: the split is random unless `split.type` is fixed', false),
