@@ -1,7 +1,7 @@
 /** Every pass, by the name it has in the YAML, in traces and on the command line. */
 export { accumulate } from './accumulate.ts'
 export { differentiate } from './differentiate.ts'
-export { lora, type Lora } from './lora.ts'
+export { lora, sizeOf, type Init, type Lora } from './lora.ts'
 export { optimizer, type Optimizer } from './optimizer.ts'
 export { precision, type Compute, type Precision } from './precision.ts'
 export { quantize, type Quantize } from './quantize.ts'

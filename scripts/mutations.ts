@@ -198,7 +198,35 @@ export const mutations: ReadonlyArray<Mutation> = [
     'if (rule === null) continue',
     'differentiate',
   ),
-  m('LoRA scales by alpha', 'passes/lora.ts', 'scale(o.alpha / o.r,', 'scale(o.alpha,', 'passes'),
+  m('LoRA scales by alpha', 'passes/lora.ts', 'Math.sqrt(r) : r)', 'Math.sqrt(r) : 1)', 'passes'),
+  m(
+    'rank-stabilized LoRA is not',
+    'passes/lora.ts',
+    'o.rslora === true ? Math.sqrt(r) : r',
+    'o.rslora === true ? r : r',
+    'adapter-kinds',
+  ),
+  m(
+    'layers of adapters are counted from one',
+    'passes/targets.ts',
+    'return index === undefined ? undefined : Number(index)',
+    'return index === undefined ? undefined : Number(index) + 1',
+    'adapter-kinds',
+  ),
+  m(
+    'a rank for a name is one for its beginning',
+    'passes/targets.ts',
+    '`(?:.*\\\\.)?(?:${key})`',
+    '`(?:.*\\\\.)?(?:${key}).*`',
+    'adapter-kinds',
+  ),
+  m(
+    'a head trained apart stays the embedding',
+    'passes/saved.ts',
+    "at === undefined || eqn.op === 'embed'",
+    "at === undefined || eqn.op !== 'embed'",
+    'adapter-kinds',
+  ),
   m(
     'LoRA drops out in evaluation',
     'passes/lora.ts',
@@ -209,8 +237,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   m(
     'LoRA leaves the model trainable',
     'passes/lora.ts',
-    "(s.role === 'train' ? { ...s, role: 'frozen' } : s)",
-    's',
+    "also.has(name) ? 'train' : 'frozen'",
+    "also.has(name) ? 'train' : was",
     'passes',
   ),
   m(

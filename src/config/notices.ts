@@ -95,6 +95,32 @@ const surprises: ReadonlyArray<Rule> = [
 
 /** Keys that the file holds and another key puts out of use. */
 const idle: ReadonlyArray<readonly [string, (config: Config) => boolean, string]> = [
+  ...[
+    'r',
+    'alpha',
+    'dropout',
+    'rank_pattern',
+    'alpha_pattern',
+    'use_rslora',
+    'init_lora_weights',
+    'bias_type',
+    'target_modules',
+    'layers_to_transform',
+    'layers_pattern',
+    'modules_to_save',
+  ].map(
+    (key) =>
+      [
+        `adapter.${key}`,
+        ({ adapter }: Config) => (adapter?.pretrained_adapter_weights ?? null) !== null,
+        'the settings of pretrained_adapter_weights win, as in Ludwig',
+      ] as const,
+  ),
+  [
+    'adapter.layers_pattern',
+    ({ adapter }: Config) => adapter !== null && adapter.layers_to_transform === null,
+    'layers_to_transform names no layers',
+  ],
   ...['t_0', 't_mult', 'eta_min'].map(
     (key) =>
       [

@@ -23,6 +23,7 @@ import { beginning, type Evaluation, type Progress } from './progress.ts'
 import { isRunFolder, makeParent, makeRunFolder, writeBeginning, writeProgress } from './results.ts'
 import { runOfPlan, ticksDone, type Run } from './schedule.ts'
 import { initializePlan } from './initialize.ts'
+import { goOn } from './start.ts'
 
 export interface TrainOptions<A> {
   /** Where results folders are made, `results` by Ludwig's habit. */
@@ -93,6 +94,8 @@ const startEvent = (plan: Plan, data: Dataset, run: Run, s: Saving, p: Progress)
 interface Filled<A> {
   readonly session: Session
   readonly weights: string
+  /** Of the adapter that it goes on from. */
+  readonly adapter: string | null
   readonly before: A | null
 }
 
@@ -116,8 +119,9 @@ const withSession = <A, B>(
       pipe(
         initializePlan(plan, session),
         TE.bindTo('weights'),
+        TE.bind('adapter', () => TE.mapLeft(([first]: Issues) => first)(goOn(plan, session))),
         TE.bind('before', () => answer?.(session, 'before') ?? TE.right(null)),
-        TE.chain(({ weights, before }) => use({ session, weights, before })),
+        TE.chain((filled) => use({ session, ...filled })),
       ),
     (session) => call(session.close()),
   )
@@ -166,7 +170,7 @@ const continuable = (
   saved: Saved | null,
 ): E.Either<Issue, void> => {
   if (saved === null) return E.right(undefined)
-  const job = jobOf(plan, data, backend, saved.job.weights)
+  const job = jobOf(plan, data, backend, saved.job.weights, saved.job.adapter ?? null)
   const metric = plan.config.trainer.validation_metric
   const why = refusal({ job, metric }, saved, runOfPlan(plan, data).steps)
   return why === null ? E.right(undefined) : E.left(why)
@@ -177,14 +181,14 @@ const runIn = <A>(
   data: Dataset,
   backend: string,
   o: TrainOptions<A>,
-  { session, weights, before }: Filled<A>,
+  { session, weights, adapter, before }: Filled<A>,
   { results, lock, saved }: Place,
 ): TE.TaskEither<Issue, TrainResult<A>> => {
   const run = runOfPlan(plan, data)
   const saving: Saving = {
     session,
     program: plan.program,
-    job: jobOf(plan, data, backend, weights),
+    job: jobOf(plan, data, backend, weights, adapter),
     metric: plan.config.trainer.validation_metric,
     resultsFolder: results,
   }

@@ -13,6 +13,36 @@ const quantized: Check = {
     ),
 }
 
+/** PEFT refuses these too. */
+const layers: Check = {
+  reads: ['adapter'],
+  find: ({ adapter: a }) => [
+    ...when(
+      a !== null &&
+        a.layers_to_transform !== null &&
+        typeof a.target_modules === 'string' &&
+        a.target_modules !== 'all-linear',
+      () =>
+        problem(
+          'adapter.layers_to_transform',
+          'a regular expression for target_modules says itself which layers it means',
+          'leave it out, or write target_modules as a list',
+        ),
+    ),
+    ...when(
+      a !== null &&
+        a.init_lora_weights === 'orthogonal' &&
+        [a.r, ...Object.values(a.rank_pattern ?? {})].some((r) => r % 2 !== 0),
+      () =>
+        problem(
+          'adapter.init_lora_weights',
+          'orthogonal splits the rank in two halves, and a rank is odd',
+          'write `init_lora_weights: default`, or an even rank',
+        ),
+    ),
+  ],
+}
+
 const computeDtype: Check = {
   reads: ['quantization', 'compiler.compute_dtype'],
   find: ({ quantization, compiler }) => {
@@ -76,4 +106,10 @@ const sampling: Check = {
   ],
 }
 
-export const modelChecks: ReadonlyArray<Check> = [quantized, computeDtype, recompute, sampling]
+export const modelChecks: ReadonlyArray<Check> = [
+  quantized,
+  layers,
+  computeDtype,
+  recompute,
+  sampling,
+]
