@@ -2,9 +2,9 @@
 import { problem, when, type Check } from './check.ts'
 
 const quantized: Check = {
-  reads: ['adapter', 'quantization'],
-  find: ({ adapter, quantization }) =>
-    when(quantization !== null && adapter === null, () =>
+  reads: ['adapter', 'quantization', 'trainer.type'],
+  find: ({ adapter, quantization, trainer }) =>
+    when(quantization !== null && adapter === null && trainer.type !== 'none', () =>
       problem(
         'quantization',
         'quantized weights cannot be trained themselves',
@@ -41,6 +41,22 @@ const layers: Check = {
         ),
     ),
   ],
+}
+
+const untrained: Check = {
+  reads: ['adapter', 'trainer.type'],
+  find: ({ adapter, trainer }, given) =>
+    when(
+      adapter !== null && adapter.pretrained_adapter_weights === null && trainer.type === 'none',
+      () =>
+        problem(
+          'adapter',
+          'an adapter that is never trained changes nothing',
+          given('trainer.type')
+            ? 'remove it, or write `type: finetune` in `trainer`'
+            : 'add `trainer: {type: finetune}`: without a trainer nothing is trained, as in Ludwig',
+        ),
+    ),
 }
 
 const computeDtype: Check = {
@@ -109,6 +125,7 @@ const sampling: Check = {
 export const modelChecks: ReadonlyArray<Check> = [
   quantized,
   layers,
+  untrained,
   computeDtype,
   recompute,
   sampling,
