@@ -1,23 +1,10 @@
 /** The ways the compiler is broken by `mutate.ts`, each with the test file that must notice. */
 
-export interface Mutation {
-  readonly name: string
-  readonly file: string
-  /** Occurs exactly once in the file. */
-  readonly from: string
-  readonly to: string
-  readonly test: string
-}
-
-const m = (name: string, file: string, from: string, to: string, test: string): Mutation => ({
-  name,
-  file,
-  from,
-  to,
-  test,
-})
+import { adapterMutations } from './mutations-adapters.ts'
+import { m, type Mutation } from './mutation.ts'
 
 export const mutations: ReadonlyArray<Mutation> = [
+  ...adapterMutations,
   m(
     'freeze leaves every weight trained',
     'passes/freeze.ts',
@@ -204,49 +191,6 @@ export const mutations: ReadonlyArray<Mutation> = [
     'if (rule === null) return impassable(e)',
     'if (rule === null) continue',
     'differentiate',
-  ),
-  m('LoRA scales by alpha', 'passes/lora.ts', 'Math.sqrt(r) : r)', 'Math.sqrt(r) : 1)', 'passes'),
-  m(
-    'rank-stabilized LoRA is not',
-    'passes/lora.ts',
-    'o.rslora === true ? Math.sqrt(r) : r',
-    'o.rslora === true ? r : r',
-    'adapter-kinds',
-  ),
-  m(
-    'layers of adapters are counted from one',
-    'passes/targets.ts',
-    'return index === undefined ? undefined : Number(index)',
-    'return index === undefined ? undefined : Number(index) + 1',
-    'adapter-kinds',
-  ),
-  m(
-    'a rank for a name is one for its beginning',
-    'passes/targets.ts',
-    '`(?:.*\\\\.)?(?:${key})`',
-    '`(?:.*\\\\.)?(?:${key}).*`',
-    'adapter-kinds',
-  ),
-  m(
-    'a head trained apart stays the embedding',
-    'passes/saved.ts',
-    "at === undefined || eqn.op === 'embed'",
-    "at === undefined || eqn.op !== 'embed'",
-    'adapter-kinds',
-  ),
-  m(
-    'LoRA drops out in evaluation',
-    'passes/lora.ts',
-    'o.dropout > 0 && fn.minimizes !== undefined',
-    'o.dropout > 0',
-    'passes',
-  ),
-  m(
-    'LoRA leaves the model trainable',
-    'passes/lora.ts',
-    "also.has(name) ? 'train' : 'frozen'",
-    "also.has(name) ? 'train' : was",
-    'passes',
   ),
   m(
     'trainable weights are quantized',
