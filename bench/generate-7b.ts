@@ -176,8 +176,9 @@ const measure = async (s: CudaSession, grid: Grid, variant: string): Promise<Out
   const floor = 1e3 * fn.launches.reduce((n, l) => n + floorOf(l, h100), 0)
   const rate = (each: number): string => ((batch * 1e3) / each).toFixed(0)
   const distinct = new Set(ids.flat()).size
+  const spread = logits.reduce((m, x) => Math.max(m, Math.abs(x)), 0)
   console.log(
-    `batch ${batch}, ${variant}, prompt ${prompt}, ${fresh} new, capacity ${capacity}, ${o.targets} r=${o.rank} on ${gpu.info.name}: generation ${((batch * fresh * 1e3) / whole).toFixed(0)} tokens/s (${(whole / fresh).toFixed(3)} ms a step, prompts included), session.run ${run.toFixed(3)} ms (${rate(run)} tokens/s), graph ${step.toFixed(3)} ms (${rate(step)} tokens/s), floor ${floor.toFixed(3)} ms (${rate(floor)} tokens/s), ${fn.launches.length} launches, arena ${(s.lowered.arenaBytes / 2 ** 30).toFixed(2)} GiB; ${ANSWERS} answers ${repeat ? 'have the same ids' : 'DIFFER FROM EACH OTHER'}, ${distinct} distinct of ${batch * fresh}`,
+    `batch ${batch}, ${variant}, prompt ${prompt}, ${fresh} new, capacity ${capacity}, ${o.targets} r=${o.rank} on ${gpu.info.name}: generation ${((batch * fresh * 1e3) / whole).toFixed(0)} tokens/s (${(whole / fresh).toFixed(3)} ms a step, prompts included), session.run ${run.toFixed(3)} ms (${rate(run)} tokens/s), graph ${step.toFixed(3)} ms (${rate(step)} tokens/s), floor ${floor.toFixed(3)} ms (${rate(floor)} tokens/s), ${fn.launches.length} launches, arena ${(s.lowered.arenaBytes / 2 ** 30).toFixed(2)} GiB; ${ANSWERS} answers ${repeat ? 'have the same ids' : 'DIFFER FROM EACH OTHER'}, ${distinct} distinct of ${batch * fresh}, logits up to ${spread.toPrecision(3)}`,
   )
   if (o.profile) table(s, feeds)
   return { ids, logits, caches }

@@ -5,6 +5,8 @@ import type { Given } from './checks/check.ts'
 import { pathOf } from './checks/check.ts'
 import { resolveBatch } from './batch.ts'
 import type { Config } from './schema/config.ts'
+import { leavesBelow } from './schema/codec.ts'
+import { trainer } from './schema/trainer.ts'
 import { readTemplate } from './template.ts'
 import type { Path } from './yaml/node.ts'
 
@@ -29,6 +31,8 @@ const hidden = ({ prompt, input_features: [input] }: Config): boolean =>
 const steersNothing = ({ input_features: [{ column }] }: Config, key: string): string =>
   `the input's \`${key}\` steers nothing: the template names the columns it shows, and \`${column}\` is none of them`
 
+const trains = ({ type }: Config['trainer']): boolean => type !== 'none'
+
 const surprises: ReadonlyArray<Rule> = [
   {
     path: 'input_features[0].name',
@@ -47,13 +51,20 @@ const surprises: ReadonlyArray<Rule> = [
       `the input's name \`${name}\` is a name alone: the column \`${column}\` is what is read`,
   },
   {
+    path: 'trainer.type',
+    when: ({ trainer }, given) => trainer.type === 'none' && !given('trainer.type'),
+    say: () =>
+      'without a trainer nothing is trained, as in Ludwig: `tunec predict` and `tunec evaluate` ask the model as it is',
+  },
+  {
     path: 'trainer.learning_rate',
-    when: (_, given) => !given('trainer.learning_rate'),
+    when: ({ trainer }, given) => trains(trainer) && !given('trainer.learning_rate'),
     say: () => "learning_rate is Ludwig's default 0.001, which is high for most models",
   },
   {
     path: 'trainer.epochs',
-    when: ({ trainer }, given) => !given('trainer.epochs') && trainer.train_steps === null,
+    when: ({ trainer }, given) =>
+      trains(trainer) && !given('trainer.epochs') && trainer.train_steps === null,
     say: () => "epochs is Ludwig's default 100; 3 is usual for fine-tuning",
   },
   {
@@ -95,6 +106,14 @@ const surprises: ReadonlyArray<Rule> = [
 
 /** Keys that the file holds and another key puts out of use. */
 const idle: ReadonlyArray<readonly [string, (config: Config) => boolean, string]> = [
+  ...leavesBelow('trainer', trainer)
+    .filter((key) => key !== 'trainer.type')
+    .map((key) => [key, (c: Config) => !trains(c.trainer), 'nothing is trained'] as const),
+  [
+    'compiler.recompute',
+    ({ trainer }) => !trains(trainer),
+    'nothing is trained, so there is no backward',
+  ],
   ...['t_0', 't_mult', 'eta_min'].map(
     (key) =>
       [
@@ -160,7 +179,7 @@ const idle: ReadonlyArray<readonly [string, (config: Config) => boolean, string]
   ],
 ]
 
-/** Each with the key it is about. */
+/** Each with the key it is about; a key without effect is said once. */
 export const remarks = (
   config: Config,
   given: Given,
@@ -170,6 +189,7 @@ export const remarks = (
     .map(({ path, say }) => ({ message: say(config), path: pathOf(path) })),
   ...idle
     .filter(([path, isIdle]) => given(path) && isIdle(config))
+    .filter(([path], i, all) => all.findIndex((other) => other[0] === path) === i)
     .map(([path, , why]) => ({
       message: `\`${path}\` has no effect: ${why}`,
       path: pathOf(path),
