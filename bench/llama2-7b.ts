@@ -1,9 +1,9 @@
 /**
- * A QLoRA step of Llama-2-7B's shape with random NF4 weights on the GPU:  npx tsx bench/llama2-7b.ts [1x2048 4x2048 …] [--rank 8] [--targets qkv|all] [--recompute none|layers] [--compute bf16|f16|float8] [--back e4m3|e5m2] [--float8 whole|factors|sums] [--scratch BYTES] [--keep LAYERS] [--profile]
+ * A QLoRA step of Llama-2-7B's shape with random NF4 weights on the GPU:  npx tsx bench/llama2-7b.ts [1x2048 4x2048 …] [--rank 8] [--targets qkv|all] [--recompute none|layers] [--compute bf16|f16|float8] [--back e4m3|e5m2] [--float8 whole|factors|sums] [--scratch BYTES] [--keep LAYERS] [--host cuda|tfjs|tensors] [--profile]
  */
 import { parseArgs } from 'node:util'
 import * as E from 'fp-ts/lib/Either.js'
-import { prepareCuda, settings } from '../backends/cuda/index.ts'
+import { settings } from '../backends/cuda/index.ts'
 import { profile, groupTimes } from '../backends/cuda/profile.ts'
 import { compile } from '../passes/pass.ts'
 import { knownModels } from '../src/models/known.ts'
@@ -14,6 +14,7 @@ import { h100 } from '../backends/cuda/lower/text.ts'
 import { random } from '../src/profile/contents.ts'
 import { fill, median } from './random-model.ts'
 import { right } from './right.ts'
+import { isHost, stepsOn } from './steps.ts'
 
 const { values: o, positionals } = parseArgs({
   allowPositionals: true,
@@ -28,6 +29,7 @@ const { values: o, positionals } = parseArgs({
     steps: { type: 'string', default: '20' },
     scratch: { type: 'string', default: '268435456' },
     keep: { type: 'string', default: '0' },
+    host: { type: 'string', default: 'cuda' },
     profile: { type: 'boolean', default: false },
   },
 })
@@ -47,6 +49,11 @@ if (
 )
   throw new Error(
     '--compute is f32, bf16, f16 or float8; --back is e4m3 or e5m2; --float8 is whole, factors or sums',
+  )
+
+if (!isHost(o.host))
+  throw new Error(
+    '--host is cuda, tfjs (TensorFlow owns device and memory) or tensors (its tensors go in and come out)',
   )
 
 const programOf = (rows: number, length: number) => {
@@ -84,7 +91,8 @@ for (const shape of positionals.length === 0 ? ['1x2048'] : positionals) {
   const begun = Date.now()
   const p = programOf(rows, length)
   const compiled = Date.now()
-  const opened = prepareCuda(
+  const opened = stepsOn(
+    o.host,
     p,
     { scratch: Number(o.scratch), keep: Number(o.keep) },
     { ...settings(), ...(float8 === undefined ? {} : { float8 }) },
@@ -93,24 +101,24 @@ for (const shape of positionals.length === 0 ? ['1x2048'] : positionals) {
     console.log(`${shape}: ${opened.left.call} ${opened.left.name}: ${opened.left.message}`)
     continue
   }
-  const s = opened.right
+  const { session: s, micro, update } = opened.right
   const ready = Date.now()
   await fill(s)
   const { gpu } = s.device
-  const room = right(gpu.memory())
   const feeds = batch(rows, length)
   let loss = 0
   const ms: number[] = []
   for (let step = 1; step <= Number(o.steps); step++) {
     const t = process.hrtime.bigint()
-    loss = right(await s.run('micro', feeds)())['loss']![0]!
-    right(await s.run('update', { lr: Float32Array.of(1e-4), step: Float32Array.of(step) })())
+    loss = await micro(feeds)
+    await update(1e-4, step)
     ms.push(Number(process.hrtime.bigint() - t) / 1e6)
   }
   const t = median(ms.slice(3))
+  const room = right(gpu.memory())
   const used = (room.total - room.free) / 2 ** 30
   console.log(
-    `${shape} ${o.targets} r=${o.rank} ${o.compute}${back === undefined ? '' : `, cotangents in ${back}`} recompute ${o.recompute}${o.keep === '0' ? '' : `, ${o.keep} layers stay decoded`} on ${gpu.info.name}: ${t.toFixed(2)} ms a step, ${(((rows * length) / t) * 1e3).toFixed(0)} tokens/s, arena ${(s.lowered.arenaBytes / 2 ** 30).toFixed(2)} GiB, device memory in use ${used.toFixed(2)} GiB, loss ${loss.toFixed(4)}; compile ${compiled - begun} ms, prepare ${ready - compiled} ms`,
+    `${shape} ${o.targets} r=${o.rank} ${o.compute}${back === undefined ? '' : `, cotangents in ${back}`} recompute ${o.recompute}${o.keep === '0' ? '' : `, ${o.keep} layers stay decoded`}${o.host === 'cuda' ? '' : `, host ${o.host}`} on ${gpu.info.name}: ${t.toFixed(2)} ms a step, ${(((rows * length) / t) * 1e3).toFixed(0)} tokens/s, arena ${(s.lowered.arenaBytes / 2 ** 30).toFixed(2)} GiB, device memory in use ${used.toFixed(2)} GiB, loss ${loss.toFixed(4)}; compile ${compiled - begun} ms, prepare ${ready - compiled} ms`,
   )
   if (o.profile) {
     const made = right(profile(s, 'micro', feeds, h100))

@@ -88,7 +88,16 @@ export const algebra = <V>(emit: Emit<V>, typeOf: (v: V) => TensorType) => ({
     one(emit('linearCrossEntropyGrad', {}, x, w, targets, lse, ct)),
   linearCrossEntropyWeightGrad: (x: V, w: V, targets: V, lse: V, ct: V) =>
     one(emit('linearCrossEntropyWeightGrad', {}, x, w, targets, lse, ct)),
+  sigmoid: (a: V) => one(emit('sigmoid', {}, a)),
+  softplus: (a: V) => one(emit('softplus', {}, a)),
+  logOdds: (a: V) => one(emit('logOdds', {}, a)),
+  positive: (a: V) => one(emit('positive', {}, a)),
+  segmentSum: (count: number, x: V, ids: V) => one(emit('segmentSum', { count }, x, ids)),
+  segmentTake: (x: V, ids: V) => one(emit('segmentTake', {}, x, ids)),
   linearArgmax: (x: V, w: V) => one(emit('linearArgmax', {}, x, w)),
+  classCrossEntropy: (logits: V, targets: V) => one(emit('classCrossEntropy', {}, logits, targets)),
+  classCrossEntropyGrad: (logits: V, targets: V, ct: V) =>
+    one(emit('classCrossEntropyGrad', {}, logits, targets, ct)),
   dequantize: (to: DType, w: V) => one(emit('dequantize', { to }, w)),
   clipCoefficient: (max: number, sumSquares: V) =>
     one(emit('clipCoefficient', { max }, sumSquares)),

@@ -1,10 +1,13 @@
 /** Every pass, by the name it has in the YAML, in traces and on the command line. */
 export { accumulate } from './accumulate.ts'
+export { asked } from './asked.ts'
 export { differentiate } from './differentiate.ts'
+export { freeze } from './freeze.ts'
 export { lora, type Lora } from './lora.ts'
 export { optimizer, type Optimizer } from './optimizer.ts'
 export type { Settings } from './optimizers/index.ts'
 export { precision, type Compute, type Precision } from './precision.ts'
+export { prefer, type Link, type Prefer } from './prefer.ts'
 export { quantize, type Quantize } from './quantize.ts'
 export { byLiveness, rematerialize, type Measure, type Policy } from './rematerialize.ts'
 export { schedule } from './schedule.ts'

@@ -19,6 +19,13 @@ const m = (name: string, file: string, from: string, to: string, test: string): 
 
 export const mutations: ReadonlyArray<Mutation> = [
   m(
+    'freeze leaves every weight trained',
+    'passes/freeze.ts',
+    "{ ...s, role: 'frozen' }",
+    '{ ...s }',
+    'passes',
+  ),
+  m(
     'attention sees one token ahead',
     'ir/ops/attention.ts',
     'j <= i; j++)',
@@ -374,5 +381,12 @@ export const mutations: ReadonlyArray<Mutation> = [
     'flags.every((f) => f === 1)',
     'flags.length > 0',
     'cuda-load',
+  ),
+  m(
+    'a token looks at its query before the launch ahead is over',
+    'backends/cuda/kernels/token.cu',
+    '  WAIT();\n  u32 warp = threadIdx.x >> 5, lane',
+    '  u32 warp = threadIdx.x >> 5, lane',
+    'cuda-decode',
   ),
 ]

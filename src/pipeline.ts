@@ -2,10 +2,13 @@
 import type { Float8 } from '../ir/number.ts'
 import {
   accumulate,
+  asked,
   differentiate,
+  freeze,
   lora,
   optimizer,
   precision,
+  prefer,
   quantize,
   rematerialize,
   schedule,
@@ -16,12 +19,15 @@ import {
   type Measure,
   type Optimizer,
   type Policy,
+  type Prefer,
   type Quantize,
 } from '../passes/index.ts'
 import type { Pass } from '../passes/pass.ts'
 
 /** What a config asks of the compiler; null switches a technique off. */
 export interface Techniques {
+  /** What is minimized instead of the likelihood of answers. */
+  readonly prefer?: Prefer
   readonly lora: Lora | null
   readonly quantize: Quantize | null
   readonly compute: Compute
@@ -29,12 +35,16 @@ export interface Techniques {
   readonly back?: Float8
   readonly optimizer: Optimizer
   readonly recompute: Policy
+  /** Nothing is trained: the program only evaluates and answers. */
+  readonly frozen?: true
 }
 
 /** Passes that change the model itself; generation and evaluation need no others. */
 export const modelPasses = (o: Techniques): ReadonlyArray<Pass> => [
   // First: it looks for the original weights, and freezing them decides what may be quantized.
   ...(o.lora === null ? [] : [lora(o.lora)]),
+  // LoRA freezes the base itself; without training there is nothing else to tell frozen weights by.
+  ...(o.frozen === undefined ? [] : [freeze]),
   // Frozen weights only, so after lora; before precision, which says what decoding rounds to.
   ...(o.quantize === null ? [] : [quantize(o.quantize)]),
   // Before differentiate: gradients then have the dtypes of the values they belong to.
@@ -43,8 +53,24 @@ export const modelPasses = (o: Techniques): ReadonlyArray<Pass> => [
     : [precision({ compute: o.compute, ...(o.back === undefined ? {} : { back: o.back }) })]),
 ]
 
+/** Functions of a model that is asked. */
+const ASKED = ['evaluate', 'prefill', 'decode']
+
 /** `measure` is what a budget counts: the memory of the backend that the program is for. */
-export const pipeline = (o: Techniques, measure: Measure = byLiveness): ReadonlyArray<Pass> => [
+export const pipeline = (o: Techniques, measure: Measure = byLiveness): ReadonlyArray<Pass> =>
+  o.frozen === undefined ? trained(o, measure) : answering(o)
+
+/** Nothing is trained: no backward pass, no optimizer. */
+const answering = (o: Techniques): ReadonlyArray<Pass> => [
+  ...modelPasses(o),
+  asked(ASKED),
+  simplify,
+  schedule,
+]
+
+const trained = (o: Techniques, measure: Measure): ReadonlyArray<Pass> => [
+  // What is minimized, before anything is made of it; it touches the loss alone.
+  ...(o.prefer === undefined ? [] : [prefer(o.prefer)]),
   ...modelPasses(o),
   // Towards trainable state alone, which lora has chosen.
   differentiate,

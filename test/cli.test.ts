@@ -268,17 +268,21 @@ test('a hub id is not downloaded: the command that does so puts it where it is f
     assert.match(known.out, /tunec downloads nothing[^]*hf download meta-llama\/Llama-2-7b-hf /)
   }))
 
-test('a config that trains nothing is led to the command that asks the base', async () =>
+test('a config that trains nothing is asked, and train leads to the command that asks', async () =>
   inFolder(async (folder) => {
     const file = await smallJob(folder)
     const text = await fs.readFile(file, 'utf8')
     const asked = ['generate', file, '--prompt', 'Add 1 to 2'] as const
-    await fs.writeFile(file, text.replace(/trainer: .*/, 'trainer: {type: none}'))
-    const none = await here(...asked)
+    await fs.writeFile(
+      file,
+      text.replace(/adapter: .*/, '').replace(/trainer: .*/, 'trainer: {type: none}'),
+    )
+    const none = await here('train', file)
     assert.match(
       none.err,
-      /hint: write `type: finetune`; `tunec generate` and `tunec evaluate` ask/,
+      /^error: this config trains nothing[^]*hint: ask the model as it is with/m,
     )
+    assert.match((await here(...asked)).err, /^error: .*safetensors|holds no weights/m)
     await fs.writeFile(file, text.replace(/trainer: .*/, 'trainer: {type: finetune}'))
     // The weights, which this base lacks, are all that is missing now.
     assert.match((await here(...asked)).err, /^error: .*safetensors|holds no weights/m)

@@ -196,6 +196,28 @@ test('rungs are those that the config asks for', () => {
   }, Infinity)
 })
 
+test('without training the ladder is that of a model that is asked: no gradients, no optimizer, 4 bits without an adapter', () => {
+  const asked = { trainer: { type: 'none' }, quantization: { bits: 4 } }
+  const ladder = right(dsl.ladder(small(asked)))
+  assert.deepEqual(
+    ladder.rungs.map((r) => r.name),
+    ['the model in f32', '+ nf4, double', '+ bf16'],
+  )
+  for (const { footprint: f } of ladder.rungs) {
+    assert.equal(f.gradients + f.optimizer + f.activations, 0)
+    holds(f.cache > 0)
+  }
+  holds(ladder.rungs[1]!.footprint.weights < ladder.rungs[0]!.footprint.weights / 2)
+  const plain = small({ trainer: { type: 'none' } })
+  const writes = dsl.fit(plain, plain.totalBytes - 1).single.flatMap((c) => c.write)
+  holds(writes.includes('quantization: {bits: 4}'))
+  assert.deepEqual(
+    writes.filter((w) => /adapter|checkpoint/.test(w)),
+    [],
+  )
+  assert.equal(ladder.weights.trained, 0)
+})
+
 test('a plan within its budget needs nothing; one above it is told what helps, and that is true', () => {
   const plan = small(qlora)
   const roomy = dsl.fit(plan, plan.arenaBytes)

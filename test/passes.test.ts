@@ -6,7 +6,7 @@ import { builder } from '../ir/build.ts'
 import type { Program, State } from '../ir/graph.ts'
 import { print } from '../ir/print.ts'
 import { isEncoded, scalar, size, tensor } from '../ir/type.ts'
-import { lora, quantize, simplify, type Lora } from '../passes/index.ts'
+import { asked, freeze, lora, quantize, simplify, type Lora } from '../passes/index.ts'
 import { linearWeights, moduleOf } from '../passes/linear.ts'
 import { andThen, compile, id, type Pass } from '../passes/pass.ts'
 import { linear, program } from './arbitrary.ts'
@@ -25,7 +25,7 @@ import {
   type World,
 } from './laws.ts'
 import { nf4 } from './nf4-oracle.ts'
-import { forward, spec, worldOn } from './programs.ts'
+import { forward, plainSpec, spec, worldOn } from './programs.ts'
 
 const seeded = fc.nat(9999)
 
@@ -64,6 +64,32 @@ test('simplify: narrowing undoes widening, but widening does not undo narrowing'
   })
   assert.equal(through(simplify)(p).fns[0]!.eqns.length, 2)
   holds(preserves(sameBits, simplify)(p, worldOf(3)))
+})
+
+test('freeze: keeps every bit, trains nothing, and opens what is not trained to quantization', () => {
+  fc.assert(
+    fc.property(spec, seeded, (s, seed) => {
+      const w = worldOn(seed, [[{ tokens: [1, 2, 3], prompt: 1 }]], 2)
+      const p = forward(s, 1)
+      holds(preserves(sameBits, freeze)(p, w))
+      holds(idempotent(freeze)(p))
+      const frozen = through(freeze)(p)
+      assert.deepEqual([...new Set(frozen.state.map((x) => x.role))], ['frozen'])
+      const narrow = through(freeze, quantize({ block: 4, nested: null }))(p)
+      holds(linearWeights(narrow).every((x) => isEncoded(x.type.dtype)))
+    }),
+    runs(30),
+  )
+})
+
+test('asked: what is kept is kept as it is, and nothing else', () => {
+  const p = forward({ ...plainSpec }, 1)
+  const kept = through(asked(['evaluate']))(p)
+  assert.deepEqual(
+    kept.fns,
+    p.fns.filter((f) => f.name === 'evaluate'),
+  )
+  assert.deepEqual(kept.state, p.state)
 })
 
 /** LoRA on one of the linear layers of a program. */

@@ -4,7 +4,8 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { packBatch } from '../src/data/pack.ts'
 import type { Sample } from '../src/data/samples.ts'
-import { countsOf, metricsOf } from '../src/train/evaluate.ts'
+import { countsOf } from '../src/train/evaluate.ts'
+import { metricsOf } from '../src/train/measured.ts'
 import { right } from './right.ts'
 
 const ids = (min: number) =>

@@ -26,7 +26,7 @@ export interface Settings {
   readonly arch?: Arch
   /** Where the sums and factors of 8-bit products are taken in (`Target.float8`). */
   readonly float8?: Float8Products
-  /** Kernels of generation begin early (`Target.early`). */
+  /** Whether kernels of generation begin early (`Target.early`). */
   readonly early?: boolean
 }
 

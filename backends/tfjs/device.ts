@@ -2,7 +2,7 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import { deviceInfo } from '../cuda/driver/device.ts'
-import { cudaError, done, OWN, type Cuda } from '../cuda/driver/error.ts'
+import { cudaError, done, OWN, type Cuda, type CudaError } from '../cuda/driver/error.ts'
 import type { Gpu } from '../cuda/driver/gpu.ts'
 import type { Host as CudaHost } from '../cuda/driver/host.ts'
 import { wrapped } from './cells.ts'
@@ -24,6 +24,12 @@ const text = (e: unknown): string => (e instanceof Error ? e.message.trim() : St
 
 const attempt = <T>(op: string, body: () => T): Cuda<T> =>
   E.tryCatch(body, (e) => cudaError(op, OWN, 'TENSORFLOW', text(e)))
+
+/** TF_RESOURCE_EXHAUSTED, under the name that the driver has for it. */
+const exhausted = (e: CudaError): CudaError =>
+  e.message.startsWith('Invalid TF_Status: 8\n')
+    ? cudaError(e.call, 2, 'CUDA_ERROR_OUT_OF_MEMORY', e.message)
+    : e
 
 /** TensorFlow as the owner of device, memory and stream. */
 export const tfHost = (host: Host, plugin: Plugin): Cuda<TfHost> => {
@@ -72,14 +78,17 @@ export const tfHost = (host: Host, plugin: Plugin): Cuda<TfHost> => {
       driver: plugin.driver,
       enter: () => plugin.driver.call('cuCtxSetCurrent', plugin.context),
       allocate: (bytes) =>
-        attempt('TunecArena', () => {
-          const rows = Math.max(1, Math.ceil(bytes / 4 / COLUMNS))
-          const attrs = [int('dims', [rows, COLUMNS]), type('dtype', DT.f32)]
-          const tensor = wrapped(host, binding.executeOp('TunecArena', attrs, [], 1)[0]!)
-          const address = addressOf(tensor)
-          tensors.set(address, tensor)
-          return address
-        }),
+        pipe(
+          attempt('TunecArena', () => {
+            const rows = Math.max(1, Math.ceil(bytes / 4 / COLUMNS))
+            const attrs = [int('dims', [rows, COLUMNS]), type('dtype', DT.f32)]
+            const tensor = wrapped(host, binding.executeOp('TunecArena', attrs, [], 1)[0]!)
+            const address = addressOf(tensor)
+            tensors.set(address, tensor)
+            return address
+          }),
+          E.mapLeft(exhausted),
+        ),
       free: (address) => {
         tensors.get(address)?.dispose()
         tensors.delete(address)
@@ -89,6 +98,7 @@ export const tfHost = (host: Host, plugin: Plugin): Cuda<TfHost> => {
       close: () => {
         for (const t of tensors.values()) t.dispose()
         tensors.clear()
+        plugin.trim()
         return done
       },
       launch,

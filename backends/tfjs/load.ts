@@ -39,11 +39,9 @@ const hostOfEngine = (engine: Engine): Host | null => {
 let loaded: Host | null = null
 let tfModule: Tf | null = null
 
-/** The TensorFlow behind a caller's `tf`. */
-export const hostOf = (tf: Tf): E.Either<BackendError, Host> =>
+const behind = (tf: Tf): E.Either<BackendError, Host> =>
   pipe(
     hostOfEngine(tf.engine()),
-    (host) => (host?.backend === loaded?.backend ? loaded : host),
     E.fromNullable(
       fail(
         'this tf has no TensorFlow behind it',
@@ -104,7 +102,7 @@ const loadFrom = (home: Home, gpu: Driver | null): E.Either<BackendError, Host> 
         createRequire(path.join(home.folder, 'package.json'))(home.folder) as Tf,
         (tf) => {
           tfModule = tf
-          return hostOf(tf)
+          return behind(tf)
         },
         E.map((host) => ({ ...host, plugin })),
       ),
@@ -123,13 +121,40 @@ const gpuHere = (where: CudaWhere): Driver | null =>
     E.getOrElseW(() => null),
   )
 
+/** A program that loaded the package itself has the CPU alone; where there is a GPU that is said, not put up with. */
+const onGpuIfAny = (host: Host, cuda: CudaWhere): E.Either<BackendError, Host> =>
+  host.plugin !== null || host.backend.isUsingGpuDevice || gpuHere(cuda) === null
+    ? E.right(host)
+    : E.left(
+        fail(
+          'this machine has a GPU, and tfjs was loaded without the plugin that gives it to TensorFlow',
+          "load tfjs through `load` of 'tunec/tfjs' before anything else does; CUDA_VISIBLE_DEVICES=-1 hides the GPU, TensorFlow then runs on the CPU",
+        ),
+      )
+
+const cudaHere = (): CudaWhere => cudaWhereOf(process.env, process.cwd())
+
+/** The TensorFlow behind a caller's `tf`. */
+export const hostOf = (tf: Tf): E.Either<BackendError, Host> =>
+  pipe(
+    behind(tf),
+    E.chain((host) =>
+      host.backend === loaded?.backend ? E.right(loaded) : onGpuIfAny(host, cudaHere()),
+    ),
+  )
+
 /** The one TensorFlow of this process. Left: why there is none, and the mend. */
 export const load = (
   where: Where = whereOf(process.env, process.cwd()),
-  cuda: CudaWhere = cudaWhereOf(process.env, process.cwd()),
+  cuda: CudaWhere = cudaHere(),
 ): E.Either<BackendError, Host> => {
-  const known = loaded ?? present()
-  if (known !== null) return E.right((loaded = known))
+  if (loaded !== null) return E.right(loaded)
+  const known = present()
+  if (known !== null)
+    return pipe(
+      onGpuIfAny(known, cuda),
+      E.map((host) => (loaded = host)),
+    )
   const found = find(where)
   if ('why' in found) return E.left(fail(found.why))
   return pipe(

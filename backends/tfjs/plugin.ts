@@ -15,6 +15,8 @@ export interface Plugin {
   readonly stream: bigint
   readonly context: bigint
   readonly counts: () => Counts
+  /** Memory that nothing holds any more goes back to the driver, for others to see and take. */
+  readonly trim: () => void
 }
 
 type Load = (library: string, deep: boolean) => LibraryHandle
@@ -53,10 +55,14 @@ export const openPlugin = (
       `TensorFlow refuses the plugin: ${call<string>(framework, 'TF_Message', 'const char *', 'uintptr_t')(status)}`,
     )
   const counts = call<void>(lib, 'tunec_counts', 'void', 'uint64_t *')
+  const trim = call<number>(lib, 'tunec_trim', 'int')
   return E.right({
     driver,
     stream: BigInt(call<number | bigint>(lib, 'tunec_stream', 'uint64_t')()),
     context: BigInt(call<number | bigint>(lib, 'tunec_context', 'uint64_t')()),
+    trim: () => {
+      trim()
+    },
     counts: () => {
       const out = new BigUint64Array(COUNTS.length)
       counts(out)

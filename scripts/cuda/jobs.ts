@@ -51,7 +51,7 @@ const sizes = {
   },
   large: {
     headDim: [16, 32, 64, 128],
-    heads: [1, 2, 3, 4, 8],
+    heads: [1, 2, 4, 8],
     intermediate: [48, 100, 172, 512],
     vocab: [40, 97, 256, 1000, 4096],
     length: [16, 31, 64, 200, 512],

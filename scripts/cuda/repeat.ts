@@ -8,6 +8,7 @@ import type { Plan } from '../../src/plan/plan.ts'
 import { runOfPlan, stepsOf } from '../../src/train/schedule.ts'
 import { initializePlan } from '../../src/train/initialize.ts'
 import { optimizerStep } from '../../src/train/step.ts'
+import { taskOf } from '../../src/train/task.ts'
 import { right } from '../../test/right.ts'
 import { planFor, withBase, yaml } from '../../test/train-job.ts'
 import { BUNDLED, computing, examplePlan } from './jobs.ts'
@@ -42,8 +43,7 @@ const trained = (backend: Backend, plan: Plan, count: number): Promise<Trained> 
       const done = right(
         await optimizerStep(s, {
           samples: step.samples.map((i) => data.samples.train[i]!),
-          rows: plan.shapes.rows,
-          length: plan.shapes.length,
+          feed: taskOf(plan).feed,
           lr: 0.002,
           t: applied + 1,
           seed: step.index,

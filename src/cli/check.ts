@@ -35,14 +35,14 @@ const missing = (plan: Plan): string | null => {
   return all.length === 0 ? null : all.join('; ')
 }
 
-const inputs = ({ base, data }: Plan): string | null =>
+const inputs = ({ base, data, techniques: { frozen } }: Plan): string | null =>
   base.folder === null
-    ? `only the architecture of ${base.name} is known here; ${fetching(base.name)}to train, name a folder with its files as base_model`
+    ? `only the architecture of ${base.name} is known here; ${fetching(base.name)}to ${frozen === undefined ? 'train' : 'answer'}, name a folder with its files as base_model`
     : data === null
-      ? 'to train, name a file as compiler.dataset, or with --dataset'
+      ? `to ${frozen === undefined ? 'train' : 'answer'}, name a file as compiler.dataset, or with --dataset`
       : holdsWeights(base.folder)
         ? null
-        : `to train, put the weights into ${base.folder}, which holds none`
+        : `to ${frozen === undefined ? 'train' : 'answer'}, put the weights into ${base.folder}, which holds none`
 
 /** What the headers of the base's files do not promise, where there are such files. */
 const unpromised = async ({ base, program }: Plan): Promise<Issue | null> => {

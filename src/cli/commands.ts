@@ -7,6 +7,8 @@ import type { Command, Option } from './command.ts'
 const EXAMPLE = 'examples/code-instructions/qlora.yaml'
 const LARGE = 'examples/llama-2-7b/llama2_7b_4bit.yaml'
 
+const formats = ['parquet', 'csv', 'jsonl']
+
 const positive = (text: string): number | undefined => {
   const n = Number(text)
   return Number.isSafeInteger(n) && n > 0 ? n : undefined
@@ -78,6 +80,36 @@ const evaluate: Command = {
   ],
   examples: ['evaluate results/experiment_run', `evaluate ${EXAMPLE} --split validation`],
   load: async () => (await import('./evaluate.ts')).run,
+}
+
+const predict: Command = {
+  name: 'predict',
+  argument: ['results', 'a results folder, or a config for its base model'],
+  doc: 'answer every row of a file; write answers, probabilities and metrics',
+  options: [
+    dataset,
+    {
+      flags: '--split <name>',
+      doc: 'which rows (default: test, or with --dataset full)',
+      choices: ['train', 'validation', 'test', 'full'],
+    },
+    { flags: '-o, --output <folder>', doc: 'where the files go', initial: 'predictions' },
+    {
+      flags: '--format <name>',
+      doc: 'of the file that holds all columns',
+      choices: formats,
+      initial: 'parquet',
+    },
+    { flags: '--max-new-tokens <count>', doc: 'longest answer', ...whole },
+    backend,
+    { flags: '--json', doc: 'print the metrics as JSON' },
+    lenient,
+  ],
+  examples: [
+    'predict results/experiment_run --dataset questions.csv -o predictions',
+    `predict ${EXAMPLE} --split validation --format csv`,
+  ],
+  load: async () => (await import('./predict.ts')).run,
 }
 
 const generate: Command = {
@@ -192,6 +224,7 @@ const doctor: Command = {
 export const commands: ReadonlyArray<Command> = [
   train,
   evaluate,
+  predict,
   generate,
   compile,
   memory,

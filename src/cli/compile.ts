@@ -12,6 +12,7 @@ import { cardNamed, writeKernels } from '../plan/kernels.ts'
 import type { Plan } from '../plan/plan.ts'
 import { renderFunctions, renderPlan, renderTrace } from '../report/plan.ts'
 import { plural } from '../report/units.ts'
+import { storedAs } from '../train/given.ts'
 import { cardHere } from './card.ts'
 import { textOf, type Exit, type Options, type Run } from './command.ts'
 import { openPlan, refuse } from './open.ts'
@@ -92,7 +93,9 @@ const dumpKernels = async (
   const chosen = await cardFor(arch)
   if (E.isLeft(chosen)) return chosen.left
   const { card, why } = chosen.right
-  const done = await writeKernels(plan.program, card, plan.room, folder)()
+  const stored = await storedAs(plan.base)()
+  if (E.isLeft(stored)) return stored.left
+  const done = await writeKernels(plan.program, card, plan.room, stored.right, folder)()
   if (E.isLeft(done)) return done.left
   const [lists, sources] = [/\.launches$/, /\.cu$/].map((e) => done.right.filter((n) => e.test(n)))
   t.out(
@@ -127,7 +130,8 @@ const write = async (plan: Plan, o: Options, t: Terminal): Promise<Issue | null>
   if (output !== undefined) {
     const done = await writePlan(plan, output)()
     if (E.isLeft(done)) return done.left
-    t.out('', `the plan lies in ${output}: tunec train ${output}`)
+    const next = plan.techniques.frozen === undefined ? `: tunec train ${output}` : ''
+    t.out('', `the plan lies in ${output}${next}`)
   }
   return null
 }

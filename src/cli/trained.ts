@@ -36,6 +36,8 @@ export interface Trained {
   readonly folder: string
   /** Null: the base as it is. */
   readonly adapter: string | null
+  /** The base that was tuned; null: it never was. */
+  readonly untuned: string | null
   /** Of the base that an adapter was trained on: its small files, and the SHA-256 of its tensors. */
   readonly trainedOn: {
     readonly files: ReadonlyArray<Fingerprint>
@@ -120,6 +122,7 @@ const fromResults = (results: string): TE.TaskEither<Issues, Trained> => {
       return {
         folder: path.resolve(results),
         adapter: lora ? weights : null,
+        untuned: is.base_model_folder ?? config.base_model,
         trainedOn: lora ? { files: is.base_model_files, sha256: is.base_model_sha256 } : null,
         config: {
           ...config,
@@ -146,9 +149,25 @@ export const openTrained = (
         TE.fromEither(openConfig(name, o)),
         TE.map(({ config, folder, notices }) => {
           showNotices(name, notices, t)
-          return { config, folder, adapter: null, trainedOn: null }
+          return { config, folder, adapter: null, untuned: null, trainedOn: null }
         }),
       )
+
+/** What was tuned, as it was before: the same precision, nothing learned. Null: it never was tuned. */
+export const untuned = (x: Trained): Trained | null =>
+  x.untuned === null
+    ? null
+    : {
+        ...x,
+        adapter: null,
+        trainedOn: null,
+        config: {
+          ...x.config,
+          base_model: x.untuned,
+          adapter: null,
+          trainer: { ...x.config.trainer, type: 'none' },
+        },
+      }
 
 /** Who only asks a model is not held to what there was when it was trained, and weighs no ways to train. */
 const unbound = (c: Config, device: Device | null | undefined): Config =>
@@ -161,11 +180,13 @@ export const planTrained = (
   { config, folder }: Trained,
   t: Terminal,
   device?: Device | null,
+  asking = false,
 ): E.Either<Issues, Plan> =>
   pipe(
     planOf(unbound(config, device), {
       folder,
       clock: t.clock,
+      asking,
       ...(device === undefined
         ? {}
         : { device: device === null ? null : { ...device, freeBytes: null } }),

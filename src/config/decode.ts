@@ -52,7 +52,6 @@ const placeholders: ReadonlyMap<string, unknown> = new Map<string, unknown>([
   ['output_features[0].name', 'output'],
   ['input_features[0].type', 'text'],
   ['output_features[0].type', 'text'],
-  ['trainer', { type: 'finetune' }],
   ['trainer.type', 'finetune'],
   ['adapter.type', 'lora'],
   ['model_parameters.rope_scaling.rope_type', 'linear'],

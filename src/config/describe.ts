@@ -24,8 +24,10 @@ const additions: ReadonlyMap<string, string> = new Map([
   ['output_features[0].name', feature('output')],
   ['input_features[0].type', 'add `type: text`'],
   ['output_features[0].type', 'add `type: text`'],
-  ['trainer', 'add `trainer: {type: finetune}`; without it Ludwig trains nothing'],
-  ['trainer.type', 'add `type: finetune`; Ludwig refuses a trainer without it'],
+  [
+    'trainer.type',
+    'add `type: finetune`, or `type: none` where nothing is trained; Ludwig refuses a trainer without it',
+  ],
   ['adapter.type', 'add `type: lora`'],
   ['model_parameters.rope_scaling.rope_type', 'add `rope_type: linear`'],
   ['model_parameters.rope_scaling.factor', 'add `factor: 2` for twice the length'],

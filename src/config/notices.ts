@@ -6,6 +6,8 @@ import { pathOf } from './checks/check.ts'
 import { resolveBatch } from './batch.ts'
 import { idleTraining, type Idle } from './idle-training.ts'
 import type { Config } from './schema/config.ts'
+import { leavesBelow } from './schema/codec.ts'
+import { trainer } from './schema/trainer.ts'
 import { readTemplate } from './template.ts'
 import type { Path } from './yaml/node.ts'
 
@@ -30,6 +32,8 @@ const hidden = ({ prompt, input_features: [input] }: Config): boolean =>
 const steersNothing = ({ input_features: [{ column }] }: Config, key: string): string =>
   `the input's \`${key}\` steers nothing: the template names the columns it shows, and \`${column}\` is none of them`
 
+const trains = ({ type }: Config['trainer']): boolean => type !== 'none'
+
 const surprises: ReadonlyArray<Rule> = [
   {
     path: 'input_features[0].name',
@@ -48,13 +52,20 @@ const surprises: ReadonlyArray<Rule> = [
       `the input's name \`${name}\` is a name alone: the column \`${column}\` is what is read`,
   },
   {
+    path: 'trainer.type',
+    when: ({ trainer }, given) => trainer.type === 'none' && !given('trainer.type'),
+    say: () =>
+      'without a trainer nothing is trained, as in Ludwig: `tunec predict` and `tunec evaluate` ask the model as it is',
+  },
+  {
     path: 'trainer.learning_rate',
-    when: (_, given) => !given('trainer.learning_rate'),
+    when: ({ trainer }, given) => trains(trainer) && !given('trainer.learning_rate'),
     say: () => "learning_rate is Ludwig's default 0.001, which is high for most models",
   },
   {
     path: 'trainer.epochs',
-    when: ({ trainer }, given) => !given('trainer.epochs') && trainer.train_steps === null,
+    when: ({ trainer }, given) =>
+      trains(trainer) && !given('trainer.epochs') && trainer.train_steps === null,
     say: () => "epochs is Ludwig's default 100; 3 is usual for fine-tuning",
   },
   {
@@ -102,6 +113,14 @@ const surprises: ReadonlyArray<Rule> = [
 
 /** Keys that the file holds and another key puts out of use. */
 const idle: ReadonlyArray<Idle> = [
+  ...leavesBelow('trainer', trainer)
+    .filter((key) => key !== 'trainer.type')
+    .map((key): Idle => [key, (c) => !trains(c.trainer), 'nothing is trained']),
+  [
+    'compiler.recompute',
+    ({ trainer }) => !trains(trainer),
+    'nothing is trained, so there is no backward',
+  ],
   ...idleTraining,
   ...['temperature', 'top_k', 'top_p'].map(
     (key) =>
@@ -160,7 +179,7 @@ const idle: ReadonlyArray<Idle> = [
   ],
 ]
 
-/** Each with the key it is about. */
+/** Each with the key it is about; a key without effect is said once. */
 export const remarks = (
   config: Config,
   given: Given,
@@ -170,6 +189,7 @@ export const remarks = (
     .map(({ path, say }) => ({ message: say(config), path: pathOf(path) })),
   ...idle
     .filter(([path, isIdle]) => given(path) && isIdle(config))
+    .filter(([path], i, all) => all.findIndex((other) => other[0] === path) === i)
     .map(([path, , why]) => ({
       message: `\`${path}\` has no effect: ${why}`,
       path: pathOf(path),

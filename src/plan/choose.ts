@@ -172,7 +172,9 @@ export const chosenFor = (w: Wish): E.Either<Issues, Chosen> => {
   const { device, shapes } = w.machine
   const limit = w.budget ?? device?.freeBytes ?? null
   const techniques = ofBase(techniquesOf(w.config, limit, device?.target ?? null), w.base)
-  if (device !== null && limit !== null) return fastest(w, techniques, limit)
+  // Without training there is nothing to weigh: answers are the same in any batches.
+  if (device !== null && limit !== null && techniques.frozen === undefined)
+    return fastest(w, techniques, limit)
   const costs = { ...shapes, tokens: Math.min(shapes.tokens, shapes.batchTokens) }
   return shrunk(w, techniques, shapesOf(w.config, w.base.spec, w.data, costs))
 }

@@ -41,8 +41,9 @@ const SHORTEST = 128
 /** What a config can still do, the gentlest first. */
 const movesOf = (plan: Plan, budget: number): ReadonlyArray<Move> => {
   const { adapter, quantization } = plan.config
-  const { recompute, compute } = plan.techniques
-  const lora = adapter === null ? [[['adapter'], { type: 'lora' }] as const] : []
+  const { recompute, compute, frozen } = plan.techniques
+  const trains = frozen === undefined
+  const lora = trains && adapter === null ? [[['adapter'], { type: 'lora' }] as const] : []
   const move = (
     wanted: boolean,
     state: boolean,
@@ -52,14 +53,14 @@ const movesOf = (plan: Plan, budget: number): ReadonlyArray<Move> => {
   const add = { lora: 'adapter: {type: lora}', nf4: 'quantization: {bits: 4}' }
   return [
     ...move(
-      recompute._tag !== 'layers' && (plan.budget ?? Infinity) > budget,
+      trains && recompute._tag !== 'layers' && (plan.budget ?? Infinity) > budget,
       false,
       [`compiler.memory_budget: ${written(budget)}`],
       [['compiler', 'memory_budget'], budget],
       [['compiler', 'recompute'], 'auto'],
     ),
     ...move(
-      recompute._tag === 'none',
+      trains && recompute._tag === 'none',
       false,
       ['trainer.enable_gradient_checkpointing: true'],
       [['trainer', 'enable_gradient_checkpointing'], true],
@@ -77,11 +78,11 @@ const movesOf = (plan: Plan, budget: number): ReadonlyArray<Move> => {
       ['compiler.compute_dtype: bfloat16'],
       [['compiler', 'compute_dtype'], 'bfloat16'],
     ),
-    ...move(adapter === null, true, [add.lora], ...lora),
+    ...move(trains && adapter === null, true, [add.lora], ...lora),
     ...move(
       quantization === null,
       true,
-      adapter === null ? [add.lora, add.nf4] : [add.nf4],
+      trains && adapter === null ? [add.lora, add.nf4] : [add.nf4],
       ...lora,
       [['quantization'], { bits: 4 }],
     ),

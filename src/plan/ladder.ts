@@ -55,7 +55,10 @@ const stepsOf = (t: Techniques): readonly [Step, ...Step[]] => {
   const nf4: Techniques = { ...lora, quantize: t.quantize }
   const half: Techniques = { ...nf4, compute: t.compute }
   return [
-    { name: 'full fine-tuning in f32', techniques: plain },
+    {
+      name: t.frozen === undefined ? 'full fine-tuning in f32' : 'the model in f32',
+      techniques: plain,
+    },
     ...(t.lora === null ? [] : [{ name: `+ lora r=${t.lora.r}`, techniques: lora }]),
     ...(t.quantize === null
       ? []
@@ -110,6 +113,8 @@ const activationsOf = (
   const asked = plan.techniques.recompute
   const own = rungs.at(-1)!
   const keptRung = rungs.find((r) => r.name.startsWith('+ recompute'))
+  if (plan.techniques.frozen !== undefined)
+    return E.right({ kept: [], checkpointed: [], policy: 'none' })
   if (asked._tag === 'none')
     return pipe(
       rung(plan, clock)(

@@ -58,6 +58,7 @@ export const techniquesOf = (
   const { adapter: a, quantization: q } = c
   const { optimizer: o, gradient_clipping: clip } = c.trainer
   const targets = a?.target_modules ?? DEFAULT_TARGETS
+  const frozen = c.trainer.type === 'none'
   return {
     lora:
       a === null
@@ -75,7 +76,8 @@ export const techniquesOf = (
       ...optimizerOf(o),
       clip: clip.clipglobalnorm === 0 ? null : clip.clipglobalnorm,
     },
-    recompute: recomputePolicy(c, limit),
+    recompute: frozen ? { _tag: 'none' } : recomputePolicy(c, limit),
+    ...(frozen ? { frozen: true } : {}),
   }
 }
 
@@ -96,7 +98,7 @@ export const agreeing = (c: Config, base: Base): E.Either<Issue, void> => {
       issue('the base model is quantized to 4 bits already, and the config does not ask for that', {
         path: 'quantization',
         expected: `bits: 4, bnb_4bit_use_double_quant: ${double}`,
-        hint: `write \`quantization: {bits: 4, bnb_4bit_use_double_quant: ${double}}\` with an adapter, ${original}`,
+        hint: `write \`quantization: {bits: 4, bnb_4bit_use_double_quant: ${double}}\` ${c.trainer.type === 'none' ? '' : ' with an adapter'}, ${original}`,
       }),
     )
   if (q.bnb_4bit_use_double_quant !== double)

@@ -120,11 +120,15 @@ export const renderLadder = (l: Ladder, s: Style): ReadonlyArray<string> => {
     `${s.bold('weights')} in bytes, ${count(l.weights.parameters)} parameters are trained`,
     ...weightLines(l.weights),
     '',
-    `${s.bold('activations')} that the backward reads`,
-    ...activationLines(l, 'part'),
-    '',
-    ...activationLines(l, 'op'),
-    '',
+    ...(l.activations.kept.length === 0
+      ? []
+      : [
+          `${s.bold('activations')} that the backward reads`,
+          ...activationLines(l, 'part'),
+          '',
+          ...activationLines(l, 'op'),
+          '',
+        ]),
     s.dim(`${fullest(last.footprint)}; ${workspaceLine(last.footprint)}`),
   ]
 }

@@ -16,10 +16,12 @@ const dtypeNames: { readonly [D in Compute]: string } = {
   float8: '16-bit floats (bf16), frozen products in 8-bit ones (e4m3, a scale a row)',
 }
 
-const adapterLine = ({ techniques: { lora } }: Plan): string =>
-  lora === null
-    ? 'every weight is trained'
-    : `LoRA r=${lora.r} alpha=${lora.alpha}${lora.dropout > 0 ? ` dropout=${lora.dropout}` : ''} on ${lora.targets.join(', ')}`
+const adapterLine = ({ techniques: { lora, frozen } }: Plan): string =>
+  frozen !== undefined
+    ? 'nothing, the model is asked as it is'
+    : lora === null
+      ? 'every weight is trained'
+      : `LoRA r=${lora.r} alpha=${lora.alpha}${lora.dropout > 0 ? ` dropout=${lora.dropout}` : ''} on ${lora.targets.join(', ')}`
 
 const quantizeLine = ({ base, techniques: { quantize: q } }: Plan): string =>
   q === null
@@ -34,8 +36,15 @@ const recomputeLine = ({ techniques: { recompute: r } }: Plan): string =>
       ? 'whole layers are recomputed in the backward'
       : `recomputed in the backward as far as ${size(r.bytes)} demand it`
 
+/** How prompts are answered. */
+const answerLine = ({ shapes: { generate: g } }: Plan): string =>
+  g === null
+    ? 'no prompts to answer'
+    : `${plural(g.batch, 'prompt')} of at most ${plural(g.prompt, 'token')} at a time, ${plural(g.capacity, 'token')} with their answers`
+
 const batchLine = (plan: Plan): string => {
   const { rows, length } = plan.shapes
+  if (plan.techniques.frozen !== undefined) return answerLine(plan)
   const { batch, accumulation, effective } = batchingOf(plan.config.trainer, rows)
   const micro = `${plural(rows, 'row')} of ${plural(length, 'token')} a micro-step`
   return `${plural(effective, 'sample')} a step (batch_size ${batch} × ${accumulation}), ${micro}`
@@ -62,7 +71,8 @@ const pairs = (rows: ReadonlyArray<readonly [string, string]>, s: Style): Readon
 const memoryLine = (plan: Plan): string => {
   const beside = plan.totalBytes - plan.arenaBytes
   const context = beside === 0 ? '' : ` and ${size(beside)} for context and libraries`
-  return `${size(plan.arenaBytes)} in one arena${context}; ${recomputeLine(plan)}`
+  const backward = plan.techniques.frozen === undefined ? `; ${recomputeLine(plan)}` : ''
+  return `${size(plan.arenaBytes)} in one arena${context}${backward}`
 }
 
 /** What the compiler decided, a line each. */

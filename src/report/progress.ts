@@ -1,5 +1,5 @@
 /** What a run tells, as lines. */
-import type { Metrics } from '../train/evaluate.ts'
+import type { Metrics } from '../train/measured.ts'
 import type { TrainEvent } from '../train/events.ts'
 import type { Style } from './style.ts'
 import { count, duration, plural } from './units.ts'
@@ -24,6 +24,12 @@ export const metricText = (name: string, value: number): string =>
 
 const lossOf = (m: Partial<Metrics>): string => (m.loss === undefined ? '–' : m.loss.toFixed(4))
 
+/** The accuracy that says most of a split, where there is one. */
+const accuracyOf = (m: Metrics): string => {
+  const name = Object.keys(m).find((n) => n.endsWith('accuracy'))
+  return name === undefined ? '' : `, ${name.replaceAll('_', ' ')} ${percent(m[name]!)}`
+}
+
 /** One line an event; null for those a progress line shows better. */
 export const eventLine = (e: TrainEvent, s: Style): string | null => {
   switch (e._tag) {
@@ -35,10 +41,7 @@ export const eventLine = (e: TrainEvent, s: Style): string | null => {
       return null
     case 'evaluation': {
       const v = e.validation
-      const seen =
-        v === null
-          ? ''
-          : `  validation ${v.loss.toFixed(4)}, token accuracy ${percent(v.token_accuracy)}`
+      const seen = v === null ? '' : `  validation ${v.loss.toFixed(4)}${accuracyOf(v)}`
       const best =
         v === null
           ? ''

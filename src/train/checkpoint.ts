@@ -18,7 +18,6 @@ import { atomicFolder, atomicWrite, settledFolder } from '../tensors/atomic.ts'
 import { attempt } from '../tensors/os.ts'
 import { readSums, sumOf, verifySums, writeSums, type Sum, type Sums } from '../tensors/sums.ts'
 import { writeFile } from '../tensors/writer.ts'
-import type { MetricName } from './evaluate.ts'
 import { differences, jobCodec, type Job } from './job.ts'
 import { bestOf, progressCodec, unsound, type Progress } from './progress.ts'
 import { loadStates, storedStates } from './states.ts'
@@ -44,7 +43,7 @@ export interface Saving {
   readonly program: Program
   readonly job: Job
   /** By which weights are the best. */
-  readonly metric: MetricName
+  readonly metric: string
   readonly resultsFolder: string
 }
 

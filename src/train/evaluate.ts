@@ -1,62 +1,14 @@
-/** Teacher-forced metrics of a split: Ludwig's names with the values they promise. */
+/** Teacher-forced counts of a split. */
 import * as E from 'fp-ts/lib/Either.js'
 import type { Session } from '../../backends/backend.ts'
 import type { Config } from '../config/schema/config.ts'
-import {
-  addCounts,
-  meanLoss,
-  noTokens,
-  perplexity,
-  tokenAccuracy,
-  type TokenCounts,
-} from '../data/metrics.ts'
 import { packBatch, unscored, type MicroBatch } from '../data/pack.ts'
 import type { Sample } from '../data/samples.ts'
 import { rowName, type Table } from '../data/cell.ts'
 import { issue, type Issue } from '../issue.ts'
 import type { Batching } from '../plan/batch.ts'
+import { add, noCounts, type Counts } from './measured.ts'
 import { call } from './problem.ts'
-
-/** Sums of an evaluation. */
-export interface Counts extends TokenCounts {
-  readonly sequences: number
-  /** Samples whose scored tokens are all right under teacher forcing. */
-  readonly sequencesRight: number
-}
-
-export const metricNames = [
-  'loss',
-  'perplexity',
-  'next_token_perplexity',
-  'token_accuracy',
-  'sequence_accuracy',
-] as const
-export type MetricName = (typeof metricNames)[number]
-
-/** Loss in nats per scored token; perplexities are its exponential; accuracies from 0 to 1. */
-export type Metrics = { readonly [M in MetricName]: number }
-
-/** Which of two values of a metric is better. */
-export const higherIsBetter = (m: MetricName): boolean => m.endsWith('accuracy')
-
-export const metricsOf = (c: Counts): Metrics => {
-  const loss = meanLoss(c)
-  return {
-    loss,
-    perplexity: perplexity(loss),
-    next_token_perplexity: perplexity(loss),
-    token_accuracy: tokenAccuracy(c),
-    sequence_accuracy: c.sequencesRight / c.sequences,
-  }
-}
-
-const noCounts: Counts = { ...noTokens, sequences: 0, sequencesRight: 0 }
-
-const add = (a: Counts, b: Counts): Counts => ({
-  ...addCounts(a, b),
-  sequences: a.sequences + b.sequences,
-  sequencesRight: a.sequencesRight + b.sequencesRight,
-})
 
 /** Counts of one micro-batch; a sample lies within one row, under one segment number. */
 export const countsOf = (

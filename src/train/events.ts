@@ -1,5 +1,5 @@
 /** What a run tells while it runs, as data. */
-import type { Metrics } from './evaluate.ts'
+import type { Metrics } from './measured.ts'
 
 export type TrainEvent =
   | {

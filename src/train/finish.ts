@@ -8,15 +8,18 @@ import { exportAdapter, hasLearned } from '../adapter/peft.ts'
 import type { Issue } from '../issue.ts'
 import type { Plan } from '../plan/plan.ts'
 import { restoreBest, type Saving } from './checkpoint.ts'
-import { blameRows, evaluated, evaluateSamples, metricsOf, type Metrics } from './evaluate.ts'
+import { blameRows, evaluated } from './evaluate.ts'
 import type { Kept } from './events.ts'
 import type { Ended, Loop } from './loop.ts'
+import { metricsOf, type Metrics } from './measured.ts'
+import { metricOf } from './metric.ts'
 import { bestOf, runningMetrics, type Progress } from './progress.ts'
 import { mergedFolder, weightsFolder, writeStatistics } from './results.ts'
 import type { TrainOptions, TrainResult } from './train.ts'
 
 const keptOf = (plan: Plan, p: Progress): Kept => {
-  const { skip_all_evaluation: skipped, validation_metric: metric } = plan.config.trainer
+  const { skip_all_evaluation: skipped } = plan.config.trainer
+  const metric = metricOf(plan.config)
   const best = bestOf(p.history, metric)
   if (best !== null) return { _tag: 'best', step: p.history[best]!.step }
   return {
@@ -75,7 +78,7 @@ const testMetrics = (l: Loop): TE.TaskEither<Issue, Metrics | null> => {
   const samples = evaluated(trainer, l.run.batching, l.data.samples.test)
   return trainer.skip_all_evaluation || samples.length === 0
     ? TE.right(null)
-    : TE.map(metricsOf)(evaluateSamples(l.session, l.plan.shapes, samples, blameRows(l.data.table)))
+    : TE.map(metricsOf)(l.task.measure(l.session, samples, blameRows(l.data.table)))
 }
 
 /** Of the evaluation whose weights were kept. */

@@ -72,7 +72,8 @@ const unmeasured = ({ config: { trainer } }: Plan, data: Dataset): Issue | null 
 /** Left: no run of this plan could succeed. */
 export const foresee = (plan: Plan): E.Either<Issues, Plan> => {
   const { data } = plan
-  if (data === null || data.samples.train.length === 0) return E.right(plan)
+  if (data === null || data.samples.train.length === 0 || plan.techniques.frozen !== undefined)
+    return E.right(plan)
   const long = longRow(data, plan.shapes.length)
   if (long !== null) return E.left(one(long))
   const blind = unmeasured(plan, data)
@@ -80,9 +81,16 @@ export const foresee = (plan: Plan): E.Either<Issues, Plan> => {
   return learns(plan, data) ? E.right(plan) : E.left(one(idle(plan, data)))
 }
 
+const untrained: Issue = issue('this config trains nothing', {
+  path: 'trainer.type',
+  expected: 'finetune',
+  hint: 'ask the model as it is with `tunec predict` or `tunec evaluate`, or write `trainer: {type: finetune}`',
+})
+
 /** The data of a plan that can be run. Left: `foresee`'s, or weights or data are missing. */
 export const ready = (plan: Plan): E.Either<Issues, Dataset> => {
   const { base, data } = plan
+  if (plan.techniques.frozen !== undefined) return E.left(one(untrained))
   if (base.folder === null)
     return E.left(
       one(

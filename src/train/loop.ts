@@ -9,18 +9,22 @@ import type { Sample } from '../data/samples.ts'
 import { issue, type Issue } from '../issue.ts'
 import type { Dataset } from '../plan/dataset.ts'
 import type { Plan } from '../plan/plan.ts'
-import { evaluated, evaluateSamples, metricsOf, type Counts } from './evaluate.ts'
+import { evaluated } from './evaluate.ts'
 import type { TrainEvent } from './events.ts'
+import { metricsOf, type Measured } from './measured.ts'
+import { metricOf } from './metric.ts'
 import { bestOf, runningMetrics, sinceBest, type Evaluation, type Progress } from './progress.ts'
 import { reduced, reductionsOf } from './plateau.ts'
 import { rateAt, rateOf } from './rate.ts'
 import { stepsOf, type Run, type Step } from './schedule.ts'
 import { optimizerStep, type Stepped } from './step.ts'
+import type { Task } from './task.ts'
 
 export interface Loop {
   readonly session: Session
   readonly plan: Plan
   readonly data: Dataset
+  readonly task: Task
   readonly run: Run
   /** Saves a checkpoint; `improved` weights are the best so far. Gives its folder. */
   readonly save: (progress: Progress, improved: boolean) => TE.TaskEither<Issue, string>
@@ -58,8 +62,7 @@ const trainStep = (l: Loop, step: Step, applied: number, lr: number) => {
   const draws = fnOf(l.plan.program, 'micro')?.inputs.some((i) => i.name === 'seed') === true
   return optimizerStep(l.session, {
     samples: step.samples.map((i) => l.data.samples.train[i]!),
-    rows: l.plan.shapes.rows,
-    length: l.plan.shapes.length,
+    feed: l.task.feed,
     lr,
     t: applied + 1,
     seed: draws ? hash32(l.run.seed, step.index, 0) | 0 : null,
@@ -101,19 +104,17 @@ const stepEvent = (
 const measure = async (
   l: Loop,
 ): Promise<
-  E.Either<Issue, { readonly training: Counts | null; readonly validation: Counts | null }>
+  E.Either<Issue, { readonly training: Measured | null; readonly validation: Measured | null }>
 > => {
   const { trainer } = l.plan.config
   const over = async (wanted: boolean, samples: ReadonlyArray<Sample>) => {
     const chosen = evaluated(trainer, l.run.batching, samples)
-    return wanted && chosen.length > 0
-      ? await evaluateSamples(l.session, l.plan.shapes, chosen)()
-      : E.right(null)
+    return wanted && chosen.length > 0 ? await l.task.measure(l.session, chosen)() : E.right(null)
   }
   const training = await over(trainer.evaluate_training_set, l.data.samples.train)
   if (E.isLeft(training)) return training
   const validation = await over(true, l.data.samples.validation)
-  return E.map((v: Counts | null) => ({ training: training.right, validation: v }))(validation)
+  return E.map((v: Measured | null) => ({ training: training.right, validation: v }))(validation)
 }
 
 const evaluate = async (
@@ -135,7 +136,8 @@ const evaluate = async (
     ...measured.right,
   }
   const history = [...p.history, evaluation]
-  const improved = bestOf(history, trainer.validation_metric) === history.length - 1
+  const metric = metricOf(l.plan.config)
+  const improved = bestOf(history, metric) === history.length - 1
   const { validation } = evaluation
   l.onEvent({
     _tag: 'evaluation',
@@ -144,14 +146,14 @@ const evaluate = async (
     training: runningMetrics(evaluation),
     validation: validation === null ? null : metricsOf(validation),
     improved,
-    sinceBest: sinceBest(history, trainer.validation_metric),
+    sinceBest: sinceBest(history, metric),
   })
   return E.right({ progress: { ...p, history, lossSum: 0, scored: 0 }, improved })
 }
 
 const patienceOver = (l: Loop, p: Progress): boolean => {
-  const { early_stop: patience, validation_metric: metric } = l.plan.config.trainer
-  return patience > 0 && sinceBest(p.history, metric) >= patience
+  const { early_stop: patience } = l.plan.config.trainer
+  return patience > 0 && sinceBest(p.history, metricOf(l.plan.config)) >= patience
 }
 
 /** Lets signals and timers have their turn: a backend may compute without ever waiting. */

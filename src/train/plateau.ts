@@ -1,6 +1,6 @@
 /** `reduce_on_plateau`: torch's ReduceLROnPlateau as Ludwig caps and applies it. What it knows follows from the evaluations alone. */
 import type { Config } from '../config/schema/config.ts'
-import { higherIsBetter, metricsOf } from './evaluate.ts'
+import { higherIsBetter, metricsOf } from './measured.ts'
 import { runningMetrics, type Evaluation } from './progress.ts'
 
 type Scheduler = Config['trainer']['learning_rate_scheduler']

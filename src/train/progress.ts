@@ -2,36 +2,16 @@
 import * as t from 'io-ts'
 import { perplexity } from '../data/metrics.ts'
 import {
+  finite,
   higherIsBetter,
+  impossible,
+  measuredCodec,
   metricsOf,
-  type Counts,
-  type MetricName,
+  number,
+  whole,
+  type Measured,
   type Metrics,
-} from './evaluate.ts'
-
-/** What counts something: a whole number of at least 0 that a double holds exactly. */
-const whole = t.refinement(t.number, (n) => Number.isSafeInteger(n) && n >= 0, 'a whole number')
-
-/** Finite: JSON can say 1e999, which is Infinity. */
-const finite = t.refinement(t.number, Number.isFinite, 'a finite number')
-
-/** JSON has no NaN: null stands for it. */
-const number = new t.Type<number, number | null, unknown>(
-  'a number',
-  t.number.is,
-  (u, c) => (u === null ? t.success(NaN) : finite.validate(u, c)),
-  (n) => (Number.isFinite(n) ? n : null),
-)
-
-const counts = t.readonly(
-  t.strict({
-    lossSum: number,
-    correct: whole,
-    scored: whole,
-    sequences: whole,
-    sequencesRight: whole,
-  }),
-)
+} from './measured.ts'
 
 const nullable = <C extends t.Mixed>(codec: C) => t.union([t.null, codec])
 
@@ -45,9 +25,9 @@ const evaluation = t.readonly(
     /** Mean loss per scored token of the steps since the last evaluation, as they were trained; NaN without any. */
     running: number,
     /** A pass over the training split, where asked for. */
-    training: nullable(counts),
+    training: nullable(measuredCodec),
     /** Null without validation rows. */
-    validation: nullable(counts),
+    validation: nullable(measuredCodec),
   }),
 )
 export type Evaluation = t.TypeOf<typeof evaluation>
@@ -82,9 +62,6 @@ export const beginning: Progress = {
 const ascending = (values: ReadonlyArray<number>): boolean =>
   values.every((v, i) => i === 0 || values[i - 1]! < v)
 
-const impossible = (c: Counts | null): boolean =>
-  c !== null && (c.correct > c.scored || c.sequencesRight > c.sequences || c.sequences > c.scored)
-
 /** Why no run of `steps` optimizer steps can have come to this progress, or null. */
 export const unsound = (p: Progress, steps: number): string | null => {
   const { step, applied, history } = p
@@ -101,11 +78,11 @@ export const unsound = (p: Progress, steps: number): string | null => {
     : null
 }
 
-const valueOf = (metric: MetricName, counts: Counts | null): number =>
-  counts === null ? NaN : metricsOf(counts)[metric]
+const valueOf = (metric: string, measured: Measured | null): number =>
+  measured === null ? NaN : (metricsOf(measured)[metric] ?? NaN)
 
 /** Index of the best evaluation, the earlier of equals; null while none has a value. A NaN never wins. */
-export const bestOf = (history: ReadonlyArray<Evaluation>, metric: MetricName): number | null => {
+export const bestOf = (history: ReadonlyArray<Evaluation>, metric: string): number | null => {
   const sign = higherIsBetter(metric) ? 1 : -1
   let best: { readonly index: number; readonly value: number } | null = null
   for (const [index, { validation }] of history.entries()) {
@@ -116,7 +93,7 @@ export const bestOf = (history: ReadonlyArray<Evaluation>, metric: MetricName): 
 }
 
 /** Evaluations in a row, up to now, that were no improvement; 0 without validation rows. */
-export const sinceBest = (history: ReadonlyArray<Evaluation>, metric: MetricName): number =>
+export const sinceBest = (history: ReadonlyArray<Evaluation>, metric: string): number =>
   history.some((e) => e.validation !== null)
     ? history.length - 1 - (bestOf(history, metric) ?? -1)
     : 0

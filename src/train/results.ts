@@ -13,8 +13,9 @@ import type { Plan } from '../plan/plan.ts'
 import { atomicWrite } from '../tensors/atomic.ts'
 import { attempt, ifExists } from '../tensors/os.ts'
 import { sumOf, writeSums } from '../tensors/sums.ts'
-import { metricNames, metricsOf, type Metrics } from './evaluate.ts'
 import type { Job } from './job.ts'
+import { metricsOf, type Metrics } from './measured.ts'
+import { metricOf } from './metric.ts'
 import { bestOf, runningMetrics, type Evaluation, type Progress } from './progress.ts'
 import type { Run } from './schedule.ts'
 
@@ -91,13 +92,11 @@ export const writeBeginning = (results: string, plan: Plan, job: Job): TE.TaskEi
     TE.chain(() => writeTrace(plan.trace, join(results, 'ir'))),
   )
 
-type Series = { readonly [M in keyof Metrics]?: ReadonlyArray<number> }
+type Series = Readonly<Record<string, ReadonlyArray<number>>>
 
 const series = (all: ReadonlyArray<Partial<Metrics>>): Series =>
   Object.fromEntries(
-    metricNames
-      .filter((m) => all.some((x) => x[m] !== undefined))
-      .map((m) => [m, all.map((x) => x[m] ?? NaN)]),
+    [...new Set(all.flatMap(Object.keys))].map((m) => [m, all.map((x) => x[m] ?? NaN)]),
   )
 
 const frequency = ({ trainer: t }: Plan['config'], run: Run) =>
@@ -117,7 +116,7 @@ export const statistics = (
   const feature = plan.config.output_features[0].name
   const split = (all: ReadonlyArray<Partial<Metrics>>) => {
     const of = series(all)
-    return { [feature]: of, combined: of.loss === undefined ? {} : { loss: of.loss } }
+    return { [feature]: of, combined: of['loss'] === undefined ? {} : { loss: of['loss'] } }
   }
   return {
     training: split(history.map(runningMetrics)),
@@ -146,7 +145,7 @@ export const writeProgress = (
   ticks: number,
   p: Progress,
 ): TE.TaskEither<Issue, void> => {
-  const metric = plan.config.trainer.validation_metric
+  const metric = metricOf(plan.config)
   const best = bestOf(p.history, metric)
   const at = best === null ? undefined : p.history[best]
   return writeJson(join(modelFolder(results), 'training_progress.json'), {
@@ -159,7 +158,9 @@ export const writeProgress = (
     learning_rate: p.history.at(-1)?.learningRate ?? null,
     validation_metric: metric,
     best_eval_metric_value:
-      at === undefined || at.validation === null ? null : metricsOf(at.validation)[metric],
+      at === undefined || at.validation === null
+        ? null
+        : (metricsOf(at.validation)[metric] ?? null),
     best_eval_metric_steps: at?.ticks ?? null,
     best_eval_metric_epoch: at === undefined ? null : at.ticks / run.ticksPerEpoch,
     best_eval_metric_checkpoint_number: best === null ? null : best + 1,

@@ -1,19 +1,18 @@
-/** One optimizer step: its samples packed into micro-steps that add up gradients, then one update. */
+/** One optimizer step: micro-steps that add up gradients, then one update. */
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Session } from '../../backends/backend.ts'
 import { decode } from '../../backends/bytes.ts'
 import { scalar } from '../../ir/type.ts'
 import { SCALE } from '../../passes/precision.ts'
-import { packBatch, type MicroBatch } from '../data/pack.ts'
 import type { Sample } from '../data/samples.ts'
-import { issue, type Issue } from '../issue.ts'
+import type { Issue } from '../issue.ts'
 import { call } from './problem.ts'
+import type { Micro, Task } from './task.ts'
 
 export interface StepInput {
   readonly samples: ReadonlyArray<Sample>
-  readonly rows: number
-  readonly length: number
+  readonly feed: Task['feed']
   readonly lr: number
   /** Adam's t: steps that were applied, this one included. */
   readonly t: number
@@ -24,7 +23,7 @@ export interface StepInput {
 }
 
 export interface Stepped {
-  /** Mean over scored tokens. */
+  /** Mean over scored tokens or samples. */
   readonly loss: number
   readonly gradNorm: number
   /** False when loss scaling found an overflow and left the weights as they were. */
@@ -37,16 +36,11 @@ export interface Stepped {
 const LEAST_SCALE = 2 ** -14
 
 const micro =
-  (session: Session, o: StepInput, scored: number) =>
-  (batch: MicroBatch): TE.TaskEither<Issue, number> => {
-    const { tokens, positions, segments, targets, keys } = batch
-    return pipe(
+  (session: Session, o: StepInput) =>
+  ({ inputs, keys, samples }: Micro): TE.TaskEither<Issue, number> =>
+    pipe(
       session.run('micro', {
-        tokens,
-        positions,
-        segments,
-        targets,
-        inverse_count: Float32Array.of(1 / scored),
+        ...inputs,
         ...(o.seed === null ? {} : { seed: Int32Array.of(o.seed), keys }),
       }),
       call,
@@ -57,11 +51,10 @@ const micro =
           o.blame(
             'loss',
             loss,
-            batch.samples.map((s) => o.samples[s]!),
+            samples.map((s) => o.samples[s]!),
           ),
       ),
     )
-  }
 
 /** An f16 overflow is normal while the loss scale is being found, and never once it is tiny. */
 const skipped = (session: Session, o: StepInput, norm: number): TE.TaskEither<Issue, void> =>
@@ -98,13 +91,11 @@ const update = (
 /** Left: a backend's error, or a number that is not finite; the session's state is then of no use. */
 export const optimizerStep = (session: Session, o: StepInput): TE.TaskEither<Issue, Stepped> =>
   pipe(
-    TE.fromEither(packBatch(o.samples, { rows: o.rows, length: o.length })),
-    TE.chain((batches) => {
-      const scored = batches.reduce((n, b) => n + b.scored, 0)
-      if (scored === 0) return TE.left(issue('the samples of a step have no scored token'))
-      return pipe(
-        batches,
-        TE.traverseSeqArray(micro(session, o, scored)),
+    TE.fromEither(o.feed(o.samples)),
+    TE.chain(({ micros, scored, tokens }) =>
+      pipe(
+        micros,
+        TE.traverseSeqArray(micro(session, o)),
         TE.chain((losses) =>
           pipe(
             update(session, o),
@@ -112,10 +103,10 @@ export const optimizerStep = (session: Session, o: StepInput): TE.TaskEither<Iss
               ...updated,
               loss: losses.reduce((a, b) => a + b, 0),
               scored,
-              tokens: batches.reduce((n, b) => n + b.tokensUsed, 0),
+              tokens,
             })),
           ),
         ),
-      )
-    }),
+      ),
+    ),
   )

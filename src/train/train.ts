@@ -11,17 +11,19 @@ import type { Dataset } from '../plan/dataset.ts'
 import { leastHint } from '../plan/least.ts'
 import type { Plan } from '../plan/plan.ts'
 import { findSaved, refusal, restore, save, type Saved, type Saving } from './checkpoint.ts'
-import type { Metrics } from './evaluate.ts'
 import type { Kept, TrainEvent } from './events.ts'
 import { conclude } from './finish.ts'
 import { ready } from './foresee.ts'
 import { jobOf } from './job.ts'
 import { locked, type Lock } from './lock.ts'
+import type { Metrics } from './measured.ts'
+import { metricOf } from './metric.ts'
 import { train as loop, type Loop } from './loop.ts'
 import { call, ofBackend } from './problem.ts'
 import { beginning, type Evaluation, type Progress } from './progress.ts'
 import { isRunFolder, makeParent, makeRunFolder, writeBeginning, writeProgress } from './results.ts'
 import { runOfPlan, ticksDone, type Run } from './schedule.ts'
+import { taskOf } from './task.ts'
 import { initializePlan } from './initialize.ts'
 
 export interface TrainOptions<A> {
@@ -167,7 +169,7 @@ const continuable = (
 ): E.Either<Issue, void> => {
   if (saved === null) return E.right(undefined)
   const job = jobOf(plan, data, backend, saved.job.weights)
-  const metric = plan.config.trainer.validation_metric
+  const metric = metricOf(plan.config)
   const why = refusal({ job, metric }, saved, runOfPlan(plan, data).steps)
   return why === null ? E.right(undefined) : E.left(why)
 }
@@ -185,7 +187,7 @@ const runIn = <A>(
     session,
     program: plan.program,
     job: jobOf(plan, data, backend, weights),
-    metric: plan.config.trainer.validation_metric,
+    metric: metricOf(plan.config),
     resultsFolder: results,
   }
   return pipe(
@@ -200,7 +202,8 @@ const runIn = <A>(
     TE.bind('l', ({ from }) => {
       o.onEvent(startEvent(plan, data, run, saving, from))
       return TE.right<Issue, Loop>({
-        ...{ session, plan, data, run, onEvent: o.onEvent, stop: o.stop, clock: o.clock },
+        ...{ session, plan, data, run, task: taskOf(plan) },
+        ...{ onEvent: o.onEvent, stop: o.stop, clock: o.clock },
         save: (p, improved) =>
           pipe(
             lock.check,

@@ -21,13 +21,13 @@ import { rules as allRules } from '../../backends/cuda/lower/rules/index.ts'
 import type { Work } from '../../backends/cuda/launch.ts'
 import type { Program } from '../../ir/graph.ts'
 import { bytes, size } from '../../ir/type.ts'
-import { emulate } from './emulate.ts'
+import { emulate, type Part } from './emulate.ts'
 import { laneOf } from './lane.ts'
 
-const perform = (arena: Buffer, w: Work): void => {
+const perform = (arena: Buffer, w: Work, changing: ReadonlyArray<Part> = []): void => {
   switch (w._tag) {
     case 'kernel':
-      return emulate(arena, [w])
+      return emulate(arena, [w], changing)
     case 'product':
       return emulate(arena, [ownProduct(w)])
     case 'clear':
@@ -68,10 +68,19 @@ export const emulated = (target: Target, rules: ReadonlyArray<Rule> = allRules):
   name: `cuda emulated as sm_${target.arch}`,
   doc: 'launch lists of the cuda backend on the CPU',
   diagnose: async () => null,
-  prepare: (p, room) => {
-    const lowered = lower(p, { ...target, ...room }, rules)
+  prepare: (program, room) => {
+    const lowered = lower(program, { ...target, ...room }, rules)
     const { arena, touched } = guardedArena(lowered.arenaBytes)
     const view = (port: Port) => arena.subarray(port.offset, port.offset + bytes(port.type))
+    // Caches and temporaries: all that the launches of a function with early ones write.
+    const changing = [
+      ...program.state.flatMap((x) =>
+        x.role === 'cache'
+          ? [{ offset: lowered.state.get(x.name)!.offset, length: bytes(x.type) }]
+          : [],
+      ),
+      { offset: lowered.constants.end, length: lowered.arenaBytes - lowered.constants.end },
+    ]
     let stale = true
     const settle = (): void => {
       if (stale) for (const l of lowered.constants.launches) perform(arena, l)
@@ -91,7 +100,7 @@ export const emulated = (target: Target, rules: ReadonlyArray<Rule> = allRules):
           if (given?.length !== size(port.type)) return fail(`%${port.name}`)
           view(port).set(encode(port.type, given))
         }
-        for (const l of f.launches) perform(arena, l)
+        for (const l of f.launches) perform(arena, l, changing)
         if (touched()) return fail(`@${name} writes outside the arena`)
         return E.right(
           Object.fromEntries(

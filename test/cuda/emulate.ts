@@ -25,7 +25,7 @@ const entries = (source: string): ReadonlyArray<string> =>
 
 /** One entry for all kernels of a source: run(name, grid, threads, arguments as 8-byte slots). */
 const dispatcher = (names: ReadonlyArray<string>): string => `
-extern "C" int run(const char* name, const unsigned* grid, unsigned threads, uint64_t* slots, unsigned count, uint64_t maps) {
+extern "C" int run(const char* name, const unsigned* grid, unsigned threads, uint64_t* slots, unsigned count, uint64_t maps, const device::Span* spans, unsigned spanCount) {
   static void* pointers[64];
   alignas(64) static uint64_t held[64][16];
   unsigned arity = 0;
@@ -37,13 +37,20 @@ extern "C" int run(const char* name, const unsigned* grid, unsigned threads, uin
   device::arguments = pointers;
   ${names.map((n) => `if (!strcmp(name, "${n}")) { device::body = [](void** a) { device::call(${n}, a); }; arity = device::arity(${n}); }`).join('\n  ')}
   if (arity != count) return arity ? (int)arity : -1;
+  device::spans = spans;
+  device::spanCount = spanCount;
+  uint64_t hidden = 0;
+  for (unsigned i = 0; i < spanCount; i++) hidden += spans[i].length;
+  device::truth = (char*)realloc(device::truth, hidden + 1);
   gridDim = dim3{grid[0], grid[1], grid[2]};
   blockDim = dim3{threads, 1, 1};
   for (unsigned z = 0; z < grid[2]; z++)
     for (unsigned y = 0; y < grid[1]; y++)
       for (unsigned x = 0; x < grid[0]; x++) {
         blockIdx = dim3{x, y, z};
+        if (spanCount) device::hide();
         device::runBlock(threads);
+        if (device::early != device::ON_TIME) return -1 - device::early;
       }
   return 0;
 }
@@ -56,6 +63,8 @@ type Run = (
   slots: BigUint64Array,
   count: number,
   maps: bigint,
+  spans: BigUint64Array,
+  spanCount: number,
 ) => number
 const loaded = new Map<string, Run>()
 
@@ -84,7 +93,9 @@ const libraryOf = (k: Kernel): Run => {
   }
   const run = koffi
     .load(library)
-    .func('int run(const char*, const uint32_t*, uint32_t, uint64_t*, uint32_t, uint64_t)') as Run
+    .func(
+      'int run(const char*, const uint32_t*, uint32_t, uint64_t*, uint32_t, uint64_t, const uint64_t*, uint32_t)',
+    ) as Run
   loaded.set(key, run)
   return run
 }
@@ -116,9 +127,36 @@ const slot =
     }
   }
 
-/** Runs launches in order over an arena. */
-export const emulate = (arena: Buffer, launches: ReadonlyArray<KernelLaunch>): void => {
+/** Bytes of an arena. */
+export interface Part {
+  readonly offset: number
+  readonly length: number
+}
+
+/** What a launch has done wrong; null: nothing. */
+const wrong = (l: KernelLaunch, code: number): string | null => {
+  switch (code) {
+    case 0:
+      return null
+    case -2:
+      return `${l.kernel.name} begins early and never waits`
+    case -3:
+      return `${l.kernel.name} begins early and writes before it waits`
+    default:
+      return `${l.kernel.name} has ${code} parameters, its card gives ${l.args.length}`
+  }
+}
+
+/** Runs launches in order over an arena. One that begins early finds garbage in the `changing` parts until it waits. */
+export const emulate = (
+  arena: Buffer,
+  launches: ReadonlyArray<KernelLaunch>,
+  changing: ReadonlyArray<Part> = [],
+): void => {
   const base = koffi.address(arena)
+  const spans = BigUint64Array.from(
+    changing.flatMap((c) => [BigInt(base) + BigInt(c.offset), BigInt(c.length)]),
+  )
   for (const l of launches) {
     const kept: BigUint64Array[] = []
     const slots = BigUint64Array.from(l.args, slot(BigInt(base), kept))
@@ -130,8 +168,10 @@ export const emulate = (arena: Buffer, launches: ReadonlyArray<KernelLaunch>): v
       slots,
       l.args.length,
       maps,
+      spans,
+      l.early === true ? changing.length : 0,
     )
-    if (code !== 0)
-      throw new Error(`${l.kernel.name} has ${code} parameters, its card gives ${l.args.length}`)
+    const why = wrong(l, code)
+    if (why !== null) throw new Error(why)
   }
 }

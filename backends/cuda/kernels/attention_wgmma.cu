@@ -67,6 +67,12 @@ template <int TRANSPOSED> DEV void product(float (&d)[64], const u32* a, u64 b) 
 }
 #endif
 
+// A warp arrives once, when all its lanes have read what the barrier guards.
+DEV void leave(u32 barrier) {
+  __syncwarp();
+  if ((threadIdx.x & 31) == 0) barrier_arrive(barrier);
+}
+
 // Groups of 8 rows lie 1,024 bytes apart; `lead`: bytes from one chunk of 64 columns to the next where b is stored [k][n].
 DEV u64 descriptor(u32 address, u32 lead) {
   return (u64)((address & 0x3ffff) >> 4) | ((u64)(lead >> 4) << 16) | ((u64)(1024 >> 4) << 32) | (1ull << 62);
@@ -240,10 +246,8 @@ KERNEL __launch_bounds__(384, 1) attention_wgmma(MAP mq, MAP mk, MAP mv, const i
     products_commit();
     products_wait<0>();
     pin(s);
-    if (lane == 0) {
-      barrier_arrive(keysFree + 8 * (n & 1));
-      if (x & 2) barrier_arrive(queriesFree);
-    }
+    leave(keysFree + 8 * (n & 1));
+    if (x & 2) leave(queriesFree);
     soften(x);
     narrow();
     // The next scores are under way while this tile's values are summed and the next tile is softened.
@@ -261,14 +265,12 @@ KERNEL __launch_bounds__(384, 1) attention_wgmma(MAP mq, MAP mk, MAP mv, const i
       products_commit();
       products_wait<1>();
       pin(s);
-      if (lane == 0) {
-        barrier_arrive(keysFree + 8 * then);
-        if (x & 2) barrier_arrive(queriesFree);
-      }
+      leave(keysFree + 8 * then);
+      if (x & 2) leave(queriesFree);
       soften(x);
       products_wait<0>();
       pin(sum);
-      if (lane == 0) barrier_arrive(valuesFree + 8 * stage);
+      leave(valuesFree + 8 * stage);
       UNROLL
       for (int i = 0; i < D / 8; i++) {
         sum[i * 4] *= fade[0];
@@ -286,7 +288,7 @@ KERNEL __launch_bounds__(384, 1) attention_wgmma(MAP mq, MAP mk, MAP mv, const i
     products_commit();
     products_wait<0>();
     pin(sum);
-    if (lane == 0) barrier_arrive(valuesFree + 8 * (n & 1));
+    leave(valuesFree + 8 * (n & 1));
     n++;
     UNROLL
     for (int e = 0; e < 2; e++) {
@@ -447,7 +449,7 @@ KERNEL __launch_bounds__(384, 1) attention_wgmma_queries(MAP mq, MAP mk, MAP mv,
     products_commit();
     products_wait<1>();
     pin(sum);
-    if (lane == 0) barrier_arrive(free + 8 * stage);
+    leave(free + 8 * stage);
     pin(dp);
     products_fence();
     scores(dp, ownGrads, 128, values + then * TILE_BYTES, 128);
@@ -581,7 +583,7 @@ KERNEL __launch_bounds__(384, 1) attention_wgmma_keys(MAP mq, MAP mk, MAP mv, MA
       products_commit();
       products_wait<1>();
       pin(sumk);
-      if (lane == 0) barrier_arrive(free + 8 * stage);
+      leave(free + 8 * stage);
       pin(dp);
       products_fence();
       scores(dp, ownValues, 128, grads + then * HALF_BYTES, 64);

@@ -78,6 +78,28 @@ export const shift = (o: Unary & { readonly by: number }): KernelLaunch =>
 export const power = (o: Unary & { readonly exponent: number }): KernelLaunch =>
   unary('power_rows', o, [f32(o.exponent)])
 
+export const sigmoid = (o: Unary): KernelLaunch => unary('sigmoid_rows', o)
+export const softplus = (o: Unary): KernelLaunch => unary('softplus_rows', o)
+export const logOdds = (o: Unary): KernelLaunch => unary('log_odds_rows', o)
+export const positive = (o: Unary): KernelLaunch => unary('positive_rows', o)
+
+/** f32 `a` [count] at i32 `ids` [n], 0 where an id is none. */
+export const take = (o: {
+  readonly a: Place
+  readonly count: number
+  readonly ids: Place
+  readonly out: Place
+  readonly n: number
+}): KernelLaunch =>
+  launch(
+    kernel('elementwise.cu', 'take_or_zero', macros('f32')),
+    [divide(o.n, 256)],
+    256,
+    [at(o.a), u32(o.count), at(o.ids), at(o.out), u32(o.n)],
+    12 * o.n,
+    0,
+  )
+
 /** `b`: a vector of `width`. */
 export const addRow = (o: Unary & { readonly b: Place }): KernelLaunch =>
   elementwise(

@@ -21,7 +21,7 @@ export interface Target extends Partial<Room> {
   readonly shared: number
   /** How products of 8-bit floats are taken from the library; where not said, as the architecture's does. */
   readonly float8?: Float8Products
-  /** Kernels of generation begin before the one ahead has ended (programmatic dependent launch); not where not said. */
+  /** Whether kernels of generation begin before the one ahead has ended (programmatic dependent launch), where the card can; also where not said. */
   readonly early?: boolean
 }
 

@@ -290,6 +290,7 @@ EXPORT int tunec_open(const char* path, int index) { return open(path, index) ? 
 EXPORT const char* tunec_why() { return device.why; }
 EXPORT uint64_t tunec_stream() { return reinterpret_cast<uint64_t>(device.stream); }
 EXPORT uint64_t tunec_context() { return reinterpret_cast<uint64_t>(device.context); }
+EXPORT int tunec_trim() { return trim() ? 1 : 0; }
 EXPORT void tunec_counts(uint64_t* out) {
   for (int i = 0; i < kCounts; i++) out[i] = counts[i].load();
 }

@@ -7,7 +7,7 @@
 namespace tunec {
 
 std::atomic<uint64_t> counts[kCounts];
-Device device = {{}, nullptr, nullptr, "", "", "it was not opened"};
+Device device = {{}, nullptr, nullptr, nullptr, "", "", "it was not opened"};
 
 namespace {
 
@@ -24,7 +24,7 @@ bool findAll(void* library) {
   return FIND(cuInit) && FIND(cuDeviceGet) && FIND(cuDeviceGetCount) && FIND(cuDeviceGetName) &&
          FIND(cuDeviceGetPCIBusId) && FIND(cuDevicePrimaryCtxRetain) && FIND(cuCtxSetCurrent) &&
          FIND(cuCtxSynchronize) && FIND(cuGetErrorName) && FIND(cuDeviceGetDefaultMemPool) &&
-         FIND(cuMemPoolSetAttribute) && FIND(cuMemAllocAsync) && FIND(cuMemFreeAsync) &&
+         FIND(cuMemPoolSetAttribute) && FIND(cuMemPoolTrimTo) && FIND(cuMemAllocAsync) && FIND(cuMemFreeAsync) &&
          FIND(cuMemHostAlloc) && FIND(cuMemFreeHost) && FIND(cuMemGetInfo_v2) &&
          FIND(cuMemcpyHtoDAsync_v2) && FIND(cuMemcpyDtoHAsync_v2) && FIND(cuMemcpyDtoDAsync_v2) &&
          FIND(cuMemsetD8Async) && FIND(cuMemsetD32Async) && FIND(cuStreamCreate) &&
@@ -57,11 +57,10 @@ bool wake(int index) {
   enter();
   d.cuDeviceGetName(device.name, sizeof device.name, ordinal);
   d.cuDeviceGetPCIBusId(device.bus, sizeof device.bus, ordinal);
-  void* pool = nullptr;
   uint64_t keep = ~0ull;  // Memory is given back to the pool, not to the driver: taking it again costs nothing.
   return ok("cuStreamCreate", d.cuStreamCreate(&device.stream, kNonBlocking)) &&
-         ok("cuDeviceGetDefaultMemPool", d.cuDeviceGetDefaultMemPool(&pool, ordinal)) &&
-         ok("cuMemPoolSetAttribute", d.cuMemPoolSetAttribute(pool, kReleaseThreshold, &keep));
+         ok("cuDeviceGetDefaultMemPool", d.cuDeviceGetDefaultMemPool(&device.pool, ordinal)) &&
+         ok("cuMemPoolSetAttribute", d.cuMemPoolSetAttribute(device.pool, kReleaseThreshold, &keep));
 }
 
 }  // namespace
@@ -77,6 +76,12 @@ void enter() {
   if (entered) return;
   device.call.cuCtxSetCurrent(device.context);
   entered = true;
+}
+
+bool trim() {
+  enter();
+  // What is freed in the stream's order is the pool's once the stream is there.
+  return device.call.cuStreamSynchronize(device.stream) == 0 && device.call.cuMemPoolTrimTo(device.pool, 0) == 0;
 }
 
 bool open(const char* path, int index) {

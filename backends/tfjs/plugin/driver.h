@@ -22,6 +22,7 @@ struct Driver {
   int (*cuGetErrorName)(int, const char**);
   int (*cuDeviceGetDefaultMemPool)(void**, int);
   int (*cuMemPoolSetAttribute)(void*, int, void*);
+  int (*cuMemPoolTrimTo)(void*, size_t);
   int (*cuMemAllocAsync)(Address*, size_t, Stream);
   int (*cuMemFreeAsync)(Address, Stream);
   int (*cuMemHostAlloc)(void**, size_t, unsigned);
@@ -57,6 +58,7 @@ struct Device {
   void* context;
   // One stream for everything: memory that is given back in its order is safe to take again in its order.
   Stream stream;
+  void* pool;
   char name[256];
   char bus[32];
   char why[512];
@@ -65,6 +67,8 @@ extern Device device;
 
 // Opens the driver at a path and wakes one GPU. False: `device.why` says why not.
 bool open(const char* path, int index);
+// Gives what the pool has over back to the driver. False: it could not.
+bool trim();
 // Makes the device the one that this thread's calls go to: TensorFlow calls from several threads.
 void enter();
 const char* errorName(int code);

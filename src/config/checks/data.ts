@@ -14,8 +14,8 @@ const names: Check = {
 }
 
 const shares: Check = {
-  reads: ['preprocessing.split'],
-  find: ({ preprocessing: { split } }) => {
+  reads: ['preprocessing.split', 'trainer.type'],
+  find: ({ preprocessing: { split }, trainer }) => {
     if (split.type !== 'random') return []
     const sum = split.probabilities.reduce((a, b) => a + b)
     const path = 'preprocessing.split.probabilities'
@@ -23,7 +23,7 @@ const shares: Check = {
       ...when(Math.abs(sum - 1) > 1e-6, () =>
         problem(path, `the split probabilities add up to ${Number(sum.toPrecision(6))}, not to 1`),
       ),
-      ...when(split.probabilities[0] === 0, () =>
+      ...when(split.probabilities[0] === 0 && trainer.type !== 'none', () =>
         problem(
           path,
           'the training split is empty',

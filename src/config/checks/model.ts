@@ -2,13 +2,27 @@
 import { problem, when, type Check } from './check.ts'
 
 const quantized: Check = {
-  reads: ['adapter', 'quantization'],
-  find: ({ adapter, quantization }) =>
-    when(quantization !== null && adapter === null, () =>
+  reads: ['adapter', 'quantization', 'trainer.type'],
+  find: ({ adapter, quantization, trainer }) =>
+    when(quantization !== null && adapter === null && trainer.type !== 'none', () =>
       problem(
         'quantization',
         'quantized weights cannot be trained themselves',
         'add `adapter: {type: lora}`, or remove `quantization`',
+      ),
+    ),
+}
+
+const untrained: Check = {
+  reads: ['adapter', 'trainer.type'],
+  find: ({ adapter, trainer }, given) =>
+    when(adapter !== null && trainer.type === 'none', () =>
+      problem(
+        'adapter',
+        'an adapter that is never trained changes nothing',
+        given('trainer.type')
+          ? 'remove it, or write `type: finetune` in `trainer`'
+          : 'add `trainer: {type: finetune}`: without a trainer nothing is trained, as in Ludwig',
       ),
     ),
 }
@@ -76,4 +90,10 @@ const sampling: Check = {
   ],
 }
 
-export const modelChecks: ReadonlyArray<Check> = [quantized, computeDtype, recompute, sampling]
+export const modelChecks: ReadonlyArray<Check> = [
+  quantized,
+  untrained,
+  computeDtype,
+  recompute,
+  sampling,
+]

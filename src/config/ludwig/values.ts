@@ -52,13 +52,9 @@ export const ludwigValues: ReadonlyArray<readonly [string, Values]> = [
   ],
   [
     'trainer.type',
-    new Map([
-      ...all(
-        'write `type: finetune`; `tunec generate` and `tunec evaluate` ask the base as it is and train nothing',
-        'none',
-      ),
-      ...all('write `type: finetune`, which learns from the answers alone', 'dpo kto orpo grpo'),
-    ]),
+    new Map(
+      all('write `type: finetune`, which learns from the answers alone', 'dpo kto orpo grpo'),
+    ),
   ],
   ['trainer.learning_rate', new Map(all('write `0.0001`, which Ludwig takes for an LLM', 'auto'))],
   [

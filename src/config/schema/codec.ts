@@ -144,6 +144,14 @@ export const propsOf = (of: object): t.Props | undefined => {
   return 'inner' in of ? propsOf((of as Wrapping).inner) : undefined
 }
 
+/** Dotted keys of all that lies in a section, those of sections in it among them. */
+export const leavesBelow = (path: string, of: object): ReadonlyArray<string> => {
+  const props = propsOf(of)
+  return props === undefined
+    ? [path]
+    : Object.entries(props).flatMap(([key, inner]) => leavesBelow(`${path}.${key}`, inner))
+}
+
 /** The words of `oneOf`; empty for anything else. */
 export const wordsOf = (of: object): ReadonlyArray<string> => {
   if ('words' in of) return (of as { readonly words: ReadonlyArray<unknown> }).words.map(String)

@@ -1,5 +1,5 @@
 /** `trainer`: how long, how much at once, how often to look. */
-import type * as t from 'io-ts'
+import * as t from 'io-ts'
 
 import {
   natural,
@@ -8,7 +8,6 @@ import {
   oneOf,
   orAuto,
   positive,
-  required,
   section,
   share,
   text,
@@ -19,7 +18,8 @@ import { gradientClipping, learningRateScheduler, metrics } from './optimization
 import { optimizer } from './optimizer.ts'
 
 const openTrainer = section({
-  type: oneOf('finetune'),
+  /** none: the model is asked as it is. */
+  type: oneOf('finetune', 'none'),
   epochs: withDefault(positive, 100),
   /** Micro-batches of `batch_size` samples; overrides `epochs`. */
   train_steps: withDefault(nullable(positive), null),
@@ -61,4 +61,15 @@ const openTrainer = section({
 
 export type OpenTrainer = t.TypeOf<typeof openTrainer>
 
-export const trainer = required(openTrainer)
+const untrained: t.Validation<OpenTrainer> = openTrainer.decode({ type: 'none' })
+
+/** A file without a trainer trains nothing, as in Ludwig. */
+export const trainer: typeof openTrainer = Object.assign(
+  new t.Type<OpenTrainer, unknown, unknown>(
+    openTrainer.name,
+    openTrainer.is,
+    (u, c) => (u === undefined || u === null ? untrained : openTrainer.validate(u, c)),
+    t.identity,
+  ),
+  { props: openTrainer.props },
+)
