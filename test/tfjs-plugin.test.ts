@@ -10,7 +10,7 @@ import koffi from 'koffi'
 import { roomOf } from '../backends/cuda/driver/memory.ts'
 import { tfHost } from '../backends/tfjs/device.ts'
 import { LIBRARIES, packageIn, pluginIn } from '../backends/tfjs/places.ts'
-import { callInside } from '../backends/tfjs/tensors.ts'
+import { callInside, readInside } from '../backends/tfjs/tensors.ts'
 import { DT, type Attr } from '../backends/tfjs/tf.ts'
 import { packedBatch, trained } from './conformance.ts'
 import { fake, folder } from './cuda-fake.ts'
@@ -124,10 +124,18 @@ test(
     assert.equal(after.copies, before.copies + inputs.length + 1)
     assert.deepEqual(loss!.shape, [])
     assert.deepEqual(loss!.dataSync(), right(await inside.session.run('micro', feeds)())['loss'])
+    const { state } = inside.session.lowered
+    const { name } = p.state.find((x) => x.role === 'train')!
+    const weight = right(readInside(fakeHost(), inside, name, state.get(name)!))
+    const stored = right(await inside.session.read(name)())
+    assert.deepEqual(new Uint8Array(weight.dataSync().slice().buffer), stored)
+    const encoded = p.state.find((x) => x.type.dtype.startsWith('nf4'))!.name
+    const refused = readInside(fakeHost(), inside, encoded, state.get(encoded)!)
+    assert.match(E.isLeft(refused) ? refused.left.message : '', /is nf4.*no dtype of tfjs's/)
     const wrong = callInside(fakeHost(), inside, 'micro', { ...given, tokens: loss! })
     assert.ok(E.isLeft(wrong))
     assert.match(wrong.left.message, /%tokens is i32\[2, 8\], got float32 \[\]/)
-    for (const t of [loss!, ...Object.values(given)]) t.dispose()
+    for (const t of [weight, loss!, ...Object.values(given)]) t.dispose()
     right(await inside.session.close()())
   },
 )

@@ -8,6 +8,7 @@ import { issue, type Issue } from '../issue.ts'
 import type { Base } from '../models/base.ts'
 import type { Techniques } from '../pipeline.ts'
 import { loraOf, type Pretrained } from './adapter.ts'
+import { optimizerOf } from './optimizer.ts'
 
 /** QLoRA's block sizes: 64 weights a scale, 256 scales a second-level scale. */
 const BLOCK = 64
@@ -60,11 +61,7 @@ export const techniquesOf = (
       q === null ? null : { block: BLOCK, nested: q.bnb_4bit_use_double_quant ? NESTED : null },
     compute: computeDtype(c, target),
     optimizer: {
-      beta1: o.betas[0],
-      beta2: o.betas[1],
-      eps: o.eps,
-      decay: o.weight_decay,
-      decoupled: o.type === 'adamw',
+      ...optimizerOf(o),
       clip: clip.clipglobalnorm === 0 ? null : clip.clipglobalnorm,
     },
     recompute: frozen ? { _tag: 'none' } : recomputePolicy(c, limit),
