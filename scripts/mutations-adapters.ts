@@ -2,6 +2,13 @@
 import { m, type Mutation } from './mutation.ts'
 
 export const adapterMutations: ReadonlyArray<Mutation> = [
+  m(
+    'LoRA+ hastens A',
+    'passes/optimizer.ts',
+    "name.endsWith('.lora_B.weight')",
+    "name.endsWith('.lora_A.weight')",
+    'adapter-kinds',
+  ),
   m('LoRA scales by alpha', 'passes/lora.ts', 'Math.sqrt(r) : r)', 'Math.sqrt(r) : 1)', 'passes'),
   m(
     'rank-stabilized LoRA is not',

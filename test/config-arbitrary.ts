@@ -96,6 +96,7 @@ const adapter: fc.Arbitrary<NonNullable<Config['adapter']>> = fc
     layers_to_transform: orNull(fc.array(fc.nat(99), { minLength: 1, maxLength: 3 })),
     layers_pattern: orNull(words),
     modules_to_save: orNull(words),
+    loraplus_lr_ratio: orNull(positive),
     pretrained_adapter_weights: orNull(text),
     postprocessor: fc.record({
       merge_adapter_into_base_model: fc.boolean(),

@@ -148,6 +148,7 @@ const lora: Config['adapter'] = {
   layers_to_transform: null,
   layers_pattern: null,
   modules_to_save: null,
+  loraplus_lr_ratio: null,
   pretrained_adapter_weights: null,
   postprocessor: { merge_adapter_into_base_model: false },
 }

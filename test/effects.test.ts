@@ -61,6 +61,7 @@ const others: Readonly<Record<string, unknown>> = {
   'adapter.use_rslora': true,
   'adapter.init_lora_weights': 'gaussian',
   'adapter.bias_type': 'all',
+  'adapter.loraplus_lr_ratio': 4,
   'adapter.layers_to_transform': [1],
   'adapter.layers_pattern': ['blocks'],
   'adapter.modules_to_save': ['norm'],

@@ -63,6 +63,7 @@ export const techniquesOf = (
     optimizer: {
       ...optimizerOf(o),
       clip: clip.clipglobalnorm === 0 ? null : clip.clipglobalnorm,
+      ...((a?.loraplus_lr_ratio ?? null) === null ? {} : { ratioB: a!.loraplus_lr_ratio! }),
     },
     recompute: frozen ? { _tag: 'none' } : recomputePolicy(c, limit),
     ...(frozen ? { frozen: true } : {}),

@@ -45,6 +45,8 @@ const open = section({
   layers_pattern: withDefault(nullable(names('names of lists of layers')), null),
   /** Modules trained in full beside the adapters, and saved with them. */
   modules_to_save: withDefault(nullable(names('module names')), null),
+  /** LoRA+: how many times as fast B learns as A; null: as fast. */
+  loraplus_lr_ratio: withDefault(nullable(positiveNumber), null),
   /** A PEFT adapter to go on from: its own settings count. */
   pretrained_adapter_weights: withDefault(nullable(text), null),
   postprocessor: section({
