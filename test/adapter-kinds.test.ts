@@ -40,6 +40,7 @@ const cases: Readonly<Record<string, string>> = {
   regex: "r: 2, alpha: 3, target_modules: '.*\\.0\\..*(k|gate)_proj'",
   'bias-all': 'r: 2, alpha: 3, target_modules: [q_proj], bias_type: all',
   'bias-lora': 'r: 2, alpha: 3, target_modules: [q_proj], bias_type: lora_only',
+  dora: 'r: 2, alpha: 3, target_modules: [q_proj, down_proj], use_dora: true',
   save: 'r: 2, alpha: 3, modules_to_save: [embed_tokens, norm]',
   'save-head': 'r: 2, alpha: 3, modules_to_save: [lm_head, mlp]',
 }

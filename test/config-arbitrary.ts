@@ -89,6 +89,7 @@ const adapter: fc.Arbitrary<NonNullable<Config['adapter']>> = fc
     rank_pattern: patterns(rank),
     alpha_pattern: patterns(fc.oneof(positive, share)),
     use_rslora: fc.boolean(),
+    use_dora: fc.boolean(),
     init_lora_weights: fc.constantFrom('default' as const, 'gaussian' as const),
     dropout: fraction,
     bias_type: fc.constantFrom('none' as const, 'all' as const, 'lora_only' as const),

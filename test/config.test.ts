@@ -141,6 +141,7 @@ const lora: Config['adapter'] = {
   rank_pattern: null,
   alpha_pattern: null,
   use_rslora: false,
+  use_dora: false,
   init_lora_weights: 'default',
   dropout: 0.05,
   bias_type: 'none',

@@ -59,6 +59,7 @@ const others: Readonly<Record<string, unknown>> = {
   'adapter.rank_pattern': { v_proj: 1 },
   'adapter.alpha_pattern': { q_proj: 1 },
   'adapter.use_rslora': true,
+  'adapter.use_dora': true,
   'adapter.init_lora_weights': 'gaussian',
   'adapter.bias_type': 'all',
   'adapter.loraplus_lr_ratio': 4,

@@ -29,6 +29,8 @@ const open = section({
   alpha_pattern: withDefault(nullable(patternOf(positiveNumber)), null),
   /** Scaled by alpha / √r instead. */
   use_rslora: withDefault(truth, false),
+  /** Lengths of the rows of W + s·B·A are trained apart from their directions. */
+  use_dora: withDefault(truth, false),
   init_lora_weights: withDefault(oneOf('default', 'gaussian', 'orthogonal'), 'default'),
   /** On the adapter's input. */
   dropout: withDefault(fraction, 0.05),
