@@ -130,6 +130,10 @@ export const kernels: { readonly [K in OpName]: Kernel<K> } = {
   scaleBy: binary('Mul'),
   reciprocal: unary('Reciprocal'),
   sqrt: unary('Sqrt'),
+  sign: unary('Sign'),
+  maximum: binary('Max'),
+  shift: ({ n, attrs, args }) => [n.add(args[0]!, n.scalar(attrs.by))],
+  power: ({ n, attrs, args }) => [n.one('Pow', [args[0]!, n.scalar(attrs.exponent)])],
   isFinite: ({ n, args }) => {
     // x − x is 0 for a finite number and NaN otherwise, and a NaN survives the sum.
     const total = n.sumAll(n.sub(args[0]!, args[0]!))

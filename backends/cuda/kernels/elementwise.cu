@@ -48,6 +48,18 @@ KERNEL __launch_bounds__(256) reciprocal_rows(UNARY_ARGS) {
 KERNEL __launch_bounds__(256) sqrt_rows(UNARY_ARGS) {
   unary(a, lda, out, ldo, rows, width, [](float x) { return sqrtf(x); });
 }
+KERNEL __launch_bounds__(256) sign_rows(UNARY_ARGS) {
+  unary(a, lda, out, ldo, rows, width, [](float x) { return x > 0.f ? 1.f : x < 0.f ? -1.f : x; });
+}
+KERNEL __launch_bounds__(256) maximum_rows(BINARY_ARGS) {
+  binary(a, lda, b, ldb, out, ldo, rows, width, [](float x, float y) { return fmaxf(x, y); });
+}
+KERNEL __launch_bounds__(256) shift_rows(UNARY_ARGS, float by) {
+  unary(a, lda, out, ldo, rows, width, [=](float x) { return x + by; });
+}
+KERNEL __launch_bounds__(256) power_rows(UNARY_ARGS, float exponent) {
+  unary(a, lda, out, ldo, rows, width, [=](float x) { return powf(x, exponent); });
+}
 // Logarithms of probabilities: always f32 in a program, and few.
 KERNEL __launch_bounds__(256) sigmoid_rows(UNARY_ARGS) {
   unary(a, lda, out, ldo, rows, width, [](float x) { return 1.f / (1.f + expf(-x)); });

@@ -71,6 +71,12 @@ export const scaleBy = (o: Unary & { readonly by: Place }): KernelLaunch =>
   unary('scale_by_rows', o, [at(o.by)])
 export const reciprocal = (o: Unary): KernelLaunch => unary('reciprocal_rows', o)
 export const sqrt = (o: Unary): KernelLaunch => unary('sqrt_rows', o)
+export const sign = (o: Unary): KernelLaunch => unary('sign_rows', o)
+export const maximum = (o: Binary): KernelLaunch => binary('maximum_rows', o)
+export const shift = (o: Unary & { readonly by: number }): KernelLaunch =>
+  unary('shift_rows', o, [f32(o.by)])
+export const power = (o: Unary & { readonly exponent: number }): KernelLaunch =>
+  unary('power_rows', o, [f32(o.exponent)])
 
 export const sigmoid = (o: Unary): KernelLaunch => unary('sigmoid_rows', o)
 export const softplus = (o: Unary): KernelLaunch => unary('softplus_rows', o)

@@ -37,6 +37,10 @@ const table: { readonly [K in OpName]: Lowering } = {
   scaleBy: unary((o, _, h) => elementwise.scaleBy({ ...o, by: h.argAt(1) })),
   reciprocal: unary(elementwise.reciprocal),
   sqrt: unary(elementwise.sqrt),
+  sign: unary(elementwise.sign),
+  maximum: binary(elementwise.maximum),
+  shift: unary((o, s) => elementwise.shift({ ...o, by: attr(s, 'by') })),
+  power: unary((o, s) => elementwise.power({ ...o, exponent: attr(s, 'exponent') })),
   addRow: unary((o, _, h) => elementwise.addRow({ ...o, b: h.argAt(1) })),
   dropout: unary((o, s, h) =>
     elementwise.dropout({
