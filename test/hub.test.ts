@@ -261,6 +261,14 @@ test('a config that names base and data by id is checked, and its base asked, wi
       const fetched = await here('download', ID)
       assert.match(fetched.out, /models--someone--tiny/)
       process.env['HF_HUB_OFFLINE'] = '1'
+      const trained = await here('train', job, '--output-directory', path.join(folder, 'results'))
+      assert.equal(trained.code, 0, trained.err)
+      const adapter = path.join(folder, 'results/experiment_run/model/model_weights')
+      const said = JSON.parse(await fs.readFile(path.join(adapter, 'adapter_config.json'), 'utf8')) as Record<string, unknown>
+      assert.deepEqual([said['base_model_name_or_path'], said['revision']], [ID, commitOf('a')])
+      const card = await fs.readFile(path.join(adapter, 'README.md'), 'utf8')
+      assert.ok(card.includes(`from_pretrained("${ID}", revision="${commitOf('a')}"`))
+      assert.ok(!card.includes(folder))
       assert.equal((await here('generate', job, '--prompt', 'Add')).out, asked.out)
       const gone = await here('download', 'someone/other')
       assert.match(gone.err, /HF_HUB_OFFLINE/)
