@@ -1,23 +1,10 @@
 /** The ways the compiler is broken by `mutate.ts`, each with the test file that must notice. */
 
-export interface Mutation {
-  readonly name: string
-  readonly file: string
-  /** Occurs exactly once in the file. */
-  readonly from: string
-  readonly to: string
-  readonly test: string
-}
-
-const m = (name: string, file: string, from: string, to: string, test: string): Mutation => ({
-  name,
-  file,
-  from,
-  to,
-  test,
-})
+import { adapterMutations } from './mutations-adapters.ts'
+import { m, type Mutation } from './mutation.ts'
 
 export const mutations: ReadonlyArray<Mutation> = [
+  ...adapterMutations,
   m(
     'freeze leaves every weight trained',
     'passes/freeze.ts',
@@ -204,21 +191,6 @@ export const mutations: ReadonlyArray<Mutation> = [
     'if (rule === null) return impassable(e)',
     'if (rule === null) continue',
     'differentiate',
-  ),
-  m('LoRA scales by alpha', 'passes/lora.ts', 'scale(o.alpha / o.r,', 'scale(o.alpha,', 'passes'),
-  m(
-    'LoRA drops out in evaluation',
-    'passes/lora.ts',
-    'o.dropout > 0 && fn.minimizes !== undefined',
-    'o.dropout > 0',
-    'passes',
-  ),
-  m(
-    'LoRA leaves the model trainable',
-    'passes/lora.ts',
-    "(s.role === 'train' ? { ...s, role: 'frozen' } : s)",
-    's',
-    'passes',
   ),
   m(
     'trainable weights are quantized',

@@ -8,6 +8,7 @@ import {
   lora,
   optimizer,
   precision,
+  prefer,
   quantize,
   rematerialize,
   schedule,
@@ -18,12 +19,15 @@ import {
   type Measure,
   type Optimizer,
   type Policy,
+  type Prefer,
   type Quantize,
 } from '../passes/index.ts'
 import type { Pass } from '../passes/pass.ts'
 
 /** What a config asks of the compiler; null switches a technique off. */
 export interface Techniques {
+  /** What is minimized instead of the likelihood of answers. */
+  readonly prefer?: Prefer
   readonly lora: Lora | null
   readonly quantize: Quantize | null
   readonly compute: Compute
@@ -39,8 +43,8 @@ export interface Techniques {
 export const modelPasses = (o: Techniques): ReadonlyArray<Pass> => [
   // First: it looks for the original weights, and freezing them decides what may be quantized.
   ...(o.lora === null ? [] : [lora(o.lora)]),
-  // LoRA freezes the base itself; without training there is nothing else to tell frozen weights by.
-  ...(o.frozen === undefined ? [] : [freeze]),
+  // LoRA freezes the base itself; without it and without training there is nothing else to tell frozen weights by.
+  ...(o.frozen === undefined || o.lora !== null ? [] : [freeze]),
   // Frozen weights only, so after lora; before precision, which says what decoding rounds to.
   ...(o.quantize === null ? [] : [quantize(o.quantize)]),
   // Before differentiate: gradients then have the dtypes of the values they belong to.
@@ -65,6 +69,8 @@ const answering = (o: Techniques): ReadonlyArray<Pass> => [
 ]
 
 const trained = (o: Techniques, measure: Measure): ReadonlyArray<Pass> => [
+  // What is minimized, before anything is made of it; it touches the loss alone.
+  ...(o.prefer === undefined ? [] : [prefer(o.prefer)]),
   ...modelPasses(o),
   // Towards trainable state alone, which lora has chosen.
   differentiate,

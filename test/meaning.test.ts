@@ -225,3 +225,23 @@ test('RMSNorm and SwiGLU by their formulas', () => {
     x.data.map((g, i) => (g / (1 + Math.exp(-g))) * up.data[i]!),
   )
 })
+
+test('the loss of classes: weighted log-softmax, and one logit is two classes of which the first has 0', () => {
+  const logits = matrix('logits', 3, 4)
+  const targets = t(tensor('f32', 3, 4), [0, 2, 0, 0, 0.5, 0, 0.25, 0.25, 0, 0, 0, 0])
+  const want = [0, 1, 2].map((row) => {
+    const x = logits.data.slice(4 * row, 4 * row + 4)
+    const p = [...x].map((v) => Math.exp(v) / [...x].reduce((s, y) => s + Math.exp(y), 0))
+    return p.reduce((s, q, c) => s - targets.data[4 * row + c]! * Math.log(q), 0)
+  })
+  near(apply('classCrossEntropy', {}, logits, targets)[0]!.data, Float64Array.from(want))
+  const odds = [1.5, -0.5]
+  const two = t(tensor('f32', 2, 2), [0.25, 3, 1, 0])
+  const binary = odds.map(
+    (x, i) =>
+      two.data[2 * i]! * Math.log(1 + Math.exp(x)) +
+      two.data[2 * i + 1]! * Math.log(1 + Math.exp(-x)),
+  )
+  const [loss] = apply('classCrossEntropy', {}, t(tensor('f32', 2, 1), odds), two)
+  near(loss!.data, Float64Array.from(binary))
+})

@@ -7,6 +7,8 @@ import type { Command, Option } from './command.ts'
 const EXAMPLE = 'examples/code-instructions/qlora.yaml'
 const LARGE = 'examples/llama-2-7b/llama2_7b_4bit.yaml'
 
+const formats = ['parquet', 'csv', 'jsonl']
+
 const positive = (text: string): number | undefined => {
   const n = Number(text)
   return Number.isSafeInteger(n) && n > 0 ? n : undefined
@@ -18,6 +20,14 @@ const upTo = (bound: Bound) => ({
   read: (text: string) => (isWithin(bound, Number(text)) ? Number(text) : undefined),
   expected: within(bound),
 })
+
+const port = {
+  read: (text: string) => {
+    const n = Number(text)
+    return Number.isSafeInteger(n) && n >= 0 && n < 65536 ? n : undefined
+  },
+  expected: 'a port from 0 (any that is free) to 65535',
+}
 
 const config: readonly [string, string] = ['config', 'a YAML file']
 const lenient: Option = {
@@ -80,6 +90,36 @@ const evaluate: Command = {
   load: async () => (await import('./evaluate.ts')).run,
 }
 
+const predict: Command = {
+  name: 'predict',
+  argument: ['results', 'a results folder, or a config for its base model'],
+  doc: 'answer every row of a file; write answers, probabilities and metrics',
+  options: [
+    dataset,
+    {
+      flags: '--split <name>',
+      doc: 'which rows (default: test, or with --dataset full)',
+      choices: ['train', 'validation', 'test', 'full'],
+    },
+    { flags: '-o, --output <folder>', doc: 'where the files go', initial: 'predictions' },
+    {
+      flags: '--format <name>',
+      doc: 'of the file that holds all columns',
+      choices: formats,
+      initial: 'parquet',
+    },
+    { flags: '--max-new-tokens <count>', doc: 'longest answer', ...whole },
+    backend,
+    { flags: '--json', doc: 'print the metrics as JSON' },
+    lenient,
+  ],
+  examples: [
+    'predict results/experiment_run --dataset questions.csv -o predictions',
+    `predict ${EXAMPLE} --split validation --format csv`,
+  ],
+  load: async () => (await import('./predict.ts')).run,
+}
+
 const generate: Command = {
   name: 'generate',
   argument: ['results', 'a results folder, or a config for its base model'],
@@ -101,6 +141,51 @@ const generate: Command = {
     'generate results/experiment_run --dataset questions.csv --output answers.jsonl',
   ],
   load: async () => (await import('./generate.ts')).run,
+}
+
+const serve: Command = {
+  name: 'serve',
+  argument: ['results', 'a results folder, or a config for its base model'],
+  doc: "answer HTTP requests: OpenAI's /v1/chat/completions and /v1/completions, Ludwig's /predict",
+  options: [
+    { flags: '-p, --port <number>', doc: 'port (default: 8000)', ...port },
+    { flags: '-H, --host <address>', doc: 'address to listen on', initial: '127.0.0.1' },
+    { flags: '--name <id>', doc: 'what requests call the model (default: the name of the folder)' },
+    {
+      flags: '--slots <count>',
+      doc: 'sequences answered side by side (default: 8)',
+      ...upTo(rows),
+    },
+    {
+      flags: '--context <tokens>',
+      doc: "prompt and answer together (default: the model's, at most 2048)",
+      ...upTo(rowLength),
+    },
+    { flags: '--queue <count>', doc: 'answers that may wait for a slot (default: 256)', ...whole },
+    {
+      flags: '--max-body <size>',
+      doc: 'longest body of a request (default: 4MB)',
+      read: parseBytes,
+      expected: 'a size such as 4MB',
+    },
+    {
+      flags: '--prediction-timeout <seconds>',
+      doc: 'give up a request after so long (default: never)',
+      ...whole,
+    },
+    {
+      flags: '--allowed-origins <list>',
+      doc: 'pages that browsers may ask from, separated by commas; * is all',
+    },
+    backend,
+    lenient,
+  ],
+  examples: [
+    'serve results/experiment_run',
+    'serve results/experiment_run --port 8080 --slots 16',
+    'TUNEC_API_KEY=… serve results/experiment_run --host 0.0.0.0',
+  ],
+  load: async () => (await import('./serve.ts')).run,
 }
 
 const compile: Command = {
@@ -192,7 +277,9 @@ const doctor: Command = {
 export const commands: ReadonlyArray<Command> = [
   train,
   evaluate,
+  predict,
   generate,
+  serve,
   compile,
   memory,
   check,

@@ -1,5 +1,4 @@
 /** `tunec evaluate`: metrics of a run, or of a base as it is, on rows that have answers. */
-import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
@@ -21,41 +20,16 @@ import { table } from '../report/table.ts'
 import { plural } from '../report/units.ts'
 import { blameRows, evaluateSamples } from '../train/evaluate.ts'
 import { metricsOf, type Counts } from '../train/measured.ts'
-import { flagOf, textOf, type Options, type Run } from './command.ts'
+import { flagOf, type Options, type Run } from './command.ts'
 import { deviceHere } from './card.ts'
 import { engineFor } from './engine.ts'
 import { limitLines } from './ask.ts'
 import { nearby, refuse } from './open.ts'
+import { splitIn, splitOf, whatOf, withRows, type Wanted } from './rows.ts'
 import type { Terminal } from './terminal.ts'
 import { askingProgram } from '../plan/asking.ts'
 import { dataFindings } from '../plan/data-report.ts'
-import { openTrained, planTrained, withSession, type Trained } from './trained.ts'
-
-type Wanted = SplitName | 'full'
-
-const splitIn = (o: Options): Wanted =>
-  (textOf(o, 'split') as Wanted | undefined) ??
-  (textOf(o, 'dataset') === undefined ? 'test' : 'full')
-
-/** Other data than the run's; `full` puts every row into one split. */
-const withRows = (x: Trained, o: Options, wanted: Wanted): Trained => {
-  const dataset = textOf(o, 'dataset')
-  const { preprocessing: p, compiler } = x.config
-  const all = { type: 'random' as const, probabilities: [1, 0, 0] as const }
-  return {
-    ...x,
-    config: {
-      ...x.config,
-      preprocessing:
-        wanted === 'full' ? { ...p, sample_ratio: 1, sample_size: null, split: all } : p,
-      // Rows of other data may be longer than those that trained; how they are packed changes no result.
-      compiler:
-        dataset === undefined
-          ? compiler
-          : { ...compiler, dataset: path.resolve(dataset), row_length: 'auto' },
-    },
-  }
-}
+import { openTrained, planTrained, withSession } from './trained.ts'
 
 interface Result {
   readonly counts: Counts
@@ -131,7 +105,7 @@ const rowsIn = (plan: Plan, split: SplitName, wanted: Wanted): E.Either<Issues, 
 
 export const run: Run = async (name, o, t) => {
   const wanted = splitIn(o)
-  const split = wanted === 'full' ? 'train' : wanted
+  const split = splitOf(wanted)
   const found = await openTrained(name, o, t)()
   if (E.isLeft(found)) return refuse(found.left, t)
   const trained = found.right
@@ -174,6 +148,6 @@ export const run: Run = async (name, o, t) => {
   const done = await withSession(backend.right, plan, program, trained, work)()
   t.status(null)
   if (E.isLeft(done)) return refuse(done.left, t)
-  show(done.right, findings, wanted === 'full' ? 'in all' : `of the ${wanted} split`, o, t)
+  show(done.right, findings, whatOf(wanted), o, t)
   return 0
 }

@@ -27,7 +27,7 @@ import { openTrained, planTrained, withSession, type Trained } from './trained.t
 type Texts = ReadonlyArray<Answer & { readonly prompt: string }>
 
 /** The run's own data is not needed to answer. */
-const withoutData = (x: Trained, o: Options): Trained => {
+export const withoutData = (x: Trained, o: Options): Trained => {
   const { generation, compiler } = x.config
   const most = numberOf(o, 'maxNewTokens') ?? generation.max_new_tokens
   return {
@@ -40,7 +40,7 @@ const withoutData = (x: Trained, o: Options): Trained => {
   }
 }
 
-const tokenizerOf = ({ base }: Plan): E.Either<Issues, Tokenizer> =>
+export const tokenizerOf = ({ base }: Plan): E.Either<Issues, Tokenizer> =>
   base.folder === null
     ? E.left(
         one(

@@ -8,7 +8,7 @@ import * as t from 'io-ts'
 import type { Backend, Session } from '../../backends/backend.ts'
 import type { Program } from '../../ir/graph.ts'
 import { arenaBytes } from '../../passes/schedule.ts'
-import { importAdapter } from '../adapter/peft.ts'
+import { importAdapter } from '../adapter/import.ts'
 import { parseConfig, type Config } from '../config/index.ts'
 import { issue, one, type Issues } from '../issue.ts'
 import { affordable } from '../machine.ts'
@@ -34,8 +34,10 @@ import type { Terminal } from './terminal.ts'
 export interface Trained {
   readonly config: Config
   readonly folder: string
-  /** Null: the base as it is. */
+  /** Of a run, or one that a config goes on from. Null: the base as it is. */
   readonly adapter: string | null
+  /** The base that was tuned; null: it never was. */
+  readonly untuned: string | null
   /** Of the base that an adapter was trained on: its small files, and the SHA-256 of its tensors. */
   readonly trainedOn: {
     readonly files: ReadonlyArray<Fingerprint>
@@ -120,9 +122,15 @@ const fromResults = (results: string): TE.TaskEither<Issues, Trained> => {
       return {
         folder: path.resolve(results),
         adapter: lora ? weights : null,
+        untuned: is.base_model_folder ?? config.base_model,
         trainedOn: lora ? { files: is.base_model_files, sha256: is.base_model_sha256 } : null,
         config: {
           ...config,
+          // The adapter says itself what it is.
+          adapter:
+            config.adapter === null
+              ? null
+              : { ...config.adapter, pretrained_adapter_weights: weights },
           base_model: lora ? (is.base_model_folder ?? config.base_model) : weights,
           // A full model's own config.json carries the positions already.
           model_parameters: lora ? config.model_parameters : { rope_scaling: null },
@@ -146,9 +154,27 @@ export const openTrained = (
         TE.fromEither(openConfig(name, o)),
         TE.map(({ config, folder, notices }) => {
           showNotices(name, notices, t)
-          return { config, folder, adapter: null, trainedOn: null }
+          const named = config.adapter?.pretrained_adapter_weights ?? null
+          const adapter = named === null ? null : path.resolve(folder, named)
+          return { config, folder, adapter, untuned: null, trainedOn: null }
         }),
       )
+
+/** What was tuned, as it was before: the same precision, nothing learned. Null: it never was tuned. */
+export const untuned = (x: Trained): Trained | null =>
+  x.untuned === null
+    ? null
+    : {
+        ...x,
+        adapter: null,
+        trainedOn: null,
+        config: {
+          ...x.config,
+          base_model: x.untuned,
+          adapter: null,
+          trainer: { ...x.config.trainer, type: 'none' },
+        },
+      }
 
 /** Who only asks a model is not held to what there was when it was trained, and weighs no ways to train. */
 const unbound = (c: Config, device: Device | null | undefined): Config =>
@@ -161,11 +187,13 @@ export const planTrained = (
   { config, folder }: Trained,
   t: Terminal,
   device?: Device | null,
+  asking = false,
 ): E.Either<Issues, Plan> =>
   pipe(
     planOf(unbound(config, device), {
       folder,
       clock: t.clock,
+      asking,
       ...(device === undefined
         ? {}
         : { device: device === null ? null : { ...device, freeBytes: null } }),

@@ -73,10 +73,17 @@ interface Built {
 }
 
 /** Prompt and target are cut on the right, each and then together, so that a long prompt eats the answer, as in Ludwig. */
+/** [BOS] and a row's prompt, as it is put to the model. */
+export const promptIds = (
+  tokenizer: Tokenizer,
+  { prompt }: RowText,
+  { promptLimit }: Pick<SampleOptions, 'promptLimit'>,
+): Cut => cut(tokenizer.encode(prompt ?? filler, { addBos: true }), promptLimit)
+
 const build = (tokenizer: Tokenizer, eos: number, text: RowText, options: SampleOptions): Built => {
   const { row } = text
   if (text.target === null) return { notes: [{ row, kind: 'empty target', tokens: 0 }] }
-  const prompt = cut(tokenizer.encode(text.prompt ?? filler, { addBos: true }), options.promptLimit)
+  const prompt = promptIds(tokenizer, text, options)
   const target = cut(
     tokenizer.encode(text.target, { addBos: options.targetBos }),
     options.targetLimit,

@@ -8,7 +8,7 @@ import type { Shapes } from '../models/llama.ts'
 import { call } from '../train/problem.ts'
 import type { Options } from './options.ts'
 import { finish, grid, openRow, placeholder, stepGrid, type Row } from './rows.ts'
-import { choose } from './sample.ts'
+import { choose, logProb } from './sample.ts'
 
 /** Sequences decoded side by side, the longest prompt, and the places of the cache. */
 export type Grid = NonNullable<Shapes['generate']>
@@ -24,6 +24,8 @@ export interface Answer {
   /** Without the id that ended it. */
   readonly ids: ReadonlyArray<number>
   readonly text: string
+  /** ln of each id's probability by the model itself, before temperature, penalties and bans; empty unless asked for. */
+  readonly logProbs: ReadonlyArray<number>
   readonly stopped: 'eos' | 'length'
   /** Tokens left out near the prompt's beginning because it did not fit. */
   readonly cut: number
@@ -44,6 +46,7 @@ const bannedOf = (row: Row, o: Options): ReadonlyArray<number> =>
 /** Greedy choices without a ban are the device's own: an id a row comes back, not a vocabulary of scores. */
 const wantedOf = (rows: ReadonlyArray<Row>, o: Options): 'next' | 'logits' =>
   o.sampling.temperature === 0 &&
+  o.scored !== true &&
   rows.every((r) => r.stopped !== null || bannedOf(r, o).length === 0)
     ? 'next'
     : 'logits'
@@ -53,10 +56,13 @@ interface Scores {
   readonly values: Values
 }
 
+const logitsOf = (values: Values, r: number, o: Options): Float32Array =>
+  (values as Float32Array).subarray(r * o.vocab, (r + 1) * o.vocab)
+
 /** The id of row `r` from what the model returned; null: no token has a finite score. */
 const chosenOf = ({ wanted, values }: Scores, r: number, row: Row, o: Options): number | null => {
   if (wanted === 'next') return values[r]! < 0 ? null : values[r]!
-  const logits = (values as Float32Array).subarray(r * o.vocab, (r + 1) * o.vocab)
+  const logits = logitsOf(values, r, o)
   const position = row.prompt.length + row.ids.length + row.cut
   return choose(logits, o.sampling, { sequence: row.sequence, position }, bannedOf(row, o))
 }
@@ -70,7 +76,12 @@ const advance = (rows: ReadonlyArray<Row>, scores: Scores, o: Options): Issue | 
       return issue('the model gives no finite score to any token, so none can be chosen', {
         hint: 'its weights overflowed in training (lower trainer.learning_rate), or compute_dtype is too narrow for it',
       })
-    finish(row, id, o.eosIds)
+    finish(
+      row,
+      id,
+      o.eosIds,
+      o.scored === true ? logProb(logitsOf(scores.values, r, o), id) : undefined,
+    )
   }
   return null
 }
@@ -126,6 +137,7 @@ export const unanswerable = (requests: ReadonlyArray<Request>, vocab: number): I
 
 const answerOf = (row: Row, o: Options): Answer => ({
   ids: row.ids,
+  logProbs: row.logProbs,
   text: o.decode(row.ids),
   stopped: row.stopped ?? 'length',
   cut: row.cut,

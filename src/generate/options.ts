@@ -17,6 +17,8 @@ export interface Options {
   readonly eosIds: ReadonlyArray<number>
   /** Ids the model knows are below this. */
   readonly vocab: number
+  /** Whether each token comes with its probability. */
+  readonly scored?: boolean
   readonly decode: (ids: ReadonlyArray<number>) => string
 }
 

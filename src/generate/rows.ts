@@ -11,6 +11,8 @@ export interface Row {
   /** Tokens it may get. */
   readonly limit: number
   readonly ids: Array<number>
+  /** Of each id its log-probability, where it is asked for. */
+  readonly logProbs: Array<number>
   stopped: 'eos' | 'length' | null
 }
 
@@ -21,6 +23,7 @@ export const placeholder: Row = {
   cut: 0,
   limit: 0,
   ids: [],
+  logProbs: [],
   stopped: 'length',
 }
 
@@ -41,16 +44,30 @@ export const openRow = ({ prompt, sequence }: Request, g: Grid, o: Options): Row
   const kept = keptOf(prompt, g, o)
   const limit = Math.min(o.maxNew, Math.max(1, g.capacity - kept.length))
   const stopped = limit === 0 ? 'length' : null
-  return { prompt: kept, sequence, cut: prompt.length - kept.length, limit, ids: [], stopped }
+  return {
+    prompt: kept,
+    sequence,
+    cut: prompt.length - kept.length,
+    limit,
+    ids: [],
+    logProbs: [],
+    stopped,
+  }
 }
 
 /** Adds an id, or ends the row. */
-export const finish = (row: Row, id: number, eosIds: ReadonlyArray<number>): void => {
+export const finish = (
+  row: Row,
+  id: number,
+  eosIds: ReadonlyArray<number>,
+  logProb?: number,
+): void => {
   if (eosIds.includes(id)) {
     row.stopped = 'eos'
     return
   }
   row.ids.push(id)
+  if (logProb !== undefined) row.logProbs.push(logProb)
   if (row.ids.length === row.limit) row.stopped = 'length'
 }
 

@@ -40,6 +40,13 @@ export const likeliest = (logits: Float32Array): number | null => {
   return best
 }
 
+/** ln of the probability that the logits give an id. */
+export const logProb = (logits: Float32Array, id: number): number => {
+  const most = logits.reduce((m, x) => Math.max(m, x), -Infinity)
+  const sum = logits.reduce((s, x) => s + Math.exp(x - most), 0)
+  return logits[id]! - most - Math.log(sum)
+}
+
 /** The k-th largest of the logits, in one pass with the k largest so far in ascending order. */
 const kthLargest = (logits: Float32Array, k: number): number => {
   const top = new Float32Array(k).fill(-Infinity)

@@ -36,9 +36,13 @@ export const usedColumns = (c: Config): ReadonlySet<string> => {
   ])
 }
 
-const textsOf = (c: Config, table: Table): E.Either<Issues, ReadonlyArray<RowText>> => {
+const textsOf = (
+  c: Config,
+  table: Table,
+  asking: boolean,
+): E.Either<Issues, ReadonlyArray<RowText>> => {
   const target = c.output_features[0].column
-  if (!table.columns.includes(target))
+  if (!table.columns.includes(target) && !asking)
     return E.left(
       one({
         ...unknownColumn(target, table),
@@ -104,19 +108,20 @@ export const longRow = ({ samples, table }: Dataset, length: number): Issue | nu
   )
 }
 
-/** Reads and prepares `file` for a model whose tokenizer lies in `folder`. Left: every problem of file, columns, split. */
+/** Reads and prepares `file` for a model whose tokenizer lies in `folder`; `asking`: rows may lack answers. Left: every problem of file, columns, split. */
 export const prepareDataset = (
   c: Config,
   file: string,
   folder: string,
   spec: ModelSpec,
+  asking = false,
 ): E.Either<Issues, Dataset> =>
   pipe(
     E.Do,
     E.bind('table', () =>
       readTable(path.resolve(file), { uses: usedColumns(c), naAsText: c.compiler.na_as_text }),
     ),
-    E.bind('texts', ({ table }) => textsOf(c, table)),
+    E.bind('texts', ({ table }) => textsOf(c, table, asking)),
     E.bind('split', ({ table }) => splitOf(c, table)),
     E.bind('tokenizer', () => pipe(loadTokenizer(folder), E.mapLeft(one))),
     E.bind('built', ({ table, texts, split, tokenizer }) =>
@@ -135,7 +140,7 @@ export const prepareDataset = (
     E.chain(({ built, ...rest }) => {
       const [train, validation, test] = built.map((b) => b.samples)
       const notes = built.flatMap((b) => b.notes)
-      return train!.length === 0 && c.trainer.type !== 'none'
+      return train!.length === 0 && !asking && c.trainer.type !== 'none'
         ? E.left(
             one(
               issue('no training row has anything to learn: every answer is empty or cut off', {

@@ -13,6 +13,7 @@ import { beyondBounds } from '../models/bounds.ts'
 import type { Shapes } from '../models/llama.ts'
 import type { Techniques } from '../pipeline.ts'
 import { agreeing } from './techniques.ts'
+import { pretrainedOf, type Pretrained } from './adapter.ts'
 import { chosenFor, type Considered } from './choose.ts'
 import { longRow, prepareDataset, type Dataset } from './dataset.ts'
 import { deviceFor, type Device } from './device.ts'
@@ -24,6 +25,8 @@ export interface Plan {
   /** The folder that relative paths of the config start from. */
   readonly folder: string
   readonly base: Base
+  /** The adapter that training goes on from; null: it starts anew. */
+  readonly pretrained: Pretrained | null
   readonly data: Dataset | null
   readonly techniques: Techniques
   readonly shapes: Shapes
@@ -53,6 +56,8 @@ export interface Setting {
   readonly clock: () => number
   /** What it is planned for; absent: what the config's backend means where no GPU is at hand. */
   readonly device?: Device | null
+  /** Rows are asked, so those without an answer count, too. */
+  readonly asking?: boolean
 }
 
 /** `model_parameters` over what the model's own config.json says. Left: a factor that no position survives. */
@@ -100,12 +105,16 @@ const computable = (c: Config, device: Device | null): E.Either<Issues, void> =>
     : E.left(one(issue(lack.why, { path: 'compiler.compute_dtype', hint: lack.hint })))
 }
 
-const datasetOf = (c: Config, base: Base, folder: string): E.Either<Issues, Dataset | null> => {
+const datasetOf = (
+  c: Config,
+  base: Base,
+  { folder, asking = false }: Setting,
+): E.Either<Issues, Dataset | null> => {
   const file = c.compiler.dataset
   if (file === null || base.folder === null) return E.right(null)
   const { row_length: length } = c.compiler
   return pipe(
-    prepareDataset(c, path.resolve(folder, file), base.folder, base.spec),
+    prepareDataset(c, path.resolve(folder, file), base.folder, base.spec, asking),
     E.chain((data) => {
       const long = length === 'auto' ? null : longRow(data, length)
       return long === null ? E.right(data) : E.left(one(long))
@@ -114,11 +123,9 @@ const datasetOf = (c: Config, base: Base, folder: string): E.Either<Issues, Data
 }
 
 /** Compiles a config. Left: every problem of model, data and passes. Whether it fits a budget is `fits`' question. */
-export const planOf = (
-  c: Config,
-  { folder, clock, device: asked }: Setting,
-): E.Either<Issues, Plan> =>
-  pipe(
+export const planOf = (c: Config, setting: Setting): E.Either<Issues, Plan> => {
+  const { folder, clock, device: asked } = setting
+  return pipe(
     E.Do,
     E.bind('base', () =>
       pipe(
@@ -128,17 +135,19 @@ export const planOf = (
         E.mapLeft(one),
       ),
     ),
-    E.bind('data', ({ base }) => datasetOf(c, base, folder)),
+    E.bind('pretrained', () => E.mapLeft(one)(pretrainedOf(c, folder))),
+    E.bind('data', ({ base }) => datasetOf(c, base, setting)),
     E.let('device', () => (asked === undefined ? deviceFor(c, null) : asked)),
     E.chainFirst(({ device }) => computable(c, device)),
     E.bind('budget', ({ device }) => budgetOf(c, device)),
-    E.bind('made', ({ base, data, device, budget }) =>
-      chosenFor({ config: c, base, data, budget, machine: machineOf(device), clock }),
+    E.bind('made', ({ base, pretrained, data, device, budget }) =>
+      chosenFor({ config: c, base, pretrained, data, budget, machine: machineOf(device), clock }),
     ),
-    E.map(({ base, data, device, budget, made: { compiled, ...made } }) => ({
+    E.map(({ base, pretrained, data, device, budget, made: { compiled, ...made } }) => ({
       config: c,
       folder,
       base,
+      pretrained,
       data,
       device,
       budget,
@@ -147,3 +156,4 @@ export const planOf = (
       trace: compiled.trace,
     })),
   )
+}

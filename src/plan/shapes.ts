@@ -77,7 +77,7 @@ export const gridOf = (
       : [length]
   const grids = lengths.flatMap((n) => {
     const needed = rowsOf(batches, n)
-    const most = Math.max(1, Math.min(Math.max(...needed), Math.floor(costs.tokens / n)))
+    const most = Math.max(1, Math.min(Math.max(1, ...needed), Math.floor(costs.tokens / n)))
     return (rows === 'auto' ? range(most) : [rows]).map((r) => {
       const grid = { rows: r, length: n }
       return { grid, cost: costOf(s, needed, grid, fixed, costs) }
@@ -119,6 +119,11 @@ const firstBatches = (
   effective: number,
 ): ReadonlyArray<ReadonlyArray<Sample>> => {
   const { train } = data.samples
+  // Rows that are only asked may all be held out, or have no answers to measure.
+  if (train.length === 0) {
+    const held = [...data.samples.validation, ...data.samples.test]
+    return held.length === 0 ? [] : [held.slice(0, SAMPLED)]
+  }
   const each = Math.ceil(train.length / effective)
   const all = range(Math.ceil(SAMPLED / each)).flatMap((epoch) => {
     const ids = order(train.length, c.random_seed, epoch - 1, c.trainer.should_shuffle)
@@ -130,7 +135,7 @@ const firstBatches = (
 }
 
 const meanOf = (all: ReadonlyArray<Sample>): number =>
-  all.reduce((n, s) => n + lengthOf(s), 0) / all.length
+  all.length === 0 ? 1 : all.reduce((n, s) => n + lengthOf(s), 0) / all.length
 
 const batchingWith = (c: Config, data: Dataset, costs: ShapeCosts): Batching =>
   batchingOf(c.trainer, Math.floor(costs.batchTokens / meanOf(Object.values(data.samples).flat())))

@@ -29,6 +29,8 @@ const group: { readonly [K in OpName]?: string } = {
   lossScale: 'optimizer',
   cachedAttention: 'attention',
   linearArgmax: 'loss',
+  classCrossEntropy: 'loss',
+  classCrossEntropyGrad: 'loss',
 }
 
 /** Results over operands, as the op's record allows; sizes agree and the operand is given once. */

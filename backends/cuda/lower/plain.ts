@@ -12,6 +12,7 @@ import * as optim from '../kernels/optim.ts'
 import * as reduce from '../kernels/reduce.ts'
 import * as rotary from '../kernels/rope.ts'
 import { alone, binary, clear, copy, reduction, shapeOf, unary, type Lowering } from './alone.ts'
+import { classCrossEntropy, classCrossEntropyGrad } from './classes.ts'
 import type { Context } from './context.ts'
 import { plainFloat8 } from './float8.ts'
 import { overLogits, slopes } from './logits.ts'
@@ -21,22 +22,12 @@ import { attentionGradStep, attentionStep } from './rules/attention.ts'
 import { lossStep } from './rules/loss.ts'
 import { plainDot } from './rules/residual.ts'
 import { plainRope } from './rules/rope.ts'
+import { gather, segmentSum, segmentTake } from './segments.ts'
 
 const cacheDims = (c: Context, positions: Id, cache: Id) => {
   const [batch, length] = c.type(positions).shape as readonly [number, number]
   return { batch, length, capacity: c.type(cache).shape[1]!, dtype: c.type(cache).dtype as Float }
 }
-
-const gather: Lowering = (c, s) =>
-  alone(c, s, (h) => [
-    elementwise.gather({
-      ...h.shape,
-      dtype: h.dtype,
-      table: h.arg(0),
-      index: h.argAt(1),
-      out: h.out(),
-    }),
-  ])
 
 const table: { readonly [K in OpName]: Lowering } = {
   add: binary(elementwise.add),
@@ -46,6 +37,10 @@ const table: { readonly [K in OpName]: Lowering } = {
   scaleBy: unary((o, _, h) => elementwise.scaleBy({ ...o, by: h.argAt(1) })),
   reciprocal: unary(elementwise.reciprocal),
   sqrt: unary(elementwise.sqrt),
+  sign: unary(elementwise.sign),
+  maximum: binary(elementwise.maximum),
+  shift: unary((o, s) => elementwise.shift({ ...o, by: attr(s, 'by') })),
+  power: unary((o, s) => elementwise.power({ ...o, exponent: attr(s, 'exponent') })),
   addRow: unary((o, _, h) => elementwise.addRow({ ...o, b: h.argAt(1) })),
   dropout: unary((o, s, h) =>
     elementwise.dropout({
@@ -256,6 +251,14 @@ const table: { readonly [K in OpName]: Lowering } = {
       out: h.outAt() + 4 * k.from,
     }),
   ]),
+  sigmoid: unary(elementwise.sigmoid),
+  softplus: unary(elementwise.softplus),
+  logOdds: unary(elementwise.logOdds),
+  positive: unary(elementwise.positive),
+  segmentSum,
+  segmentTake,
+  classCrossEntropy,
+  classCrossEntropyGrad,
   dequantize: (c, s) =>
     alone(c, s, (h) =>
       nf4.dequantize([{ type: c.type(argOf(s, 0)), offset: h.argAt(0), out: h.out() }], h.dtype),

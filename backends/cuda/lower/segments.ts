@@ -1,0 +1,42 @@
+/** Rows of a table by id, sums of elements by id and their transpose. */
+import { size } from '../../../ir/type.ts'
+import { gather as gatherRows, take } from '../kernels/elementwise.ts'
+import { embedGrad } from '../kernels/reduce.ts'
+import { alone, type Lowering } from './alone.ts'
+import { argOf } from './pattern.ts'
+
+export const gather: Lowering = (c, s) =>
+  alone(c, s, (h) => [
+    gatherRows({
+      ...h.shape,
+      dtype: h.dtype,
+      table: h.arg(0),
+      index: h.argAt(1),
+      out: h.out(),
+    }),
+  ])
+
+/** The gradient of an embedding one column wide. */
+export const segmentSum: Lowering = (c, s) =>
+  alone(c, s, (h) => [
+    embedGrad({
+      ids: h.argAt(1),
+      ct: { offset: h.argAt(0), ld: 1 },
+      out: { offset: h.outAt(), ld: 1 },
+      tokens: size(c.type(argOf(s, 0))),
+      vocab: size(s.eqn.types[0]!),
+      width: 1,
+      dtype: 'f32',
+    }),
+  ])
+
+export const segmentTake: Lowering = (c, s) =>
+  alone(c, s, (h) => [
+    take({
+      a: h.argAt(0),
+      count: size(c.type(argOf(s, 0))),
+      ids: h.argAt(1),
+      out: h.outAt(),
+      n: size(s.eqn.types[0]!),
+    }),
+  ])

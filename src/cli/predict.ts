@@ -1,0 +1,169 @@
+/** `tunec predict`: every row of a file answered, the answers written with their probabilities, and measured where the file knows better. */
+import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import * as TE from 'fp-ts/lib/TaskEither.js'
+import type { Session } from '../../backends/backend.ts'
+import { gridFor, unanswerable } from '../generate/index.ts'
+import { issue, one, type Issue, type Issues } from '../issue.ts'
+import { askingProgram } from '../plan/asking.ts'
+import { dataFindings } from '../plan/data-report.ts'
+import type { Dataset } from '../plan/dataset.ts'
+import type { Device } from '../plan/device.ts'
+import type { Plan } from '../plan/plan.ts'
+import { columnsOf, writePredictions, type Format } from '../predict/files.ts'
+import { askedOf, predict, type Asked, type Predicted } from '../predict/predict.ts'
+import { metricText } from '../report/progress.ts'
+import { table } from '../report/table.ts'
+import { plural } from '../report/units.ts'
+import { limitLines } from './ask.ts'
+import { deviceHere } from './card.ts'
+import { flagOf, numberOf, textOf, type Options, type Run } from './command.ts'
+import { engineFor } from './engine.ts'
+import { nearby, refuse } from './open.ts'
+import { splitIn, splitOf, whatOf, withRows } from './rows.ts'
+import type { Terminal } from './terminal.ts'
+import { openTrained, planTrained, withSession, type Trained } from './trained.ts'
+
+const limited = (x: Trained, o: Options): Trained => {
+  const most = numberOf(o, 'maxNewTokens')
+  const { generation } = x.config
+  return most === undefined
+    ? x
+    : { ...x, config: { ...x.config, generation: { ...generation, max_new_tokens: most } } }
+}
+
+const nothing = (plan: Plan, o: Options): Issue =>
+  plan.base.folder === null
+    ? issue(`only the architecture of ${plan.base.name} is known here`, {
+        path: 'base_model',
+        expected: 'a folder with config.json, tokenizer.json and safetensors files',
+      })
+    : issue(`there are no rows to answer ${whatOf(splitIn(o))}`, {
+        hint: 'name a file with --dataset, or other rows with --split',
+      })
+
+/** The data of the plan and its rows to answer. Left: there are none, or one that no model can answer. */
+const rowsIn = (
+  plan: Plan,
+  o: Options,
+): E.Either<Issues, { readonly data: Dataset; readonly asked: ReadonlyArray<Asked> }> => {
+  const { data } = plan
+  const asked = data === null ? [] : askedOf(plan, data, splitOf(splitIn(o)))
+  if (data === null || asked.length === 0) return E.left(one(nothing(plan, o)))
+  const why = unanswerable(
+    asked.map(({ ids }, sequence) => ({ prompt: ids, sequence })),
+    plan.base.spec.vocab,
+  )
+  return why === null ? E.right({ data, asked }) : E.left(one(why))
+}
+
+interface Outcome {
+  readonly plan: Plan
+  readonly predicted: Predicted
+}
+
+/** Plans, loads and asks one model. */
+const predictedBy = (
+  trained: Trained,
+  what: string,
+  device: Device | null,
+  o: Options,
+  t: Terminal,
+): TE.TaskEither<Issues, Outcome> =>
+  pipe(
+    TE.Do,
+    TE.bind('plan', () =>
+      TE.fromEither(planTrained(withRows(limited(trained, o), o, splitIn(o)), t, device, true)),
+    ),
+    TE.bind('rows', ({ plan }) => TE.fromEither(rowsIn(plan, o))),
+    TE.let('grid', ({ plan, rows }) =>
+      gridFor(
+        plan.config,
+        plan.base.spec,
+        rows.asked.map((a) => a.ids.length),
+      ),
+    ),
+    TE.bind('compiled', ({ plan, grid }) =>
+      TE.fromEither(
+        askingProgram(plan.base, plan.techniques, { ...plan.shapes, generate: grid }, [
+          'evaluate',
+          'prefill',
+          'decode',
+        ]),
+      ),
+    ),
+    TE.bind(
+      'backend',
+      ({ plan }) =>
+        () =>
+          engineFor(plan.config, o),
+    ),
+    TE.bind('predicted', ({ plan, rows, grid, compiled, backend }) => {
+      const use = (session: Session): TE.TaskEither<Issues, Predicted> =>
+        pipe(
+          predict(session, plan, splitOf(splitIn(o)), grid, rows.asked, (p) =>
+            t.status(`answering${what}: ${p.done}/${p.of}, ${p.tokens} tokens`),
+          ),
+          TE.mapLeft(one),
+        )
+      return withSession(backend, plan, compiled.program, trained, use)
+    }),
+    TE.map(({ plan, predicted }) => ({ plan, predicted })),
+  )
+
+const metricLines = ({ metrics }: Predicted): ReadonlyArray<string> =>
+  table(
+    [
+      { title: '', align: 'left' },
+      { title: '', align: 'right' },
+    ],
+    Object.entries(metrics).map(([name, value]) => [name, metricText(name, value)]),
+  ).slice(1)
+
+const show = ({ predicted }: Outcome, findings: ReadonlyArray<string>, o: Options, t: Terminal) => {
+  const { rows, metrics } = predicted
+  const limits = {
+    cut: rows.filter((r) => r.answer.cut > 0).length,
+    unfinished: rows.filter((r) => r.answer.stopped === 'length').length,
+  }
+  if (flagOf(o, 'json'))
+    return t.out(
+      JSON.stringify(
+        {
+          rows: rows.length,
+          ...metrics,
+          cut_prompts: limits.cut,
+          unfinished_answers: limits.unfinished,
+          data_findings: findings,
+        },
+        null,
+        2,
+      ),
+    )
+  t.out(
+    `${plural(rows.length, 'row')} ${whatOf(splitIn(o))}`,
+    ...metricLines(predicted),
+    ...limitLines(limits).map(t.style.yellow),
+  )
+}
+
+export const run: Run = async (name, o, t) => {
+  const found = await openTrained(name, o, t)()
+  if (E.isLeft(found)) return refuse(found.left, t)
+  const trained = found.right
+  const device = await deviceHere(trained.config, o)
+  const done = await predictedBy(trained, '', device, o, t)()
+  t.status(null)
+  if (E.isLeft(done)) return refuse(done.left, t)
+  const { plan, predicted } = done.right
+  const findings = dataFindings(plan, trained.config).map(nearby)
+  if (findings.length > 0) t.note(...findings.map(t.noteStyle.yellow))
+  show(done.right, findings, o, t)
+  const [folder, out] = [textOf(o, 'output')!, plan.config.output_features[0].name]
+  const format = textOf(o, 'format') as Format
+  const columns = columnsOf(out, predicted)
+  const wrote = await writePredictions(folder, out, columns, predicted.metrics, format)()
+  if (E.isLeft(wrote)) return refuse([wrote.left], t)
+  if (!flagOf(o, 'json')) t.out(`written to ${nearby(folder)}: ${wrote.right.join(', ')}`)
+  return 0
+}

@@ -1,0 +1,87 @@
+/** Predictions in a folder, under the names that Ludwig's `predict` and `evaluate` give their files. */
+import { mkdir } from 'node:fs/promises'
+import path from 'node:path'
+import { pipe } from 'fp-ts/lib/function.js'
+import * as TE from 'fp-ts/lib/TaskEither.js'
+import type { Issue } from '../issue.ts'
+import { atomicWrite } from '../tensors/atomic.ts'
+import { attempt } from '../tensors/os.ts'
+import type { Column } from './column.ts'
+import { csv, csvOfColumn, jsonl } from './lines.ts'
+import { parquet } from './parquet.ts'
+import type { Predicted } from './predict.ts'
+
+export const formats = ['parquet', 'csv', 'jsonl'] as const
+export type Format = (typeof formats)[number]
+
+const encoded: { readonly [F in Format]: (columns: ReadonlyArray<Column>) => Uint8Array } = {
+  parquet,
+  csv: (columns) => Buffer.from(csv(columns)),
+  jsonl: (columns) => Buffer.from(jsonl(columns)),
+}
+
+/** `out`: the output feature's name. Its probability is the sum of its tokens' logarithms, as Ludwig has it. */
+export const columnsOf = (out: string, { rows }: Predicted): ReadonlyArray<Column> => [
+  { name: `${out}_predictions`, kind: 'texts', values: rows.map((r) => r.tokens) },
+  { name: `${out}_response`, kind: 'text', values: rows.map((r) => r.answer.text) },
+  {
+    name: `${out}_probabilities`,
+    kind: 'numbers',
+    values: rows.map((r) => r.answer.logProbs.map(Math.exp)),
+  },
+  {
+    name: `${out}_probability`,
+    kind: 'number',
+    values: rows.map((r) => r.answer.logProbs.reduce((sum, p) => sum + p, 0)),
+  },
+]
+
+/** Metrics as Ludwig files them: by feature, and the loss of all features together. */
+export const statistics = (out: string, metrics: Predicted['metrics']): object => ({
+  [out]: metrics,
+  ...(metrics['loss'] === undefined ? {} : { combined: { loss: metrics['loss'] } }),
+})
+
+interface Contents {
+  readonly name: string
+  readonly bytes: Uint8Array
+}
+
+const contents = (
+  out: string,
+  columns: ReadonlyArray<Column>,
+  metrics: Predicted['metrics'],
+  format: Format,
+): ReadonlyArray<Contents> => [
+  { name: `predictions.${format}`, bytes: encoded[format](columns) },
+  ...columns.map((c) => ({ name: `${c.name}.csv`, bytes: Buffer.from(csvOfColumn(c)) })),
+  ...(Object.keys(metrics).length === 0
+    ? []
+    : [
+        {
+          name: 'test_statistics.json',
+          bytes: Buffer.from(`${JSON.stringify(statistics(out, metrics), null, 2)}\n`),
+        },
+      ]),
+]
+
+/** Writes them, each whole or not at all; their names. */
+export const writePredictions = (
+  folder: string,
+  out: string,
+  columns: ReadonlyArray<Column>,
+  metrics: Predicted['metrics'],
+  format: Format,
+): TE.TaskEither<Issue, ReadonlyArray<string>> => {
+  const files = contents(out, columns, metrics, format)
+  return pipe(
+    attempt('make the folder', folder, () => mkdir(folder, { recursive: true })),
+    TE.chain(() =>
+      pipe(
+        files,
+        TE.traverseSeqArray(({ name, bytes }) => atomicWrite(path.join(folder, name), bytes)),
+      ),
+    ),
+    TE.map(() => files.map((f) => f.name)),
+  )
+}
