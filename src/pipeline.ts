@@ -21,6 +21,7 @@ import {
   type Quantize,
 } from '../passes/index.ts'
 import type { Pass } from '../passes/pass.ts'
+import { REORDER } from './models/llama.ts'
 
 /** What a config asks of the compiler; null switches a technique off. */
 export interface Techniques {
@@ -49,8 +50,11 @@ export const modelPasses = (o: Techniques): ReadonlyArray<Pass> => [
     : [precision({ compute: o.compute, ...(o.back === undefined ? {} : { back: o.back }) })]),
 ]
 
+/** Functions of a model that answers. */
+export const ANSWERING = ['prefill', 'decode', REORDER]
+
 /** Functions of a model that is asked. */
-const ASKED = ['evaluate', 'prefill', 'decode']
+const ASKED = ['evaluate', ...ANSWERING]
 
 /** `measure` is what a budget counts: the memory of the backend that the program is for. */
 export const pipeline = (o: Techniques, measure: Measure = byLiveness): ReadonlyArray<Pass> =>

@@ -16,6 +16,8 @@ export interface Shapes {
     readonly batch: number
     readonly prompt: number
     readonly capacity: number
+    /** Rows for each prompt, whose caches change places; absent: one. */
+    readonly beams?: number
   } | null
 }
 
@@ -176,7 +178,21 @@ const generateFn = (
   return b.done({ name, outs, updates })
 }
 
-/** The forward program: `step` (what training minimizes), `evaluate`, and with generation `prefill` and `decode`. */
+/** The function that moves rows of the caches to where their beams go on. */
+export const REORDER = 'reorder'
+
+const reorderFn = (b: Builder, g: Generation, cache: ReadonlyMap<string, State>): Fn => {
+  const rows = b.input('rows', tensor('i32', g.batch))
+  const updates = b.at({ scope: 'cache' }, () =>
+    [...cache.values()].map((state) => ({
+      state: state.name,
+      id: b.alg.takeRows(b.read(state), rows),
+    })),
+  )
+  return b.done({ name: REORDER, outs: [], updates })
+}
+
+/** The forward program: `step` (what training minimizes), `evaluate`, with generation `prefill` and `decode`, with beams `reorder`. */
 export const model = (name: string, spec: ModelSpec, s: Shapes): Either<Reason, Program> => {
   const weights = new Map<string, State>()
   const context = (): Context => {
@@ -201,9 +217,11 @@ export const model = (name: string, spec: ModelSpec, s: Shapes): Either<Reason, 
     const kept = s.generate === null ? [] : caches(spec, s.generate)
     const byName = new Map(kept.map((k) => [k.name, k]))
     const fns = [stepFn(context(), s), evaluateFn(context(), s)]
-    if (s.generate !== null)
+    if (s.generate !== null) {
       for (const kind of ['prefill', 'decode'] as const)
         fns.push(generateFn(context(), kind, s.generate, byName))
+      if ((s.generate.beams ?? 1) > 1) fns.push(reorderFn(builder(), s.generate, byName))
+    }
     return { name, state: [...weights.values(), ...kept], fns }
   })
 }

@@ -14,6 +14,7 @@ import * as rotary from '../kernels/rope.ts'
 import { alone, binary, clear, copy, reduction, shapeOf, unary, type Lowering } from './alone.ts'
 import { classCrossEntropy, classCrossEntropyGrad } from './classes.ts'
 import type { Context } from './context.ts'
+import { gather, takeRows } from './gather.ts'
 import { plainFloat8 } from './float8.ts'
 import { overLogits, slopes } from './logits.ts'
 import { argOf, attr } from './pattern.ts'
@@ -27,17 +28,6 @@ const cacheDims = (c: Context, positions: Id, cache: Id) => {
   const [batch, length] = c.type(positions).shape as readonly [number, number]
   return { batch, length, capacity: c.type(cache).shape[1]!, dtype: c.type(cache).dtype as Float }
 }
-
-const gather: Lowering = (c, s) =>
-  alone(c, s, (h) => [
-    elementwise.gather({
-      ...h.shape,
-      dtype: h.dtype,
-      table: h.arg(0),
-      index: h.argAt(1),
-      out: h.out(),
-    }),
-  ])
 
 const table: { readonly [K in OpName]: Lowering } = {
   add: binary(elementwise.add),
@@ -107,7 +97,7 @@ const table: { readonly [K in OpName]: Lowering } = {
         out: h.outAt(),
       }),
     ]),
-  takeRows: gather,
+  takeRows,
   embed: gather,
   embedGrad: (c, s) =>
     alone(c, s, (h) => [
