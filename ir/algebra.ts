@@ -46,6 +46,10 @@ export const algebra = <V>(emit: Emit<V>, typeOf: (v: V) => TensorType) => ({
   scaleBy: (a: V, s: V) => one(emit('scaleBy', {}, a, s)),
   reciprocal: (a: V) => one(emit('reciprocal', {}, a)),
   sqrt: (a: V) => one(emit('sqrt', {}, a)),
+  sign: (a: V) => one(emit('sign', {}, a)),
+  maximum: (a: V, b: V) => one(emit('maximum', {}, a, b)),
+  shift: (by: number, a: V) => one(emit('shift', { by }, a)),
+  power: (exponent: number, a: V) => one(emit('power', { exponent }, a)),
   select: (c: V, a: V, b: V) => one(emit('select', {}, c, a, b)),
   isFinite: (a: V) => one(emit('isFinite', {}, a)),
   cast: (to: DType, a: V) => (typeOf(a).dtype === to ? a : one(emit('cast', { to }, a))),
@@ -84,6 +88,12 @@ export const algebra = <V>(emit: Emit<V>, typeOf: (v: V) => TensorType) => ({
     one(emit('linearCrossEntropyGrad', {}, x, w, targets, lse, ct)),
   linearCrossEntropyWeightGrad: (x: V, w: V, targets: V, lse: V, ct: V) =>
     one(emit('linearCrossEntropyWeightGrad', {}, x, w, targets, lse, ct)),
+  sigmoid: (a: V) => one(emit('sigmoid', {}, a)),
+  softplus: (a: V) => one(emit('softplus', {}, a)),
+  logOdds: (a: V) => one(emit('logOdds', {}, a)),
+  positive: (a: V) => one(emit('positive', {}, a)),
+  segmentSum: (count: number, x: V, ids: V) => one(emit('segmentSum', { count }, x, ids)),
+  segmentTake: (x: V, ids: V) => one(emit('segmentTake', {}, x, ids)),
   linearArgmax: (x: V, w: V) => one(emit('linearArgmax', {}, x, w)),
   classCrossEntropy: (logits: V, targets: V) => one(emit('classCrossEntropy', {}, logits, targets)),
   classCrossEntropyGrad: (logits: V, targets: V, ct: V) =>

@@ -7,7 +7,7 @@ import { broken, type Reason } from '../ir/reason.ts'
 import { gradName } from './differentiate.ts'
 import type { Pass } from './pass.ts'
 import { copy } from './rewrite.ts'
-import { dropDead } from './simplify.ts'
+import { pruned } from './simplify.ts'
 
 /** The loss is already weighted by the scored tokens of the whole batch, so gradients simply add up. */
 const buffers = (p: Program): ReadonlyArray<State> =>
@@ -51,7 +51,7 @@ const microOf = (f: Fn, states: ReadonlyMap<string, State>): Fn => {
   const outs = f.outs
     .filter((o) => !owner.has(o.id) && !needed.has(o.id))
     .map((o) => ({ ...o, id: env.get(o.id)! }))
-  return prune(
+  return pruned(
     b.done({
       name: 'micro',
       outs,
@@ -59,17 +59,6 @@ const microOf = (f: Fn, states: ReadonlyMap<string, State>): Fn => {
       ...(f.minimizes === undefined ? {} : { minimizes: f.minimizes }),
     }),
   )
-}
-
-/** Drops inputs nobody reads (the learning rate in a micro-step) along with dead equations. */
-const prune = (f: Fn): Fn => {
-  const g = dropDead(f)
-  const used = new Set([
-    ...g.eqns.flatMap((e) => e.args),
-    ...g.outs.map((o) => o.id),
-    ...g.updates.map((u) => u.id),
-  ])
-  return { ...g, inputs: g.inputs.filter((i) => used.has(i.id)) }
 }
 
 const updateOf = (f: Fn, p: Program, states: ReadonlyMap<string, State>): Fn => {
@@ -93,7 +82,7 @@ const updateOf = (f: Fn, p: Program, states: ReadonlyMap<string, State>): Fn => 
   const cleared = b.at({ scope: 'optimizer', stage: 'update' }, () =>
     grads.map((g) => ({ state: g.name, id: b.alg.fill(0, types.get(g.id)!) })),
   )
-  return prune(
+  return pruned(
     b.done({
       name: 'update',
       outs: f.outs.filter((o) => inUpdate.has(o.id)).map((o) => ({ ...o, id: env.get(o.id)! })),

@@ -18,6 +18,17 @@ export const dropDead = (f: Fn): Fn => {
   return { ...f, eqns: kept.toReversed(), reads: f.reads.filter((r) => live.has(r.id)) }
 }
 
+/** Drops inputs nobody reads (the learning rate in a micro-step) along with dead equations. */
+export const pruned = (f: Fn): Fn => {
+  const g = dropDead(f)
+  const used = new Set([
+    ...g.eqns.flatMap((e) => e.args),
+    ...g.outs.map((o) => o.id),
+    ...g.updates.map((u) => u.id),
+  ])
+  return { ...g, inputs: g.inputs.filter((i) => used.has(i.id)) }
+}
+
 /** Widening is exact, so narrowing back to where a value came from gives the value. */
 const castBack = (
   e: Eqn,

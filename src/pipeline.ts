@@ -8,6 +8,7 @@ import {
   lora,
   optimizer,
   precision,
+  prefer,
   quantize,
   rematerialize,
   schedule,
@@ -18,6 +19,7 @@ import {
   type Measure,
   type Optimizer,
   type Policy,
+  type Prefer,
   type Quantize,
 } from '../passes/index.ts'
 import type { Pass } from '../passes/pass.ts'
@@ -25,6 +27,8 @@ import { REORDER } from './models/llama.ts'
 
 /** What a config asks of the compiler; null switches a technique off. */
 export interface Techniques {
+  /** What is minimized instead of the likelihood of answers. */
+  readonly prefer?: Prefer
   readonly lora: Lora | null
   readonly quantize: Quantize | null
   readonly compute: Compute
@@ -50,11 +54,8 @@ export const modelPasses = (o: Techniques): ReadonlyArray<Pass> => [
     : [precision({ compute: o.compute, ...(o.back === undefined ? {} : { back: o.back }) })]),
 ]
 
-/** Functions of a model that answers. */
-export const ANSWERING = ['prefill', 'decode', REORDER]
-
 /** Functions of a model that is asked. */
-const ASKED = ['evaluate', ...ANSWERING]
+const ASKED = ['evaluate', 'prefill', 'decode', REORDER]
 
 /** `measure` is what a budget counts: the memory of the backend that the program is for. */
 export const pipeline = (o: Techniques, measure: Measure = byLiveness): ReadonlyArray<Pass> =>
@@ -69,6 +70,8 @@ const answering = (o: Techniques): ReadonlyArray<Pass> => [
 ]
 
 const trained = (o: Techniques, measure: Measure): ReadonlyArray<Pass> => [
+  // What is minimized, before anything is made of it; it touches the loss alone.
+  ...(o.prefer === undefined ? [] : [prefer(o.prefer)]),
   ...modelPasses(o),
   // Towards trainable state alone, which lora has chosen.
   differentiate,

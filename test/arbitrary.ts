@@ -27,6 +27,7 @@ const attributeValues: { readonly [key: string]: ReadonlyArray<AttrValue> } = {
   kvHeads: [1, 2],
   dim: [2, 4],
   vocab: [3],
+  count: [3],
   to: ['f32', 'bf16', 'f16'],
   by: [2, -1, 0.5, 1],
   value: [0.5, -2],
@@ -241,15 +242,16 @@ const grown = (o: Growth, maxLength = 8): fc.Arbitrary<Program> =>
 /** Any op of at most four operands, state updated at the end. */
 export const program: fc.Arbitrary<Program> = grown({ ops: () => true, updates: true })
 
-/** The same without ops that round inside: a last bit of an operand there is a sixteenth of the result. */
+/** The same without ops that jump: a last bit of an operand there is a sixteenth of the result, or all of it. */
 export const continuous: fc.Arbitrary<Program> = grown({
-  ops: (n) => n !== 'float8Dot',
+  ops: (n) => !['float8Dot', 'positive', 'sign'].includes(n),
   updates: true,
 })
 
 /** Ops that can be differentiated and are smooth on all of their domain, state only read. */
 const smooth: fc.Arbitrary<Program> = grown({
-  ops: (n) => opOf(n).vjp !== null && !['sqrt', 'reciprocal', 'float8Dot'].includes(n),
+  ops: (n) =>
+    opOf(n).vjp !== null && !['sqrt', 'reciprocal', 'logOdds', 'positive', 'float8Dot'].includes(n),
   updates: false,
 })
 

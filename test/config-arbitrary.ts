@@ -2,6 +2,7 @@
 import fc from 'fast-check'
 
 import type { Config } from '../src/config/index.ts'
+import { ownDefaults } from '../src/config/schema/optimizer.ts'
 
 /** Text that YAML writers and readers get wrong. */
 const awkward = fc.constantFrom(
@@ -126,13 +127,57 @@ const scheduler = (
   learningRate: number,
 ): fc.Arbitrary<Config['trainer']['learning_rate_scheduler']> =>
   fc.record({
-    decay: fc.constantFrom(null, 'linear', 'cosine', 'constant'),
+    decay: fc.constantFrom(
+      ...([null, 'linear', 'cosine', 'constant', 'exponential', 'inverse_sqrt'] as const),
+      ...(['polynomial', 'wsd', 'one_cycle'] as const),
+    ),
     warmup_fraction: fraction,
     warmup_evaluations: atLeastZero,
     t_0: orNull(positive),
     t_mult: positive,
     eta_min: fc.constantFrom(0, learningRate),
+    decay_rate: share,
+    decay_steps: positive,
+    staircase: fc.boolean(),
+    inverse_sqrt_warmup_steps: positive,
+    polynomial_power: share,
+    polynomial_end_lr: fraction,
+    wsd_warmup_fraction: fc.constantFrom(0, 0.25),
+    wsd_stable_fraction: fc.constantFrom(0.5, 0.75),
+    wsd_decay_fraction: fc.constant(null),
+    max_lr: orNull(share),
+    pct_start: fraction,
+    div_factor: positive,
+    final_div_factor: positive,
+    reduce_on_plateau: natural,
+    reduce_on_plateau_patience: natural,
+    reduce_on_plateau_rate: fraction,
+    reduce_eval_metric: fc.constantFrom('loss' as const, 'perplexity' as const),
+    reduce_eval_split: fc.constantFrom('training' as const, 'validation' as const),
   })
+
+/** A type's own keys; the others are null. */
+const optimizer: fc.Arbitrary<Config['trainer']['optimizer']> = fc
+  .tuple(
+    fc.constantFrom(...(['adam', 'adamw', 'sgd', 'adagrad', 'lion'] as const)),
+    fc.record({
+      betas: fc.tuple(fraction, fraction),
+      eps: share,
+      momentum: fraction,
+      dampening: fc.constant(0),
+      nesterov: fc.constant(false),
+      initial_accumulator_value: atLeastZero,
+      lr_decay: atLeastZero,
+    }),
+    atLeastZero,
+  )
+  .map(([type, values, weight_decay]) => ({
+    type,
+    weight_decay,
+    ...(Object.fromEntries(
+      Object.entries(values).map(([key, v]) => [key, key in ownDefaults[type] ? v : null]),
+    ) as typeof values),
+  }))
 
 const restOfTrainer = (output: string, checkpointing: boolean, learningRate: number) =>
   fc.record({
@@ -140,12 +185,7 @@ const restOfTrainer = (output: string, checkpointing: boolean, learningRate: num
     epochs: positive,
     train_steps: orNull(positive),
     eval_batch_size: orNull(orAuto(positive)),
-    optimizer: fc.record({
-      type: fc.constantFrom('adam' as const, 'adamw' as const),
-      betas: fc.tuple(fraction, fraction),
-      eps: share,
-      weight_decay: atLeastZero,
-    }),
+    optimizer,
     learning_rate: fc.constant(learningRate),
     learning_rate_scheduler: scheduler(learningRate),
     gradient_clipping: fc.record({ clipglobalnorm: orNull(share) }),

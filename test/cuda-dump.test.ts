@@ -33,9 +33,17 @@ test('the same config gives the same bytes; every kernel of a list is in the fil
         new RegExp(`^base for sm_86 .*\\n\\n@${fn}: \\d+ l`),
       )
     assert.match(files.get('program.ir')!, /^program @base \{/)
+    // Weights of the base are quantized from the dtype of its files; what the host makes is said.
+    const loading = files.get('loading.launches')!
+    assert.match(
+      loading,
+      /q_proj\.weight: nf4[^@]*@\d+, from bf16\n +send \d+ bytes[^]*?nf4\.cu\.nf4_maxima/,
+    )
+    assert.match(loading, /lora_A\.weight: [^@]*@\d+, made by the host\n/)
+    assert.match(loading, /lora_B\.weight: [^@]*@\d+, filled with 0\n +\w+\.cu\./)
     const used = [...files].flatMap(([name, text]) =>
       name.endsWith('.launches')
-        ? [...text.matchAll(/^ +\d+ (\w+)\.cu\.(\w+)<([^>]*)>/gm)].map((m) => m.slice(1))
+        ? [...text.matchAll(/^ +(?:\d+ )?(\w+)\.cu\.(\w+)<([^>]*)>/gm)].map((m) => m.slice(1))
         : [],
     )
     assert.ok(used.length > 100)

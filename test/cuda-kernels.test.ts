@@ -85,7 +85,7 @@ const unary = (op: OpName, make: Unary, attrs: Attrs = {}): Case => ({
   attrs,
   args: (dtype, rows, width) => {
     const x = normal(tensor(dtype, rows, width))
-    return [op === 'sqrt' ? t(x.type, x.data.map(Math.abs)) : x]
+    return [op === 'sqrt' || op === 'logOdds' ? t(x.type, x.data.map(Math.abs)) : x]
   },
   launch: ({ args: [a], outs: [out], ...o }) => make({ a: a!, out: out!, ...o }),
   over: [0],
@@ -105,6 +105,10 @@ const cases: ReadonlyArray<Case> = [
   unary('scale', (o) => card.scale({ ...o, by: -0.375 }), { by: -0.375 }),
   unary('reciprocal', card.reciprocal),
   unary('sqrt', card.sqrt),
+  unary('sigmoid', card.sigmoid),
+  unary('softplus', card.softplus),
+  unary('logOdds', card.logOdds),
+  unary('positive', card.positive),
   {
     op: 'scaleBy',
     args: (d, r, w) => [...matrices(1)(d, r, w), scalarOf('f32', 0.3)],

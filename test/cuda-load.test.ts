@@ -5,7 +5,8 @@ import * as E from 'fp-ts/lib/Either.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import { encode } from '../backends/bytes.ts'
 import { openLane } from '../backends/cuda/lane.ts'
-import { fillInto, loadInto, spareOf, type Lane, type Memory } from '../backends/cuda/load.ts'
+import { fillInto, loadInto, type Lane } from '../backends/cuda/load.ts'
+import { loadingOf, spareOf, type Loading, type Memory } from '../backends/cuda/lower/loading.ts'
 import type { Stored } from '../backends/backend.ts'
 import { materialize } from '../backends/materialize.ts'
 import type { State } from '../ir/graph.ts'
@@ -55,7 +56,19 @@ const loadOne = async (type: DType, n: number, from: Float, file: Uint8Array, ro
   arena.fill(0, 512, 512 + bytes(port.type))
   const reads: Array<number> = []
   const lane = laneOf(arena, room.buffer)
-  const load = loadInto(lane, whole)
+  const ran: Loading[] = []
+  const noted: Lane = {
+    ...lane,
+    send: (to, buffer, from, length) => {
+      ran.push({ _tag: 'send', to, from, length })
+      return lane.send(to, buffer, from, length)
+    },
+    run: (l) => {
+      ran.push(l)
+      return lane.run(l)
+    },
+  }
+  const load = loadInto(noted, whole)
   const took = right(await load(port, storedOf(from, file, reads))())
   for (const [a, b] of [
     [0, 512],
@@ -66,7 +79,14 @@ const loadOne = async (type: DType, n: number, from: Float, file: Uint8Array, ro
       arena.subarray(a, b).every((x) => x === 0xa5),
       'a byte outside of the tensor and the spare memory was written',
     )
-  return { took, reads, held: Uint8Array.from(arena.subarray(512, 512 + bytes(port.type))) }
+  const listed = loadingOf(whole, port, from, room.buffer ?? 2 ** 20)
+  return {
+    took,
+    reads,
+    ran,
+    listed,
+    held: Uint8Array.from(arena.subarray(512, 512 + bytes(port.type))),
+  }
 }
 
 /** What the host makes of the same bytes. */
@@ -99,8 +119,9 @@ const cases: ReadonlyArray<readonly [DType, Float, number, Room]> = [
 for (const [type, from, n, room] of cases)
   test(`${type}[${n}] from ${from} is the host's, byte for byte`, { skip }, async () => {
     const file = fromF32(names[from], valuesOf(n, n))
-    const { took, held, reads } = await loadOne(type, n, from, file, room)
+    const { took, held, reads, ran, listed } = await loadOne(type, n, from, file, room)
     assert.equal(took, true)
+    assert.deepEqual(ran, listed, 'nothing runs that the list does not hold')
     assert.deepEqual(held, await hosts(type, n, from, file))
     assert.equal(
       reads.reduce((a, b) => a + b, 0),

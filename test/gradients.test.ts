@@ -29,6 +29,7 @@ const immediate = algebra<Tensor>(
 const shapes: ReadonlyArray<TensorType> = [
   tensor('f32'),
   tensor('f32', 4),
+  tensor('f32', 6),
   tensor('f32', 6, 4),
   tensor('f32', 6, 2),
   tensor('f32', 6, 1),
@@ -41,7 +42,7 @@ const shapes: ReadonlyArray<TensorType> = [
 ]
 /** Two segments in the first row, one token unscored; floats positive where an op needs it. */
 const point = (name: OpName, i: number, type: TensorType): Tensor => {
-  const positive = name === 'sqrt' || name === 'reciprocal'
+  const positive = ['sqrt', 'reciprocal', 'logOdds'].includes(name)
   const data = Float64Array.from({ length: size(type) }, (_, k) => {
     const u = unit(`${name}.${i}`, k)
     if (isFloat(type.dtype)) return positive ? 1 + u / 2 : u

@@ -177,7 +177,7 @@ test('the plan file holds the room; kernels and ladder follow it', () =>
     assert.deepEqual(right(readPlan(file)).room, made.room)
     for (const plan of inRooms(made)) {
       const { program, room, arenaBytes } = plan
-      const files = new Map(kernelFiles(program, { name: 'H100', target }, room))
+      const files = new Map(kernelFiles(program, { name: 'H100', target }, room, () => null))
       assert.match(files.get('micro.launches')!, new RegExp(`arena of ${arenaBytes} bytes`))
       const last = right(ladderOf(plan)).rungs.at(-1)!
       assert.equal(last.footprint.total - last.footprint.context, arenaBytes)

@@ -9,8 +9,8 @@ import * as E from 'fp-ts/lib/Either.js'
 import koffi from 'koffi'
 import { roomOf } from '../backends/cuda/driver/memory.ts'
 import { tfHost } from '../backends/tfjs/device.ts'
-import { pluginIn } from '../backends/tfjs/places.ts'
-import { callInside } from '../backends/tfjs/tensors.ts'
+import { LIBRARIES, packageIn, pluginIn } from '../backends/tfjs/places.ts'
+import { callInside, readInside } from '../backends/tfjs/tensors.ts'
 import { DT, type Attr } from '../backends/tfjs/tf.ts'
 import { packedBatch, trained } from './conformance.ts'
 import { fake, folder } from './cuda-fake.ts'
@@ -124,10 +124,18 @@ test(
     assert.equal(after.copies, before.copies + inputs.length + 1)
     assert.deepEqual(loss!.shape, [])
     assert.deepEqual(loss!.dataSync(), right(await inside.session.run('micro', feeds)())['loss'])
+    const { state } = inside.session.lowered
+    const { name } = p.state.find((x) => x.role === 'train')!
+    const weight = right(readInside(fakeHost(), inside, name, state.get(name)!))
+    const stored = right(await inside.session.read(name)())
+    assert.deepEqual(new Uint8Array(weight.dataSync().slice().buffer), stored)
+    const encoded = p.state.find((x) => x.type.dtype.startsWith('nf4'))!.name
+    const refused = readInside(fakeHost(), inside, encoded, state.get(encoded)!)
+    assert.match(E.isLeft(refused) ? refused.left.message : '', /is nf4.*no dtype of tfjs's/)
     const wrong = callInside(fakeHost(), inside, 'micro', { ...given, tokens: loss! })
     assert.ok(E.isLeft(wrong))
     assert.match(wrong.left.message, /%tokens is i32\[2, 8\], got float32 \[\]/)
-    for (const t of [loss!, ...Object.values(given)]) t.dispose()
+    for (const t of [weight, loss!, ...Object.values(given)]) t.dispose()
     right(await inside.session.close()())
   },
 )
@@ -190,28 +198,44 @@ const child = (root: string, ...args: ReadonlyArray<string>) => {
   >
 }
 
-test('no driver, no plugin, a wrong one, another TensorFlow already there', { skip }, () => {
-  const root = path.join(import.meta.dirname, '..', '.tfjs')
-  const other = fs.mkdtempSync(path.join(os.tmpdir(), 'tunec-tfjs-'))
-  fs.symlinkSync(path.join(root, 'node_modules'), path.join(other, 'node_modules'))
-  const onCpu = { gpu: false, plugin: false, shared: null, sum: [3] }
-  assert.deepEqual(child(root, 'none'), onCpu)
-  assert.deepEqual(child(root, folder), { ...onCpu, gpu: true, plugin: true })
-  assert.deepEqual(child(root, 'none', 'first'), { ...onCpu, shared: true })
-  const without = child(root, folder, 'first')
-  assert.match(without.message!, /has a GPU, and tfjs was loaded without the plugin/)
-  assert.match(without.hint!, /`load` of 'tunec\/tfjs' .*CUDA_VISIBLE_DEVICES=-1/)
-  const unbuilt = child(other, folder)
-  assert.match(
-    unbuilt.message!,
-    /has a GPU, and the plugin .* is not built; CUDA_VISIBLE_DEVICES=-1/,
-  )
-  assert.match(unbuilt.hint!, /npm run setup:tfjs/)
-  fs.mkdirSync(path.dirname(pluginIn(other)))
-  fs.writeFileSync(pluginIn(other), 'no library')
-  assert.match(
-    child(other, folder).message!,
-    /cannot be loaded: .*libtunec_tfjs\.so: .*file too short/,
-  )
-  fs.rmSync(other, { recursive: true })
-})
+test(
+  'no driver, no plugin, a wrong one of either, another TensorFlow already there',
+  { skip },
+  () => {
+    const root = path.join(import.meta.dirname, '..', '.tfjs')
+    const other = fs.mkdtempSync(path.join(os.tmpdir(), 'tunec-tfjs-'))
+    fs.symlinkSync(path.join(root, 'node_modules'), path.join(other, 'node_modules'))
+    const onCpu = { gpu: false, plugin: false, shared: null, sum: [3] }
+    assert.deepEqual(child(root, 'none'), onCpu)
+    assert.deepEqual(child(root, folder), { ...onCpu, gpu: true, plugin: true })
+    assert.deepEqual(child(root, 'none', 'first'), { ...onCpu, shared: true })
+    const without = child(root, folder, 'first')
+    assert.match(without.message!, /has a GPU, and tfjs was loaded without the plugin/)
+    assert.match(without.hint!, /`load` of 'tunec\/tfjs' .*CUDA_VISIBLE_DEVICES=-1/)
+    const unbuilt = child(other, folder)
+    assert.match(
+      unbuilt.message!,
+      /has a GPU, and the plugin .* is not built; CUDA_VISIBLE_DEVICES=-1/,
+    )
+    assert.match(unbuilt.hint!, /npm run setup:tfjs/)
+    fs.mkdirSync(path.dirname(pluginIn(other)))
+    fs.writeFileSync(pluginIn(other), 'no library')
+    assert.match(
+      child(other, folder).message!,
+      /cannot be loaded: .*libtunec_tfjs\.so: .*file too short/,
+    )
+    // A driver that is none shows no GPU; a TensorFlow that is none is named.
+    const wrong = fs.mkdtempSync(path.join(os.tmpdir(), 'tunec-tfjs-'))
+    fs.writeFileSync(path.join(wrong, 'libcuda.so.1'), 'no library')
+    assert.deepEqual(child(root, wrong), onCpu)
+    const [lib, whole] = [path.join(packageIn(wrong), 'deps', 'lib'), packageIn(root)]
+    fs.mkdirSync(lib, { recursive: true })
+    for (const f of ['package.json', 'lib'])
+      fs.symlinkSync(path.join(whole, f), path.join(packageIn(wrong), f))
+    for (const l of LIBRARIES) fs.writeFileSync(path.join(lib, l), 'no library')
+    const untrue = child(wrong, 'none')
+    assert.match(untrue.message!, /cannot be loaded: .*libtensorflow_framework\.so\.2: .*too short/)
+    assert.match(untrue.hint!, /npm run setup:tfjs/)
+    for (const f of [other, wrong]) fs.rmSync(f, { recursive: true })
+  },
+)

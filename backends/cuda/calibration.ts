@@ -23,23 +23,23 @@ export const calibrationCodec = t.type({
 export type Calibration = t.TypeOf<typeof calibrationCodec>
 
 /**
- * An H100 80GB HBM3, as measured under load: its products are bound by power, and run a little faster between the other launches of a step than
- * on end. Groups are those of a step of Llama-2-7B on 1 × 2,048 tokens, LoRA r=8 on q, k and v (`bench/llama2-7b.ts --profile`).
+ * Two H100 80GB HBM3, as `calibrate` measured them: a copy and a square product on end reach less than the launches of a step do, so groups that run
+ * better than these rates are below one. Groups are those of `tunec profile` on Llama-2-7B, 4 × 1 × 2,048 tokens, LoRA r=8 on q, k and v.
  */
 export const h100Calibration: Calibration = {
-  copy: 3.0e12,
-  products: { f32: 3.5e14, f16: 7.6e14, bf16: 7.6e14 },
+  copy: 2.76e12,
+  products: { f32: 5.1e13, f16: 6.5e14, bf16: 6.6e14 },
   slower: {
-    product: 0.965,
-    decode: 1.09,
-    quantize: 1.2,
-    attention: 1.89,
-    swiglu: 1.0,
-    norm: 1.155,
-    rope: 1.2,
-    lora: 1.33,
-    loss: 1.02,
-    optimizer: 1.3,
+    product: 0.865,
+    decode: 1.045,
+    quantize: 1.1,
+    attention: 1.69,
+    swiglu: 0.93,
+    norm: 1.105,
+    rope: 1.15,
+    lora: 1.34,
+    loss: 0.89,
+    optimizer: 2,
     other: 1.5,
   },
   // In one run a step on 1 × 2,048 tokens took 105.0 ms, 101.0 with all layers kept; their launches would take 6.0 ms less.

@@ -5,9 +5,7 @@ import { bindWork, type Device } from './bind.ts'
 import { ending, type Cuda } from './driver/error.ts'
 import type { Pinned } from './driver/memory.ts'
 import type { Lane } from './load.ts'
-
-/** Bytes of a buffer: enough that the calls around a piece cost nothing. */
-const BUFFER = 32 * 2 ** 20
+import { BUFFER } from './lower/loading.ts'
 
 export interface OpenLane extends Lane {
   readonly close: () => Cuda<void>

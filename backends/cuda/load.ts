@@ -2,27 +2,15 @@
 import * as E from 'fp-ts/lib/Either.js'
 import type { TaskEither } from 'fp-ts/lib/TaskEither.js'
 import { pipe } from 'fp-ts/lib/function.js'
-import {
-  blocks,
-  bytes,
-  isEncoded,
-  isFloat,
-  isPlain,
-  parts,
-  size,
-  type Float,
-} from '../../ir/type.ts'
-import { aligned } from '../../passes/memory.ts'
+import { isEncoded, parts, size } from '../../ir/type.ts'
 import type { BackendError, Stored } from '../backend.ts'
 import { done, inOrder, type Cuda } from './driver/error.ts'
 import { asBackendError } from './failure.ts'
 import { elementBytes } from './kernels/card.ts'
-import { cast, fill } from './kernels/elementwise.ts'
-import { quantizePiece, quantizeScales, quantizeWorkspaceBytes } from './kernels/nf4.ts'
-import { isFinite, reduceWorkspaceBytes } from './kernels/reduce.ts'
 import type { KernelLaunch } from './launch.ts'
 import type { Span } from './lower/context.ts'
-import type { Lowered, Port } from './lower/lower.ts'
+import { fillingOf, readOf, spareOf, wayOf, type Memory, type Way } from './lower/loading.ts'
+import type { Port } from './lower/lower.ts'
 
 /** What loading asks of a device; places are byte offsets in its arena. */
 export interface Lane {
@@ -34,95 +22,6 @@ export interface Lane {
   /** Waits until all that is on the stream now is done. */
   readonly fence: () => Cuda<() => Cuda<void>>
   readonly copyOut: (into: Uint8Array, from: number) => Cuda<void>
-}
-
-/** Values of a tensor that the device takes at once. */
-interface Piece {
-  readonly first: number
-  readonly count: number
-}
-
-/** How one tensor comes to the device. */
-interface Way {
-  /** What fills a buffer, as the pieces it is sent in. */
-  readonly reads: ReadonlyArray<ReadonlyArray<Piece>>
-  readonly to: (p: Piece) => number
-  /** What is made of a piece that has arrived; a byte at `flag` becomes whether its values are finite. */
-  readonly launches: (p: Piece, flag: number) => ReadonlyArray<KernelLaunch>
-  /** After the last piece. */
-  readonly last: ReadonlyArray<KernelLaunch>
-  readonly flags: Span
-}
-
-/** The part of a lowered program that says where its memory lies. */
-export type Memory = Pick<Lowered, 'state' | 'arenaBytes'>
-
-/** Temporaries of the functions: nothing lies there while state is made. */
-export const spareOf = (l: Memory): Span => {
-  const ends = [...l.state.values()].map((p) => p.offset + bytes(p.type))
-  const offset = aligned(ends.reduce((a, b) => Math.max(a, b), 0))
-  return { offset, bytes: l.arenaBytes - offset }
-}
-
-const range = (n: number): ReadonlyArray<number> => Array.from({ length: n }, (_, i) => i)
-
-/** Null where the device cannot take the tensor within the spare bytes. */
-const wayOf = ({ type, offset }: Port, from: Float, spare: Span, buffer: number): Way | null => {
-  const { dtype } = type
-  const n = size(type)
-  if (n === 0 || !(isFloat(dtype) || isEncoded(dtype))) return null
-  // Whole blocks of an even number of codes.
-  const unit = 256 * (isEncoded(dtype) ? blocks(dtype).block : 16)
-  const wide = elementBytes[from]
-  const flags = { offset: spare.offset, bytes: Math.ceil(n / unit) }
-  const partials = flags.offset + aligned(flags.bytes)
-  const workspace = partials + aligned(reduceWorkspaceBytes([{ rows: 1, width: buffer }]))
-  const staging = workspace + aligned(isEncoded(dtype) ? quantizeWorkspaceBytes(type) : 0)
-  const left = spare.offset + spare.bytes - staging
-  const most = Math.floor(Math.min(buffer, dtype === from && left >= 0 ? buffer : left) / wide)
-  const step = most >= n ? n : Math.floor(most / unit) * unit
-  if (step <= 0) return null
-  const pieces = range(Math.ceil(n / step)).map((i): Piece => ({
-    first: i * step,
-    count: Math.min(step, n - i * step),
-  }))
-  const together = Math.floor(buffer / (step * wide))
-  const reads = range(Math.ceil(pieces.length / together)).map((i) =>
-    pieces.slice(i * together, (i + 1) * together),
-  )
-  const finite = (at: number, of: Float, count: number, flag: number) => {
-    const part = { rows: 1, width: count, a: { offset: at, ld: count }, dtype: of }
-    return isFinite({ parts: [part], out: flag, workspace: partials })
-  }
-  if (isEncoded(dtype)) {
-    const job = { type, offset, workspace, from }
-    return {
-      reads,
-      flags,
-      to: () => staging,
-      launches: (p, flag) => [
-        ...finite(staging, from, p.count, flag),
-        ...quantizePiece({ ...job, ...p, x: staging }),
-      ],
-      last: quantizeScales(job),
-    }
-  }
-  const target = (p: Piece): number => offset + p.first * elementBytes[dtype]
-  return {
-    reads,
-    flags,
-    to: (p) => (dtype === from ? target(p) : staging),
-    launches: (p, flag) => {
-      const rows = (at: number) => ({ offset: at, ld: p.count })
-      const [a, out] = [rows(staging), rows(target(p))]
-      return [
-        ...(dtype === from ? [] : [cast({ rows: 1, width: p.count, a, out, from, to: dtype })]),
-        // Of what it became: a value too large for the narrower type is found too.
-        ...finite(target(p), dtype, p.count, flag),
-      ]
-    },
-    last: [],
-  }
 }
 
 /** Half of the largest f32: a scale is a sum of two such numbers at most. */
@@ -149,16 +48,12 @@ const flagsFit = (lane: Lane, { offset }: Span, count: number): Cuda<boolean> =>
   )
 }
 
-const sent = (lane: Lane, way: Way, wide: number, read: number, buffer: number): Cuda<void> => {
-  const all = way.reads[read]!
-  const before = read * way.reads[0]!.length
-  return inOrder(
-    all.flatMap((p, i) => [
-      () => lane.send(way.to(p), buffer, (p.first - all[0]!.first) * wide, p.count * wide),
-      ...way.launches(p, way.flags.offset + before + i).map((l) => () => lane.run(l)),
-    ]),
+const sent = (lane: Lane, way: Way, wide: number, read: number, buffer: number): Cuda<void> =>
+  inOrder(
+    readOf(way, wide, read).map(
+      (x) => () => (x._tag === 'send' ? lane.send(x.to, buffer, x.from, x.length) : lane.run(x)),
+    ),
   )
-}
 
 const checked = (lane: Lane, way: Way, port: Port): Cuda<boolean> =>
   pipe(
@@ -210,22 +105,13 @@ export const loadInto =
     )
   }
 
-/** Values that one launch fills. */
-const STRETCH = 2 ** 28
-
 /** Right(false): of an encoded type. */
-export const fillInto = (lane: Lane, { type, offset }: Port, value: number): Cuda<boolean> => {
-  const { dtype } = type
-  if (!isPlain(dtype)) return E.right(false)
-  const [n, wide] = [size(type), bytes({ dtype, shape: [] })]
-  return pipe(
-    inOrder(
-      range(Math.ceil(n / STRETCH)).map((i) => () => {
-        const width = Math.min(STRETCH, n - i * STRETCH)
-        const out = { offset: offset + i * STRETCH * wide, ld: width }
-        return lane.run(fill({ rows: 1, width, dtype, value, out }))
-      }),
-    ),
-    E.map(() => true),
-  )
+export const fillInto = (lane: Lane, port: Port, value: number): Cuda<boolean> => {
+  const launches = fillingOf(port, value)
+  return launches === null
+    ? E.right(false)
+    : pipe(
+        inOrder(launches.map((l) => () => lane.run(l))),
+        E.map(() => true),
+      )
 }

@@ -12,6 +12,7 @@ import {
   linearCrossEntropyGrad,
   linearCrossEntropyWeightGrad,
 } from './loss.ts'
+import { segmentSum, segmentTake } from './segments.ts'
 import type { Value } from './model.ts'
 import { dequantize } from './quant.ts'
 import { rope, ropeTable } from './rope.ts'
@@ -104,6 +105,13 @@ const adamw: Kernel<'adamw'> = ({ n, attrs: a, args }) => {
   return [n.sub(kept, change), m, v]
 }
 
+/** 1 − e^−x as tanh(x/2)·(1 + e^−x): nothing cancels where x is small. */
+const logOdds: Kernel<'logOdds'> = ({ n, args: [x] }) => {
+  const odd = n.one('Tanh', [n.mul(x!, n.scalar(0.5))])
+  const even = n.add(n.scalar(1), n.one('Exp', [n.one('Neg', [x!])]))
+  return [n.sub(n.one('Neg', [x!]), n.one('Log', [n.mul(odd, even)]))]
+}
+
 const lossScale: Kernel<'lossScale'> = ({ n, args: [scale, streak, finite] }) => {
   const longer = n.add(streak!, n.scalar(1))
   const full = n.one('GreaterOrEqual', [longer, n.scalar(2000)])
@@ -122,6 +130,10 @@ export const kernels: { readonly [K in OpName]: Kernel<K> } = {
   scaleBy: binary('Mul'),
   reciprocal: unary('Reciprocal'),
   sqrt: unary('Sqrt'),
+  sign: unary('Sign'),
+  maximum: binary('Max'),
+  shift: ({ n, attrs, args }) => [n.add(args[0]!, n.scalar(attrs.by))],
+  power: ({ n, attrs, args }) => [n.one('Pow', [args[0]!, n.scalar(attrs.exponent)])],
   isFinite: ({ n, args }) => {
     // x − x is 0 for a finite number and NaN otherwise, and a NaN survives the sum.
     const total = n.sumAll(n.sub(args[0]!, args[0]!))
@@ -165,6 +177,12 @@ export const kernels: { readonly [K in OpName]: Kernel<K> } = {
   linearCrossEntropyGrad,
   linearCrossEntropyWeightGrad,
   linearArgmax,
+  sigmoid: unary('Sigmoid'),
+  softplus: unary('Softplus'),
+  logOdds,
+  positive: ({ n, args }) => [n.cast(n.one('Greater', [args[0]!, n.scalar(0)]), CAST.f32)],
+  segmentSum,
+  segmentTake,
   classCrossEntropy,
   classCrossEntropyGrad,
   dequantize,

@@ -5,6 +5,7 @@ import {
   isEncoded,
   partBytes,
   parts,
+  show,
   type Part,
   type Plain,
   type TensorType,
@@ -120,6 +121,10 @@ export const contents = (host: Host, c: Cell): Uint8Array => {
   }
   return out
 }
+
+/** Said of what is no tf.Tensor. */
+export const noDtype = (type: TensorType): string =>
+  `${show(type)}, which is no dtype of tfjs's; \`read\` gives its bytes`
 
 export const fill = (host: Host, c: Cell, given: Uint8Array): void => {
   for (const h of c.held) {

@@ -21,6 +21,15 @@ export const swigluGrad: KernelOf<'swigluGrad'> = ({ n, args: [gate, up, ct] }) 
   return [n.mul(n.mul(ct!, up!), n.mul(sigma, inner)), n.mul(ct!, n.mul(gate!, sigma))]
 }
 
+export const logOdds: KernelOf<'logOdds'> = ({ n, args: [x] }) => {
+  const less = n.neg(x!)
+  return [n.sub(less, n.log(n.neg(n.one('Expm1', [less]))))]
+}
+
+export const positive: KernelOf<'positive'> = ({ n, args: [x] }) => [
+  n.cast(n.one('Greater', [x!, n.scalar(0)]), DT.f32),
+]
+
 /** `hash32`: products and sums wrap as 32-bit integers do, shifts are of unsigned ones. */
 export const dropout: KernelOf<'dropout'> = ({ n, attrs: { rate, salt }, args, types }) => {
   const [x, seed, keys] = args as [Value, Value, Value]

@@ -9,10 +9,10 @@ import { whereOf } from '../cuda/driver/places.ts'
 import { prepareOn, settings } from '../cuda/index.ts'
 import { asBackendError } from '../cuda/failure.ts'
 import { launchedByOps, tfHost } from './device.ts'
-import type { Host } from './load.ts'
+import { fail, type Host } from './load.ts'
 import type { Plugin } from './plugin.ts'
 import type { TfjsSession } from './session.ts'
-import { callInside, type Inside } from './tensors.ts'
+import { callInside, readInside, type Inside } from './tensors.ts'
 
 const options = (): Options => {
   const { index: _, float8: __, ...o } = settings()
@@ -55,6 +55,17 @@ export const openInside = (
           pipe(
             callInside(host, inside, fn, inputs, { wanted }),
             E.mapLeft((e) => asTfjs(asBackendError(e))),
+          ),
+        tensor: (name) =>
+          pipe(
+            inside.session.lowered.state.get(name),
+            E.fromNullable(fail(`no state ${name}`)),
+            E.chain((port) =>
+              pipe(
+                readInside(host, inside, name, port),
+                E.mapLeft((e) => asTfjs(asBackendError(e))),
+              ),
+            ),
           ),
       }),
     ),

@@ -4,7 +4,7 @@ import { size, type Plain } from '../../ir/type.ts'
 import { attention, attentionGrad } from './attention.ts'
 import { cachedAttention, cacheWrite, embedGrad } from './cached.ts'
 import { classCrossEntropy, classCrossEntropyGrad } from './classes.ts'
-import { binary, dropout, swiglu, swigluGrad, unary } from './elementwise.ts'
+import { binary, dropout, logOdds, positive, swiglu, swigluGrad, unary } from './elementwise.ts'
 import { float8Dot } from './float8.ts'
 import {
   linearArgmax,
@@ -17,6 +17,7 @@ import { rmsNorm, rmsNormGrad, rmsNormWeightGrad } from './norm.ts'
 import { adamw, clipCoefficient, lossScale } from './optim.ts'
 import { dequantize } from './quant.ts'
 import { rope, ropeTable } from './rope.ts'
+import { segmentSum, segmentTake } from './segments.ts'
 import { wide, type KernelOf } from './site.ts'
 
 /** Kernels that only move values take 16-bit ones as they are; the others compute in f32. */
@@ -28,6 +29,10 @@ export const kernels: { readonly [K in OpName]: KernelOf<K> } = {
   scaleBy: wide(binary('mul')),
   reciprocal: wide(unary('Reciprocal')),
   sqrt: wide(unary('Sqrt')),
+  sign: wide(unary('Sign')),
+  maximum: wide(({ n, args: [a, b] }) => [n.one('Maximum', [a!, b!])]),
+  shift: wide(({ n, attrs, args }) => [n.add(args[0]!, n.scalar(attrs.by))]),
+  power: wide(({ n, attrs, args }) => [n.one('Pow', [args[0]!, n.scalar(attrs.exponent)])]),
   isFinite: wide(({ n, args }) => [n.all(n.one('IsFinite', [args[0]!]), n.axes(args[0]!))]),
   select: ({ n, args: [c, x, y] }) => [n.where(c!, x!, y!)],
   cast: wide(({ args }) => [args[0]!]),
@@ -62,6 +67,12 @@ export const kernels: { readonly [K in OpName]: KernelOf<K> } = {
   linearCrossEntropyGrad: wide(linearCrossEntropyGrad),
   linearCrossEntropyWeightGrad: wide(linearCrossEntropyWeightGrad),
   linearArgmax: wide(linearArgmax),
+  sigmoid: wide(unary('Sigmoid')),
+  softplus: wide(unary('Softplus')),
+  logOdds: wide(logOdds),
+  positive: wide(positive),
+  segmentSum,
+  segmentTake,
   classCrossEntropy: wide(classCrossEntropy),
   classCrossEntropyGrad: wide(classCrossEntropyGrad),
   dequantize: wide(dequantize),

@@ -20,6 +20,7 @@ import {
   contents,
   dispose,
   fill,
+  noDtype,
   packedCell,
   readCell,
   settle,
@@ -224,6 +225,8 @@ export interface TfjsSession extends Session {
     inputs: Given<Tensor>,
     wanted?: ReadonlyArray<string>,
   ) => E.Either<BackendError, Given<Tensor>>
+  /** A float32 or int32 state, such as a trained weight, as it is now; the caller disposes of it. */
+  readonly tensor: (name: string) => E.Either<BackendError, Tensor>
 }
 
 export const openSession = (host: Host, p: Program): TfjsSession => {
@@ -234,6 +237,7 @@ export const openSession = (host: Host, p: Program): TfjsSession => {
     cells: cellsOf(host, p),
   }
   const ready = new Map<string, Ready>()
+  let open = true
   const load = (name: string): E.Either<BackendError, Ready> => {
     const fn = fnOf(p, name)
     if (fn === undefined) return E.left(fail(`no function ${name}`))
@@ -242,8 +246,10 @@ export const openSession = (host: Host, p: Program): TfjsSession => {
     return E.right(r)
   }
   const named = (name: string): E.Either<BackendError, Cell> =>
-    pipe(m.cells.get(name), E.fromNullable(fail(`no state ${name}`)))
-  let open = true
+    pipe(
+      open ? m.cells.get(name) : undefined,
+      E.fromNullable(fail(open ? `no state ${name}` : 'the session is closed')),
+    )
   return {
     run: (name, inputs, wanted) => async () =>
       pipe(
@@ -254,6 +260,20 @@ export const openSession = (host: Host, p: Program): TfjsSession => {
       pipe(
         load(name),
         E.chain((r) => runFn(m, r, tensors, inputs, wanted)),
+      ),
+    tensor: (name) =>
+      pipe(
+        named(name),
+        E.filterOrElse(
+          ({ state: { type } }) => type.dtype === 'f32' || type.dtype === 'i32',
+          ({ state }) => fail(`${name} is ${noDtype(state.type)}`),
+        ),
+        E.map((c) => {
+          const { value } = readCell(host, m.n, c)
+          const own = m.n.same(value!)
+          m.n.release([own])
+          return host.backend.createOutputTensor(own)
+        }),
       ),
     read: (name) => async () =>
       pipe(

@@ -7,7 +7,7 @@ import { cudaError, each, inOrder, OWN, type Cuda } from '../cuda/driver/error.t
 import type { LoweredFn, Port } from '../cuda/lower/lower.ts'
 import type { CudaSession } from '../cuda/session.ts'
 import { chosenOuts } from '../wanted.ts'
-import type { Cell } from './cells.ts'
+import { noDtype, type Cell } from './cells.ts'
 import type { TfHost } from './device.ts'
 import type { Host } from './load.ts'
 import { DT, type Attr, type Tensor } from './tf.ts'
@@ -55,6 +55,34 @@ export interface CallOptions {
   readonly wanted?: ReadonlyArray<string> | undefined
 }
 
+const attempt = <T>(op: string, body: () => T): Cuda<T> =>
+  E.tryCatch(body, (e) =>
+    cudaError(op, OWN, 'TENSORFLOW', e instanceof Error ? e.message.trim() : String(e)),
+  )
+
+/** What lies in the arena, as a tensor of its own. */
+export const readInside = (
+  { backend }: Host,
+  { tf, session }: Inside,
+  what: string,
+  { type, offset }: Port,
+): Cuda<Tensor> => {
+  const arena = tf.tensorAt(session.device.base)
+  if (arena === undefined) return E.left(wrong('the session is closed'))
+  if (tfjsNames[type.dtype] === undefined) return E.left(wrong(`${what} is ${noDtype(type)}`))
+  const { binding } = backend
+  return attempt('TunecRead', () => {
+    const dtype = type.dtype === 'i32' ? DT.i32 : DT.f32
+    const attrs: ReadonlyArray<Attr> = [
+      { name: 'dims', type: binding.TF_ATTR_INT, value: type.shape },
+      { name: 'dtype', type: binding.TF_ATTR_TYPE, value: dtype },
+      { name: 'offset', type: binding.TF_ATTR_INT, value: offset },
+    ]
+    const at = backend.getInputTensorIds([arena])[0]!
+    return backend.createOutputTensor(binding.executeOp('TunecRead', attrs, [at], 1)[0]!)
+  })
+}
+
 /** Runs a function. The caller disposes of the results. */
 export const callInside = (
   host: Host,
@@ -75,24 +103,16 @@ export const callInside = (
   const at = backend.getInputTensorIds([arena])[0]!
   const int = (name: string, value: unknown): Attr => ({ name, type: binding.TF_ATTR_INT, value })
   const type = (name: string, value: number): Attr => ({ name, type: binding.TF_ATTR_TYPE, value })
-  const attempt = <T>(op: string, body: () => T): Cuda<T> =>
-    E.tryCatch(body, (e) =>
-      cudaError(op, OWN, 'TENSORFLOW', e instanceof Error ? e.message.trim() : String(e)),
-    )
   const write = (offset: number, x: Tensor): Cuda<void> =>
     attempt('TunecWrite', () => {
       const attrs = [type('T', x.dtype === 'int32' ? DT.i32 : DT.f32), int('offset', offset)]
       binding.executeOp('TunecWrite', attrs, [at, backend.getInputTensorIds([x])[0]!], 0)
     })
   const read = (p: Port): Cuda<readonly [string, Tensor]> =>
-    tfjsNames[p.type.dtype] === undefined
-      ? E.left(wrong(`@${fn}: ${p.name} is ${show(p.type)}, which is no dtype of tfjs's`))
-      : attempt('TunecRead', () => {
-          const dtype = p.type.dtype === 'i32' ? DT.i32 : DT.f32
-          const attrs = [int('dims', p.type.shape), type('dtype', dtype), int('offset', p.offset)]
-          const [y] = binding.executeOp('TunecRead', attrs, [at], 1)
-          return [p.name, backend.createOutputTensor(y!)] as const
-        })
+    pipe(
+      readInside(host, inside, `@${fn}: ${p.name}`, p),
+      E.map((t) => [p.name, t] as const),
+    )
   return pipe(
     each(f.inputs, (p) =>
       pipe(

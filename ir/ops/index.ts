@@ -6,11 +6,13 @@ import * as classes from './classes.ts'
 import * as elementwise from './elementwise.ts'
 import * as float8 from './float8.ts'
 import * as linalg from './linalg.ts'
+import * as logistic from './logistic.ts'
 import * as loss from './loss.ts'
 import * as nn from './nn.ts'
 import * as optim from './optim.ts'
 import * as quant from './quant.ts'
 import * as rope from './rope.ts'
+import * as segments from './segments.ts'
 
 export const ops = {
   ...elementwise,
@@ -21,6 +23,8 @@ export const ops = {
   ...attention,
   ...cache,
   ...loss,
+  ...logistic,
+  ...segments,
   ...classes,
   ...quant,
   ...optim,

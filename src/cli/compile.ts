@@ -12,6 +12,7 @@ import { cardNamed, writeKernels } from '../plan/kernels.ts'
 import type { Plan } from '../plan/plan.ts'
 import { renderFunctions, renderPlan, renderTrace } from '../report/plan.ts'
 import { plural } from '../report/units.ts'
+import { storedAs } from '../train/given.ts'
 import { cardHere } from './card.ts'
 import { textOf, type Exit, type Options, type Run } from './command.ts'
 import { openPlan, refuse } from './open.ts'
@@ -92,7 +93,9 @@ const dumpKernels = async (
   const chosen = await cardFor(arch)
   if (E.isLeft(chosen)) return chosen.left
   const { card, why } = chosen.right
-  const done = await writeKernels(plan.program, card, plan.room, folder)()
+  const stored = await storedAs(plan.base)()
+  if (E.isLeft(stored)) return stored.left
+  const done = await writeKernels(plan.program, card, plan.room, stored.right, folder)()
   if (E.isLeft(done)) return done.left
   const [lists, sources] = [/\.launches$/, /\.cu$/].map((e) => done.right.filter((n) => e.test(n)))
   t.out(

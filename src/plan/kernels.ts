@@ -5,6 +5,11 @@ import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Room } from '../../backends/backend.ts'
+import {
+  loadingLaunches,
+  loadingText,
+  type StoredAs,
+} from '../../backends/cuda/lower/loading-text.ts'
 import { lower } from '../../backends/cuda/lower/lower.ts'
 import { lacking } from '../../backends/cuda/lower/needs.ts'
 import { cardOf, cards, type Card } from '../../backends/cuda/lower/targets.ts'
@@ -27,11 +32,12 @@ export const cardNamed = (arch: string): E.Either<Issue, Card> =>
     ),
   )
 
-/** Names and texts: `program.ir`, `micro.launches`, …, `norm-E_BF16.cu`, …; the same for the same program, card and room. */
+/** Names and texts: `program.ir`, `micro.launches`, …, `loading.launches`, `norm-E_BF16.cu`, …; the same for the same program, card, room and files. */
 export const kernelFiles = (
   p: Program,
   card: Card,
   room: Room | null,
+  storedAs: StoredAs,
 ): ReadonlyArray<readonly [string, string]> => {
   const lowered = lower(p, { ...card.target, ...room })
   return [
@@ -47,7 +53,10 @@ export const kernelFiles = (
             `${headText(lowered)}\n\n${constantsText(lowered, h100)}\n`,
           ] as const,
         ]),
-    ...unitsOf(lowered).map((u) => [`${unitName(u)}.cu`, unitText(u)] as const),
+    ['loading.launches', `${headText(lowered)}\n\n${loadingText(lowered, storedAs)}\n`],
+    ...unitsOf(lowered, loadingLaunches(lowered, storedAs)).map(
+      (u) => [`${unitName(u)}.cu`, unitText(u)] as const,
+    ),
   ]
 }
 
@@ -64,6 +73,7 @@ export const writeKernels = (
   p: Program,
   card: Card,
   room: Room | null,
+  storedAs: StoredAs,
   folder: string,
 ): TE.TaskEither<Issue, ReadonlyArray<string>> =>
   pipe(
@@ -71,7 +81,7 @@ export const writeKernels = (
     TE.chain(() => attempt('create', folder, () => mkdir(folder, { recursive: true }))),
     TE.chain(() =>
       pipe(
-        kernelFiles(p, card, room),
+        kernelFiles(p, card, room, storedAs),
         TE.traverseSeqArray(([name, text]) =>
           pipe(
             atomicWrite(path.join(folder, name), Buffer.from(text)),

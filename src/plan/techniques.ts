@@ -7,6 +7,7 @@ import type { Config } from '../config/schema/config.ts'
 import { issue, type Issue } from '../issue.ts'
 import type { Base } from '../models/base.ts'
 import type { Techniques } from '../pipeline.ts'
+import { optimizerOf } from './optimizer.ts'
 
 /** PEFT's default for Llama, Mistral and Qwen2. */
 const DEFAULT_TARGETS = ['q_proj', 'v_proj']
@@ -72,11 +73,7 @@ export const techniquesOf = (
       q === null ? null : { block: BLOCK, nested: q.bnb_4bit_use_double_quant ? NESTED : null },
     compute: computeDtype(c, target),
     optimizer: {
-      beta1: o.betas[0],
-      beta2: o.betas[1],
-      eps: o.eps,
-      decay: o.weight_decay,
-      decoupled: o.type === 'adamw',
+      ...optimizerOf(o),
       clip: clip.clipglobalnorm === 0 ? null : clip.clipglobalnorm,
     },
     recompute: frozen ? { _tag: 'none' } : recomputePolicy(c, limit),

@@ -28,6 +28,6 @@ export const load = <T = unknown>(): T => {
 /** The tfjs backend on a program's own `tf`, for `dsl.train(plan, { backend })`: its memory shows in tf.memory(). */
 export const backendOn = (tf: object): Backend => tfjsOn(tf as Tf)
 
-/** A program, such as a plan's, whose functions are called with tf.Tensors and answer with them: batches in, losses out. Its state is empty until it is written. */
+/** A program, such as a plan's, whose functions are called with tf.Tensors and answer with them: batches in, losses and weights out. Its state is empty until it is written. */
 export const sessionOn = (tf: object, program: Program): E.Either<BackendError, TfjsSession> =>
   onTf(tf as Tf, program)

@@ -6,7 +6,7 @@ import type { BackendError, Loader, Session, Stored } from '../../backends/backe
 import { materialize } from '../../backends/materialize.ts'
 import type { Program, State } from '../../ir/graph.ts'
 import { scalesOf } from '../../ir/nf4.ts'
-import { isEncoded, type DType, type Float } from '../../ir/type.ts'
+import { isEncoded, type DType } from '../../ir/type.ts'
 import { issue, type Issue } from '../issue.ts'
 import type { Plan } from '../plan/plan.ts'
 import { isPacked, packedBytes } from '../tensors/bnb.ts'
@@ -14,10 +14,11 @@ import type { Dtype } from '../tensors/dtype.ts'
 import { roundedBytes } from '../tensors/finite.ts'
 import { openHashing } from '../tensors/hashing.ts'
 import { byBytes } from '../tensors/layout.ts'
-import type { Checkpoint, TensorEntry } from '../tensors/reader.ts'
+import type { Checkpoint } from '../tensors/reader.ts'
 import { sumOf, type Sum } from '../tensors/sums.ts'
+import { givenTo } from './given.ts'
 import { call, ofBackend } from './problem.ts'
-import { keyOf, openBase, sameShape, sourceOf } from './state.ts'
+import { keyOf, openBase, sourceOf } from './state.ts'
 
 const narrow: Readonly<Partial<Record<DType, Dtype>>> = { f16: 'F16', bf16: 'BF16' }
 
@@ -54,8 +55,6 @@ const watched = (base: Checkpoint, told: (name: string, sum: Sum) => void): Chec
     ),
 })
 
-/** Dtypes that a backend may read by itself. */
-const floats: Readonly<Partial<Record<Dtype, Float>>> = { F32: 'f32', F16: 'f16', BF16: 'bf16' }
 /** Tensors of fewer bytes are read at once and their checksum is taken on the way. */
 const SMALL = 1 << 22
 
@@ -66,15 +65,6 @@ interface Filling {
   /** Asks for the checksum of a tensor that is not read here. */
   readonly sumLater: (name: string) => void
   readonly seed: number
-}
-
-/** The tensor of the base that becomes this state value by value, where a backend may take it. */
-const givenTo = (s: State, base: Checkpoint): readonly [TensorEntry, Float] | null => {
-  const entry = base.tensors.get(keyOf(s.recipe) ?? '')
-  const dtype = entry === undefined ? undefined : floats[entry.dtype]
-  return entry === undefined || dtype === undefined || !sameShape(entry.shape, s.type.shape)
-    ? null
-    : [entry, dtype]
 }
 
 /** Whether the backend has made the state itself. */

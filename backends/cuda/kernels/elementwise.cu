@@ -48,6 +48,36 @@ KERNEL __launch_bounds__(256) reciprocal_rows(UNARY_ARGS) {
 KERNEL __launch_bounds__(256) sqrt_rows(UNARY_ARGS) {
   unary(a, lda, out, ldo, rows, width, [](float x) { return sqrtf(x); });
 }
+KERNEL __launch_bounds__(256) sign_rows(UNARY_ARGS) {
+  unary(a, lda, out, ldo, rows, width, [](float x) { return x > 0.f ? 1.f : x < 0.f ? -1.f : x; });
+}
+KERNEL __launch_bounds__(256) maximum_rows(BINARY_ARGS) {
+  binary(a, lda, b, ldb, out, ldo, rows, width, [](float x, float y) { return fmaxf(x, y); });
+}
+KERNEL __launch_bounds__(256) shift_rows(UNARY_ARGS, float by) {
+  unary(a, lda, out, ldo, rows, width, [=](float x) { return x + by; });
+}
+KERNEL __launch_bounds__(256) power_rows(UNARY_ARGS, float exponent) {
+  unary(a, lda, out, ldo, rows, width, [=](float x) { return powf(x, exponent); });
+}
+// Logarithms of probabilities: always f32 in a program, and few.
+KERNEL __launch_bounds__(256) sigmoid_rows(UNARY_ARGS) {
+  unary(a, lda, out, ldo, rows, width, [](float x) { return 1.f / (1.f + expf(-x)); });
+}
+KERNEL __launch_bounds__(256) softplus_rows(UNARY_ARGS) {
+  unary(a, lda, out, ldo, rows, width, [](float x) { return fmaxf(x, 0.f) + log1pf(expf(-fabsf(x))); });
+}
+KERNEL __launch_bounds__(256) log_odds_rows(UNARY_ARGS) {
+  unary(a, lda, out, ldo, rows, width, [](float x) { return -x - logf(-expm1f(-x)); });
+}
+KERNEL __launch_bounds__(256) positive_rows(UNARY_ARGS) {
+  unary(a, lda, out, ldo, rows, width, [](float x) { return x > 0.f ? 1.f : 0.f; });
+}
+// The element of a vector at each id, 0 where there is none.
+KERNEL __launch_bounds__(256) take_or_zero(const float* a, u32 count, const int* ids, float* out, u32 n) {
+  u32 i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < n) out[i] = (u32)ids[i] < count ? a[ids[i]] : 0.f;
+}
 KERNEL __launch_bounds__(256) spread_rows(const elem* value, elem* out, u32 ldo, u32 rows, u32 width) {
   Octet o = octet(rows, width);
   float v = load(value);

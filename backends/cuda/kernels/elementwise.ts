@@ -71,6 +71,34 @@ export const scaleBy = (o: Unary & { readonly by: Place }): KernelLaunch =>
   unary('scale_by_rows', o, [at(o.by)])
 export const reciprocal = (o: Unary): KernelLaunch => unary('reciprocal_rows', o)
 export const sqrt = (o: Unary): KernelLaunch => unary('sqrt_rows', o)
+export const sign = (o: Unary): KernelLaunch => unary('sign_rows', o)
+export const maximum = (o: Binary): KernelLaunch => binary('maximum_rows', o)
+export const shift = (o: Unary & { readonly by: number }): KernelLaunch =>
+  unary('shift_rows', o, [f32(o.by)])
+export const power = (o: Unary & { readonly exponent: number }): KernelLaunch =>
+  unary('power_rows', o, [f32(o.exponent)])
+
+export const sigmoid = (o: Unary): KernelLaunch => unary('sigmoid_rows', o)
+export const softplus = (o: Unary): KernelLaunch => unary('softplus_rows', o)
+export const logOdds = (o: Unary): KernelLaunch => unary('log_odds_rows', o)
+export const positive = (o: Unary): KernelLaunch => unary('positive_rows', o)
+
+/** f32 `a` [count] at i32 `ids` [n], 0 where an id is none. */
+export const take = (o: {
+  readonly a: Place
+  readonly count: number
+  readonly ids: Place
+  readonly out: Place
+  readonly n: number
+}): KernelLaunch =>
+  launch(
+    kernel('elementwise.cu', 'take_or_zero', macros('f32')),
+    [divide(o.n, 256)],
+    256,
+    [at(o.a), u32(o.count), at(o.ids), at(o.out), u32(o.n)],
+    12 * o.n,
+    0,
+  )
 
 /** `b`: a vector of `width`. */
 export const addRow = (o: Unary & { readonly b: Place }): KernelLaunch =>

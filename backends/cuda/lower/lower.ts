@@ -1,5 +1,5 @@
 /** A program as a device runs it: launches with addresses in one arena. Pure: the same program and target give the same list. */
-import type { Fn, Program, Role } from '../../../ir/graph.ts'
+import type { Fn, Program, Role, State } from '../../../ir/graph.ts'
 import { bytes, type TensorType } from '../../../ir/type.ts'
 import { aligned } from '../../../passes/memory.ts'
 import type { Launch } from '../launch.ts'
@@ -42,12 +42,12 @@ const order: ReadonlyArray<Role> = ['frozen', 'cache', 'scaler', 'train', 'gradi
 /** Kernels may read a tile beyond the last row they use. */
 const SLACK = 4096
 
-const moment = (name: string): string => /^adam\.(m|v)\./.exec(name)?.[1] ?? ''
+/** `adam.m` of `adam.m.layers.0…`: tensors of one kind lie together. */
+const kindOf = (s: State): string => (s.role === 'optimizer' ? s.name.split('.', 2).join('.') : '')
 
 const placeState = (p: Program): ReadonlyMap<string, Port> => {
   const sorted = [...p.state].sort(
-    (a, b) =>
-      order.indexOf(a.role) - order.indexOf(b.role) || moment(a.name).localeCompare(moment(b.name)),
+    (a, b) => order.indexOf(a.role) - order.indexOf(b.role) || kindOf(a).localeCompare(kindOf(b)),
   )
   let offset = 0
   return new Map(

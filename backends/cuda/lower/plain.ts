@@ -14,7 +14,6 @@ import * as rotary from '../kernels/rope.ts'
 import { alone, binary, clear, copy, reduction, shapeOf, unary, type Lowering } from './alone.ts'
 import { classCrossEntropy, classCrossEntropyGrad } from './classes.ts'
 import type { Context } from './context.ts'
-import { gather, takeRows } from './gather.ts'
 import { plainFloat8 } from './float8.ts'
 import { overLogits, slopes } from './logits.ts'
 import { argOf, attr } from './pattern.ts'
@@ -23,6 +22,7 @@ import { attentionGradStep, attentionStep } from './rules/attention.ts'
 import { lossStep } from './rules/loss.ts'
 import { plainDot } from './rules/residual.ts'
 import { plainRope } from './rules/rope.ts'
+import { gather, segmentSum, segmentTake, takeRows } from './segments.ts'
 
 const cacheDims = (c: Context, positions: Id, cache: Id) => {
   const [batch, length] = c.type(positions).shape as readonly [number, number]
@@ -37,6 +37,10 @@ const table: { readonly [K in OpName]: Lowering } = {
   scaleBy: unary((o, _, h) => elementwise.scaleBy({ ...o, by: h.argAt(1) })),
   reciprocal: unary(elementwise.reciprocal),
   sqrt: unary(elementwise.sqrt),
+  sign: unary(elementwise.sign),
+  maximum: binary(elementwise.maximum),
+  shift: unary((o, s) => elementwise.shift({ ...o, by: attr(s, 'by') })),
+  power: unary((o, s) => elementwise.power({ ...o, exponent: attr(s, 'exponent') })),
   addRow: unary((o, _, h) => elementwise.addRow({ ...o, b: h.argAt(1) })),
   dropout: unary((o, s, h) =>
     elementwise.dropout({
@@ -247,6 +251,12 @@ const table: { readonly [K in OpName]: Lowering } = {
       out: h.outAt() + 4 * k.from,
     }),
   ]),
+  sigmoid: unary(elementwise.sigmoid),
+  softplus: unary(elementwise.softplus),
+  logOdds: unary(elementwise.logOdds),
+  positive: unary(elementwise.positive),
+  segmentSum,
+  segmentTake,
   classCrossEntropy,
   classCrossEntropyGrad,
   dequantize: (c, s) =>

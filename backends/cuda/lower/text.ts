@@ -1,5 +1,5 @@
 /** The launch list as text, a line a launch: what runs, over which bytes of the arena, for which equations, and the least time it can take. */
-import type { Arg, Cost, Launch, Matrix } from '../launch.ts'
+import type { Arg, Cost, Launch, Matrix, Work } from '../launch.ts'
 import { isFp8 } from '../driver/product.ts'
 import type { Lowered, LoweredFn } from './lower.ts'
 
@@ -41,7 +41,7 @@ const defines = (d: Readonly<Record<string, string | number>>): string =>
     .map(([k, v]) => (v === '' ? k : `${k}=${v}`))
     .join(' ')
 
-export const workText = (l: Launch): string => {
+export const workText = (l: Work): string => {
   switch (l._tag) {
     case 'kernel':
       return `${l.kernel.source}.${l.kernel.name}<${defines(l.kernel.defines)}> grid ${l.grid.join('×')} block ${l.block}${l.shared > 0 ? ` shared ${l.shared}` : ''}${l.early === true ? ' early' : ''} (${l.args.map(argText).join(', ')})`

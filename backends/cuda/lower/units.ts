@@ -38,10 +38,14 @@ export const usesOf = (l: Lowered): ReadonlyArray<Use> =>
     }),
   )
 
-/** In order of their names. */
-export const unitsOf = (l: Lowered): ReadonlyArray<KernelUnit> => {
+/** In order of their names; `besides`: launches outside the functions, such as those of loading. */
+export const unitsOf = (
+  l: Lowered,
+  besides: ReadonlyArray<KernelLaunch> = [],
+): ReadonlyArray<KernelUnit> => {
   const units = new Map<string, KernelUnit>()
-  for (const { launch, fallback } of usesOf(l)) {
+  const all = [...usesOf(l), ...besides.map((launch) => ({ launch, fallback: false }))]
+  for (const { launch, fallback } of all) {
     const { source, defines, needs, name } = launch.kernel
     const key = unitName({ source, defines })
     const u = units.get(key) ?? { source, defines, needs: [], kernels: [], fallback: true }

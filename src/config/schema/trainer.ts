@@ -14,15 +14,8 @@ import {
   truth,
   withDefault,
 } from './codec.ts'
-import { gradientClipping, learningRateScheduler, optimizer } from './optimization.ts'
-
-const metrics = oneOf(
-  'loss',
-  'perplexity',
-  'next_token_perplexity',
-  'token_accuracy',
-  'sequence_accuracy',
-)
+import { gradientClipping, learningRateScheduler, metrics } from './optimization.ts'
+import { optimizer } from './optimizer.ts'
 
 const openTrainer = section({
   /** none: the model is asked as it is. */

@@ -107,6 +107,19 @@ export const lossStep = (
   }
 }
 
+/** Whether a value is made of another. */
+const follows = (c: Context, id: Id, from: Id): boolean => {
+  const seen = new Set<Id>()
+  const waiting = [id]
+  for (let at = waiting.pop(); at !== undefined; at = waiting.pop()) {
+    if (at === from) return true
+    if (seen.has(at)) continue
+    seen.add(at)
+    waiting.push(...(c.maker(at)?.eqn.args ?? []))
+  }
+  return false
+}
+
 export const loss: Rule = {
   name: 'loss',
   doc: 'linearCrossEntropy, linearCrossEntropyGrad → per chunk: logits, loss and gradient in place, product with W',
@@ -115,6 +128,10 @@ export const loss: Rule = {
       if (eqn.op !== 'linearCrossEntropyGrad') return []
       const made = c.made(eqn.args[3]!, 'linearCrossEntropy')
       const same = made !== undefined && [0, 1, 2].every((i) => argOf(made, i) === eqn.args[i])
-      return same ? [steps(lossStep(c, made, { site: { eqn, index }, ct: eqn.args[4]! }))] : []
+      // A cotangent that waits for all losses: preferences weigh a token by what its whole sequence came to.
+      const waits = made !== undefined && follows(c, eqn.args[4]!, outOf(made, 0))
+      return same && !waits
+        ? [steps(lossStep(c, made, { site: { eqn, index }, ct: eqn.args[4]! }))]
+        : []
     }),
 }

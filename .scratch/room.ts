@@ -1,0 +1,1 @@
+import { findBase } from '../src/models/base.ts'
