@@ -13,8 +13,8 @@ export type Recipe =
   /** U(−1/√in, 1/√in), PEFT's initialisation of LoRA's A, seeded by the run's seed and the tensor's name. */
   | { readonly _tag: 'kaiming' }
 
-/** Why a tensor is kept between calls; the memory report sums by it. */
-export type Role = 'frozen' | 'train' | 'gradient' | 'optimizer' | 'scaler' | 'cache'
+/** Why a tensor is kept between calls; the memory report sums by it. `held`: trained otherwise, and saved with what is. */
+export type Role = 'frozen' | 'held' | 'train' | 'gradient' | 'optimizer' | 'scaler' | 'cache'
 
 export interface State {
   readonly name: string

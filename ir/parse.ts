@@ -59,7 +59,7 @@ const parseRecipe = (line: Line, text: string): Recipe => {
   )
 }
 
-const roles: ReadonlyArray<string> = ['frozen', 'train', 'gradient', 'optimizer', 'scaler', 'cache']
+const roles: ReadonlyArray<string> = ['frozen', 'held', 'train', 'gradient', 'optimizer', 'scaler', 'cache']
 const parseState = (line: Line): State => {
   const [, name, role, recipe, type] = match(
     line,

@@ -3,7 +3,8 @@ import { spawn } from 'node:child_process'
 import fs from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
-import { mutations, type Mutation } from './mutations.ts'
+import type { Mutation } from './mutation.ts'
+import { mutations } from './mutations.ts'
 
 const root = path.resolve(import.meta.dirname, '..')
 const folders = ['ir', 'passes', 'backends', 'src', 'test', 'package.json', 'tsconfig.json']

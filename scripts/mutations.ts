@@ -1,23 +1,9 @@
 /** The ways the compiler is broken by `mutate.ts`, each with the test file that must notice. */
-
-export interface Mutation {
-  readonly name: string
-  readonly file: string
-  /** Occurs exactly once in the file. */
-  readonly from: string
-  readonly to: string
-  readonly test: string
-}
-
-const m = (name: string, file: string, from: string, to: string, test: string): Mutation => ({
-  name,
-  file,
-  from,
-  to,
-  test,
-})
+import { m, type Mutation } from './mutation.ts'
+import { optimizerMutations } from './mutations-optimizers.ts'
 
 export const mutations: ReadonlyArray<Mutation> = [
+  ...optimizerMutations,
   m(
     'freeze leaves every weight trained',
     'passes/freeze.ts',

@@ -5,6 +5,7 @@ import {
   asked,
   differentiate,
   freeze,
+  hold,
   lora,
   optimizer,
   precision,
@@ -35,6 +36,8 @@ export interface Techniques {
   readonly back?: Float8
   readonly optimizer: Optimizer
   readonly recompute: Policy
+  /** Names of trained tensors that are held as they are: a regular expression. */
+  readonly hold?: string
   /** Nothing is trained: the program only evaluates and answers. */
   readonly frozen?: true
 }
@@ -51,6 +54,8 @@ export const modelPasses = (o: Techniques): ReadonlyArray<Pass> => [
   ...(o.compute === 'f32'
     ? []
     : [precision({ compute: o.compute, ...(o.back === undefined ? {} : { back: o.back }) })]),
+  // After precision: what is held keeps its f32, as its trained neighbours do. Before differentiate, which spares its gradients.
+  ...(o.hold === undefined || o.frozen !== undefined ? [] : [hold(o.hold)]),
 ]
 
 /** Functions of a model that is asked. */

@@ -185,6 +185,7 @@ const restOfTrainer = (output: string, checkpointing: boolean, learningRate: num
     epochs: positive,
     train_steps: orNull(positive),
     eval_batch_size: orNull(orAuto(positive)),
+    layers_to_freeze_regex: fc.constantFrom(null, 'layers\\.0\\.'),
     optimizer,
     learning_rate: fc.constant(learningRate),
     learning_rate_scheduler: scheduler(learningRate),

@@ -61,6 +61,7 @@ const defaults: Config = {
     max_batch_size: 1099511627776,
     effective_batch_size: 'auto',
     gradient_accumulation_steps: 'auto',
+    layers_to_freeze_regex: null,
     optimizer: {
       type: 'adam',
       betas: [0.9, 0.999],

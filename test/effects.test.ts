@@ -73,6 +73,7 @@ const others: Readonly<Record<string, unknown>> = {
   'trainer.max_batch_size': 1,
   'trainer.effective_batch_size': 8,
   'trainer.gradient_accumulation_steps': 3,
+  'trainer.layers_to_freeze_regex': 'v_proj',
   'trainer.optimizer.type': 'adam',
   'trainer.optimizer.betas': [0.5, 0.6],
   'trainer.optimizer.eps': 0.1,

@@ -28,7 +28,9 @@ const PREFIX = 'base_model.model.'
 /** PEFT's name of a state tensor. */
 export const peftName = (state: string): string => `${PREFIX}${state}`
 
-const trained = (p: Program): ReadonlyArray<State> => p.state.filter((s) => s.role === 'train')
+/** What is trained, and what was to be and is held as it began: an adapter is both. */
+const trained = (p: Program): ReadonlyArray<State> =>
+  p.state.filter((s) => s.role === 'train' || s.role === 'held')
 
 const isB = (name: string): boolean => name.endsWith('.lora_B.weight')
 
