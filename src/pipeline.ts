@@ -46,8 +46,8 @@ export interface Techniques {
 export const modelPasses = (o: Techniques): ReadonlyArray<Pass> => [
   // First: it looks for the original weights, and freezing them decides what may be quantized.
   ...(o.lora === null ? [] : [lora(o.lora)]),
-  // LoRA freezes the base itself; without training there is nothing else to tell frozen weights by.
-  ...(o.frozen === undefined ? [] : [freeze]),
+  // LoRA freezes the base itself; without it and without training there is nothing else to tell frozen weights by.
+  ...(o.frozen === undefined || o.lora !== null ? [] : [freeze]),
   // Frozen weights only, so after lora; before precision, which says what decoding rounds to.
   ...(o.quantize === null ? [] : [quantize(o.quantize)]),
   // Before differentiate: gradients then have the dtypes of the values they belong to.

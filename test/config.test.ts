@@ -139,9 +139,17 @@ const lora: Config['adapter'] = {
   type: 'lora',
   r: 8,
   alpha: 16,
+  rank_pattern: null,
+  alpha_pattern: null,
+  use_rslora: false,
+  init_lora_weights: 'default',
   dropout: 0.05,
   bias_type: 'none',
   target_modules: null,
+  layers_to_transform: null,
+  layers_pattern: null,
+  modules_to_save: null,
+  pretrained_adapter_weights: null,
   postprocessor: { merge_adapter_into_base_model: false },
 }
 

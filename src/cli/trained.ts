@@ -8,7 +8,7 @@ import * as t from 'io-ts'
 import type { Backend, Session } from '../../backends/backend.ts'
 import type { Program } from '../../ir/graph.ts'
 import { arenaBytes } from '../../passes/schedule.ts'
-import { importAdapter } from '../adapter/peft.ts'
+import { importAdapter } from '../adapter/import.ts'
 import { parseConfig, type Config } from '../config/index.ts'
 import { issue, one, type Issues } from '../issue.ts'
 import { affordable } from '../machine.ts'
@@ -34,7 +34,7 @@ import type { Terminal } from './terminal.ts'
 export interface Trained {
   readonly config: Config
   readonly folder: string
-  /** Null: the base as it is. */
+  /** Of a run, or one that a config goes on from. Null: the base as it is. */
   readonly adapter: string | null
   /** The base that was tuned; null: it never was. */
   readonly untuned: string | null
@@ -126,6 +126,11 @@ const fromResults = (results: string): TE.TaskEither<Issues, Trained> => {
         trainedOn: lora ? { files: is.base_model_files, sha256: is.base_model_sha256 } : null,
         config: {
           ...config,
+          // The adapter says itself what it is.
+          adapter:
+            config.adapter === null
+              ? null
+              : { ...config.adapter, pretrained_adapter_weights: weights },
           base_model: lora ? (is.base_model_folder ?? config.base_model) : weights,
           // A full model's own config.json carries the positions already.
           model_parameters: lora ? config.model_parameters : { rope_scaling: null },
@@ -149,7 +154,9 @@ export const openTrained = (
         TE.fromEither(openConfig(name, o)),
         TE.map(({ config, folder, notices }) => {
           showNotices(name, notices, t)
-          return { config, folder, adapter: null, untuned: null, trainedOn: null }
+          const named = config.adapter?.pretrained_adapter_weights ?? null
+          const adapter = named === null ? null : path.resolve(folder, named)
+          return { config, folder, adapter, untuned: null, trainedOn: null }
         }),
       )
 

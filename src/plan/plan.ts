@@ -13,6 +13,7 @@ import { beyondBounds } from '../models/bounds.ts'
 import type { Shapes } from '../models/llama.ts'
 import type { Techniques } from '../pipeline.ts'
 import { agreeing } from './techniques.ts'
+import { pretrainedOf, type Pretrained } from './adapter.ts'
 import { chosenFor, type Considered } from './choose.ts'
 import { longRow, prepareDataset, type Dataset } from './dataset.ts'
 import { deviceFor, type Device } from './device.ts'
@@ -24,6 +25,8 @@ export interface Plan {
   /** The folder that relative paths of the config start from. */
   readonly folder: string
   readonly base: Base
+  /** The adapter that training goes on from; null: it starts anew. */
+  readonly pretrained: Pretrained | null
   readonly data: Dataset | null
   readonly techniques: Techniques
   readonly shapes: Shapes
@@ -132,17 +135,19 @@ export const planOf = (c: Config, setting: Setting): E.Either<Issues, Plan> => {
         E.mapLeft(one),
       ),
     ),
+    E.bind('pretrained', () => E.mapLeft(one)(pretrainedOf(c, folder))),
     E.bind('data', ({ base }) => datasetOf(c, base, setting)),
     E.let('device', () => (asked === undefined ? deviceFor(c, null) : asked)),
     E.chainFirst(({ device }) => computable(c, device)),
     E.bind('budget', ({ device }) => budgetOf(c, device)),
-    E.bind('made', ({ base, data, device, budget }) =>
-      chosenFor({ config: c, base, data, budget, machine: machineOf(device), clock }),
+    E.bind('made', ({ base, pretrained, data, device, budget }) =>
+      chosenFor({ config: c, base, pretrained, data, budget, machine: machineOf(device), clock }),
     ),
-    E.map(({ base, data, device, budget, made: { compiled, ...made } }) => ({
+    E.map(({ base, pretrained, data, device, budget, made: { compiled, ...made } }) => ({
       config: c,
       folder,
       base,
+      pretrained,
       data,
       device,
       budget,
