@@ -123,7 +123,7 @@ const single = (op: OpName, attrs: Attrs, args: ReadonlyArray<Tensor>): Program 
   }
 }
 
-export const conformanceSuite = (backend: Backend): void => {
+export const exampleSuite = (backend: Backend): void => {
   for (const op of opNames)
     test(`${backend.name}: ${op} does its examples`, async () => {
       for (const e of opOf(op).examples) {
@@ -132,6 +132,10 @@ export const conformanceSuite = (backend: Backend): void => {
         await compare(backend, p, (s) => args[Number(s.name.slice(1))]!, {}, 1e-5)
       }
     })
+}
+
+export const conformanceSuite = (backend: Backend): void => {
+  exampleSuite(backend)
   test(`${backend.name}: random programs`, () =>
     fc.assert(
       fc.asyncProperty(continuous, fc.nat(1000), async (grown, seed) => {

@@ -5,6 +5,7 @@ import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Session } from '../../backends/backend.ts'
 import type { Program, State } from '../../ir/graph.ts'
+import { plainName } from '../hub/reference.ts'
 import { issue, type Issue } from '../issue.ts'
 import { atomicFolder, atomicWrite } from '../tensors/atomic.ts'
 import { fromF32, toF32, type FloatDtype } from '../tensors/convert.ts'
@@ -80,7 +81,7 @@ const prove =
 
 const card = (program: Program, base: Checkpoint, baseModel: string): Uint8Array => {
   const dtypes = new Set(trained(program).map((s) => dtypeOf(base, s)))
-  return Buffer.from(modelReadme(baseModel, [...dtypes]))
+  return Buffer.from(modelReadme(plainName(baseModel), [...dtypes]))
 }
 
 /** Writes the model folder, which appears only once what lies in it has been read back and compared. */
