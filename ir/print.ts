@@ -16,6 +16,10 @@ export const showRecipe = (r: Recipe): string => {
       return `fill ${number(r.value)}`
     case 'kaiming':
       return 'kaiming'
+    case 'normal':
+      return `normal ${number(r.deviation)}`
+    case 'orthogonal':
+      return `orthogonal ${r.part} ${string(r.of)}`
   }
 }
 

@@ -11,7 +11,10 @@ const folders = ['ir', 'passes', 'backends', 'src', 'test', 'package.json', 'tsc
 /** Of the fixtures, the files these tests read. */
 const wanted = (from: string): boolean => {
   const [, , inside] = path.relative(root, from).split(path.sep)
-  return !from.includes(`${path.sep}fixtures${path.sep}`) || inside === 'nf4_test_vectors.json'
+  return (
+    !from.includes(`${path.sep}fixtures${path.sep}`) ||
+    ['nf4_test_vectors.json', 'adapters', 'optimizers', 'train'].includes(inside ?? '')
+  )
 }
 
 const copyTree = async (): Promise<string> => {

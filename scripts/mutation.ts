@@ -1,4 +1,4 @@
-/** A way to break the compiler, and the test file that must notice. */
+/** One way to break the compiler, and the test file that must notice. */
 export interface Mutation {
   readonly name: string
   readonly file: string

@@ -1,8 +1,12 @@
 /** The ways the compiler is broken by `mutate.ts`, each with the test file that must notice. */
-import { m, type Mutation } from './mutation.ts'
+import { adapterMutations } from './mutations-adapters.ts'
 import { asking } from './mutations-asking.ts'
+import { m, type Mutation } from './mutation.ts'
+import { optimizerMutations } from './mutations-optimizers.ts'
 
 export const mutations: ReadonlyArray<Mutation> = [
+  ...adapterMutations,
+  ...optimizerMutations,
   ...asking,
   m(
     'attention sees one token ahead',
@@ -183,21 +187,6 @@ export const mutations: ReadonlyArray<Mutation> = [
     'if (rule === null) return impassable(e)',
     'if (rule === null) continue',
     'differentiate',
-  ),
-  m('LoRA scales by alpha', 'passes/lora.ts', 'scale(o.alpha / o.r,', 'scale(o.alpha,', 'passes'),
-  m(
-    'LoRA drops out in evaluation',
-    'passes/lora.ts',
-    'o.dropout > 0 && fn.minimizes !== undefined',
-    'o.dropout > 0',
-    'passes',
-  ),
-  m(
-    'LoRA leaves the model trainable',
-    'passes/lora.ts',
-    "(s.role === 'train' ? { ...s, role: 'frozen' } : s)",
-    's',
-    'passes',
   ),
   m(
     'trainable weights are quantized',

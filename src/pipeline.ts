@@ -5,6 +5,7 @@ import {
   asked,
   differentiate,
   freeze,
+  hold,
   lora,
   optimizer,
   precision,
@@ -36,6 +37,8 @@ export interface Techniques {
   readonly back?: Float8
   readonly optimizer: Optimizer
   readonly recompute: Policy
+  /** Names of trained tensors that are held as they are: a regular expression. */
+  readonly hold?: string
   /** Nothing is trained: the program only evaluates and answers. */
   readonly frozen?: true
 }
@@ -44,14 +47,16 @@ export interface Techniques {
 export const modelPasses = (o: Techniques): ReadonlyArray<Pass> => [
   // First: it looks for the original weights, and freezing them decides what may be quantized.
   ...(o.lora === null ? [] : [lora(o.lora)]),
-  // LoRA freezes the base itself; without training there is nothing else to tell frozen weights by.
-  ...(o.frozen === undefined ? [] : [freeze]),
+  // LoRA freezes the base itself; without it and without training there is nothing else to tell frozen weights by.
+  ...(o.frozen === undefined || o.lora !== null ? [] : [freeze]),
   // Frozen weights only, so after lora; before precision, which says what decoding rounds to.
   ...(o.quantize === null ? [] : [quantize(o.quantize)]),
   // Before differentiate: gradients then have the dtypes of the values they belong to.
   ...(o.compute === 'f32'
     ? []
     : [precision({ compute: o.compute, ...(o.back === undefined ? {} : { back: o.back }) })]),
+  // After precision: what is held keeps its f32, as its trained neighbours do. Before differentiate, which spares its gradients.
+  ...(o.hold === undefined || o.frozen !== undefined ? [] : [hold(o.hold)]),
 ]
 
 /** Functions of a model that is asked. */

@@ -76,21 +76,32 @@ const preprocessing: fc.Arbitrary<Config['preprocessing']> = fc
     }),
   )
 
-const adapter: fc.Arbitrary<NonNullable<Config['adapter']>> = fc.record({
-  type: fc.constant('lora'),
-  r: fc.integer({ min: 1, max: 2 ** 16 }),
-  alpha: fc.oneof(positive, share),
-  dropout: fraction,
-  bias_type: fc.constant('none'),
-  target_modules: fc.oneof(
-    fc.constant(null),
-    fc.constant('all-linear' as const),
-    fc.array(text, { minLength: 1, maxLength: 4 }),
-  ),
-  postprocessor: fc.record({
-    merge_adapter_into_base_model: fc.boolean(),
-  }),
-})
+const words = fc.array(text, { minLength: 1, maxLength: 4 })
+const rank = fc.integer({ min: 1, max: 2 ** 16 })
+const patterns = <A>(value: fc.Arbitrary<A>) =>
+  orNull(fc.dictionary(fc.constantFrom('q_proj', '.*', 'layers\\.[0-3]\\..*', 'a|b'), value))
+
+const adapter: fc.Arbitrary<NonNullable<Config['adapter']>> = fc
+  .record({
+    type: fc.constant('lora' as const),
+    r: rank,
+    alpha: fc.oneof(positive, share),
+    rank_pattern: patterns(rank),
+    alpha_pattern: patterns(fc.oneof(positive, share)),
+    use_rslora: fc.boolean(),
+    init_lora_weights: fc.constantFrom('default' as const, 'gaussian' as const),
+    dropout: fraction,
+    bias_type: fc.constantFrom('none' as const, 'all' as const, 'lora_only' as const),
+    target_modules: fc.oneof(fc.constantFrom(null, 'all-linear' as const, '.*(q|v)_proj'), words),
+    layers_to_transform: orNull(fc.array(fc.nat(99), { minLength: 1, maxLength: 3 })),
+    layers_pattern: orNull(words),
+    modules_to_save: orNull(words),
+    pretrained_adapter_weights: orNull(text),
+    postprocessor: fc.record({
+      merge_adapter_into_base_model: fc.boolean(),
+    }),
+  })
+  .map((a) => (a.target_modules === '.*(q|v)_proj' ? { ...a, layers_to_transform: null } : a))
 
 type Dtype = 'float32' | 'bfloat16' | 'float16'
 const dtype: fc.Arbitrary<Dtype> = fc.constantFrom('float32', 'bfloat16', 'float16')
@@ -185,6 +196,7 @@ const restOfTrainer = (output: string, checkpointing: boolean, learningRate: num
     epochs: positive,
     train_steps: orNull(positive),
     eval_batch_size: orNull(orAuto(positive)),
+    layers_to_freeze_regex: fc.constantFrom(null, 'layers\\.0\\.'),
     optimizer,
     learning_rate: fc.constant(learningRate),
     learning_rate_scheduler: scheduler(learningRate),

@@ -61,6 +61,7 @@ const defaults: Config = {
     max_batch_size: 1099511627776,
     effective_batch_size: 'auto',
     gradient_accumulation_steps: 'auto',
+    layers_to_freeze_regex: null,
     optimizer: {
       type: 'adam',
       betas: [0.9, 0.999],
@@ -144,9 +145,17 @@ const lora: Config['adapter'] = {
   type: 'lora',
   r: 8,
   alpha: 16,
+  rank_pattern: null,
+  alpha_pattern: null,
+  use_rslora: false,
+  init_lora_weights: 'default',
   dropout: 0.05,
   bias_type: 'none',
   target_modules: null,
+  layers_to_transform: null,
+  layers_pattern: null,
+  modules_to_save: null,
+  pretrained_adapter_weights: null,
   postprocessor: { merge_adapter_into_base_model: false },
 }
 

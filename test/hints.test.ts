@@ -93,7 +93,7 @@ const around = (path: ReadonlyArray<string>): unknown => {
 
 test('every key that tunec lacks: its hint is followed, and the file is accepted', () => {
   const rows = rowsOf(ludwigKeys, [])
-  assert.ok(rows.length > 250)
+  assert.ok(rows.length > 150)
   for (const { path, row } of rows) {
     const key = path.at(-1)!
     const probe = telling[key] ?? (path.includes('rope_scaling') ? 'linear' : 'something')
@@ -212,32 +212,13 @@ test('every problem with a hint among the examples of problems', () => {
   assert.ok(count > 50, `${count} examples`)
 })
 
-test('rank-stabilised LoRA keeps its scale through the hint', () => {
-  for (const adapter of [
-    { type: 'lora' },
-    { type: 'lora', r: 4 },
-    { type: 'lora', r: 32, alpha: 7 },
-  ]) {
-    const r = (adapter as Doc)['r'] ?? 8
-    const alpha = (adapter as Doc)['alpha'] ?? 2 * Number(r)
-    const { doc } = followed({ ...least, adapter: { ...adapter, use_rslora: true } })
-    const parsed = parse(stringify(doc))
-    assert.ok(E.isRight(parsed), stringify(doc))
-    const got = parsed.right.config.adapter!
-    const want = Number(alpha) / Math.sqrt(Number(r))
-    assert.ok(
-      Math.abs(got.alpha / got.r - want) < 1e-7 * want,
-      `${got.alpha} / ${got.r} for ${want}`,
-    )
-  }
-})
-
-test('a pattern for target_modules becomes a list of the names in it', () => {
-  const patterns: ReadonlyArray<readonly [pattern: string, list: ReadonlyArray<string>]> = [
+test('a name for target_modules becomes a list; a pattern is taken as it is', () => {
+  const patterns: ReadonlyArray<readonly [pattern: string, list: unknown]> = [
     ['q_proj', ['q_proj']],
     ['self_attn.q_proj', ['self_attn.q_proj']],
-    ['.*(q_proj|v_proj)', ['q_proj', 'v_proj']],
-    ['.*\\.(q|v)_proj$', ['q_proj', 'k_proj', 'v_proj', 'o_proj']],
+    ['.*(q_proj|v_proj)', '.*(q_proj|v_proj)'],
+    ['.*\\.(q|v)_proj$', '.*\\.(q|v)_proj$'],
+    ['.*(q_proj|v_proj', ['q_proj', 'v_proj']],
   ]
   for (const [pattern, list] of patterns) {
     const { doc } = followed({ ...least, adapter: { type: 'lora', target_modules: pattern } })

@@ -67,6 +67,8 @@ const recipeValues = (w: World, s: State, r: Recipe): Float64Array => {
     case 'fill':
       return new Float64Array(size(s.type)).fill(r.value)
     case 'kaiming':
+    case 'normal':
+    case 'orthogonal':
       return w.source(s.name, size(s.type)).map((x) => Math.fround(x / 2))
   }
 }

@@ -266,6 +266,18 @@ const profile: Command = {
   load: async () => (await import('./profile.ts')).run,
 }
 
+const download: Command = {
+  name: 'download',
+  argument: ['id', 'OWNER/MODEL, or hf://datasets/OWNER/NAME/FILE.csv; @REVISION behind the name'],
+  doc: "fetch a base model or a dataset into Hugging Face's cache, or a newer one",
+  options: [],
+  examples: [
+    'download meta-llama/Llama-2-7b-hf',
+    'download hf://datasets/yahma/alpaca-cleaned/alpaca_data_cleaned.json',
+  ],
+  load: async () => (await import('./download.ts')).run,
+}
+
 const doctor: Command = {
   name: 'doctor',
   doc: 'show which backends work here and, for each that does not, why',
@@ -284,5 +296,6 @@ export const commands: ReadonlyArray<Command> = [
   memory,
   check,
   profile,
+  download,
   doctor,
 ]

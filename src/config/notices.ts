@@ -4,6 +4,7 @@ import { pipe } from 'fp-ts/lib/function.js'
 import type { Given } from './checks/check.ts'
 import { pathOf } from './checks/check.ts'
 import { resolveBatch } from './batch.ts'
+import { idleAdapter } from './idle-adapter.ts'
 import { idleTraining, type Idle } from './idle-training.ts'
 import type { Config } from './schema/config.ts'
 import { leavesBelow } from './schema/codec.ts'
@@ -113,6 +114,7 @@ const surprises: ReadonlyArray<Rule> = [
 
 /** Keys that the file holds and another key puts out of use. */
 const idle: ReadonlyArray<Idle> = [
+  ...idleAdapter,
   ...leavesBelow('trainer', trainer)
     .filter((key) => key !== 'trainer.type')
     .map((key): Idle => [key, (c) => !trains(c.trainer), 'nothing is trained']),

@@ -7,12 +7,8 @@ import type { Config } from '../config/schema/config.ts'
 import { issue, type Issue } from '../issue.ts'
 import type { Base } from '../models/base.ts'
 import type { Techniques } from '../pipeline.ts'
+import { loraOf, type Pretrained } from './adapter.ts'
 import { optimizerOf } from './optimizer.ts'
-
-/** PEFT's default for Llama, Mistral and Qwen2. */
-const DEFAULT_TARGETS = ['q_proj', 'v_proj']
-/** Every linear layer but the output head. */
-const ALL_LINEAR = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']
 
 /** QLoRA's block sizes: 64 weights a scale, 256 scales a second-level scale. */
 const BLOCK = 64
@@ -54,21 +50,13 @@ export const techniquesOf = (
   c: Config,
   limit: number | null = namedBudget(c),
   target: Target | null = null,
+  pretrained: Pretrained | null = null,
 ): Techniques => {
   const { adapter: a, quantization: q } = c
   const { optimizer: o, gradient_clipping: clip } = c.trainer
-  const targets = a?.target_modules ?? DEFAULT_TARGETS
   const frozen = c.trainer.type === 'none'
   return {
-    lora:
-      a === null
-        ? null
-        : {
-            r: a.r,
-            alpha: a.alpha,
-            dropout: a.dropout,
-            targets: targets === 'all-linear' ? ALL_LINEAR : targets,
-          },
+    lora: a === null ? null : (pretrained?.lora ?? loraOf(a)),
     quantize:
       q === null ? null : { block: BLOCK, nested: q.bnb_4bit_use_double_quant ? NESTED : null },
     compute: computeDtype(c, target),
@@ -77,6 +65,9 @@ export const techniquesOf = (
       clip: clip.clipglobalnorm === 0 ? null : clip.clipglobalnorm,
     },
     recompute: frozen ? { _tag: 'none' } : recomputePolicy(c, limit),
+    ...(c.trainer.layers_to_freeze_regex === null
+      ? {}
+      : { hold: c.trainer.layers_to_freeze_regex }),
     ...(frozen ? { frozen: true } : {}),
   }
 }

@@ -35,8 +35,13 @@ export const ludwigValues: ReadonlyArray<readonly [string, Values]> = [
     ),
   ],
   [
-    'adapter.bias_type',
-    new Map(all('write `bias_type: none`: biases stay as they are', 'all lora_only')),
+    'adapter.init_lora_weights',
+    new Map(
+      all(
+        'write `orthogonal`, or leave it out: A starts random, B zero',
+        'eva pissa olora corda loftq',
+      ),
+    ),
   ],
   ['quantization.bits', new Map(all('write `bits: 4`', '8'))],
   ['quantization.bnb_4bit_quant_type', new Map(all('write `nf4`', 'fp4'))],
