@@ -256,7 +256,7 @@ const longRows = async (backend: Backend, { length, d, dtype, bound }: Long): Pr
 
 const grid = { rows: 2, length: 8 }
 
-export const trained = (compute: Compute, recompute: Policy): Program =>
+export const trained = (compute: Compute, recompute: Policy, hold?: string): Program =>
   right(
     compile(
       pipeline({
@@ -265,6 +265,7 @@ export const trained = (compute: Compute, recompute: Policy): Program =>
         compute,
         optimizer: { beta1: 0.9, beta2: 0.99, eps: 1e-8, decay: 0.1, decoupled: true, clip: 1 },
         recompute,
+        ...(hold === undefined ? {} : { hold }),
       }),
     )(right(model('small', small, { ...grid, generate: null }))),
   ).program

@@ -19,7 +19,9 @@ import { copyModelFiles } from './files.ts'
 import { SHARD_BYTES } from './merge.ts'
 import { modelReadme } from './readme.ts'
 
-const trained = (p: Program): ReadonlyArray<State> => p.state.filter((s) => s.role === 'train')
+/** What is trained, and what was to be and is held: a model is both. */
+const trained = (p: Program): ReadonlyArray<State> =>
+  p.state.filter((s) => s.role === 'train' || s.role === 'held')
 
 /** F64 weights were read as f32, and are written so. */
 const dtypeOf = (base: Checkpoint, s: State): FloatDtype => {

@@ -65,6 +65,9 @@ export const techniquesOf = (
       clip: clip.clipglobalnorm === 0 ? null : clip.clipglobalnorm,
     },
     recompute: frozen ? { _tag: 'none' } : recomputePolicy(c, limit),
+    ...(c.trainer.layers_to_freeze_regex === null
+      ? {}
+      : { hold: c.trainer.layers_to_freeze_regex }),
     ...(frozen ? { frozen: true } : {}),
   }
 }
