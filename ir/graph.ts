@@ -19,8 +19,8 @@ export type Recipe =
   /** A or B of the adapter beside a module, both random and B·A = 0. */
   | { readonly _tag: 'orthogonal'; readonly part: 'A' | 'B'; readonly of: string }
 
-/** Why a tensor is kept between calls; the memory report sums by it. */
-export type Role = 'frozen' | 'train' | 'gradient' | 'optimizer' | 'scaler' | 'cache'
+/** Why a tensor is kept between calls; the memory report sums by it. `held`: trained otherwise, and saved with what is. */
+export type Role = 'frozen' | 'held' | 'train' | 'gradient' | 'optimizer' | 'scaler' | 'cache'
 
 export interface State {
   readonly name: string

@@ -74,7 +74,15 @@ const parseRecipe = (line: Line, text: string): Recipe => {
     : { _tag: 'load', key: stringIn(line, load[1]!) }
 }
 
-const roles: ReadonlyArray<string> = ['frozen', 'train', 'gradient', 'optimizer', 'scaler', 'cache']
+const roles: ReadonlyArray<string> = [
+  'frozen',
+  'held',
+  'train',
+  'gradient',
+  'optimizer',
+  'scaler',
+  'cache',
+]
 const parseState = (line: Line): State => {
   const [, name, role, recipe, type] = match(
     line,

@@ -5,6 +5,7 @@ import {
   asked,
   differentiate,
   freeze,
+  hold,
   lora,
   optimizer,
   precision,
@@ -23,6 +24,7 @@ import {
   type Quantize,
 } from '../passes/index.ts'
 import type { Pass } from '../passes/pass.ts'
+import { REORDER } from './models/llama.ts'
 
 /** What a config asks of the compiler; null switches a technique off. */
 export interface Techniques {
@@ -35,6 +37,8 @@ export interface Techniques {
   readonly back?: Float8
   readonly optimizer: Optimizer
   readonly recompute: Policy
+  /** Names of trained tensors that are held as they are: a regular expression. */
+  readonly hold?: string
   /** Nothing is trained: the program only evaluates and answers. */
   readonly frozen?: true
 }
@@ -51,10 +55,12 @@ export const modelPasses = (o: Techniques): ReadonlyArray<Pass> => [
   ...(o.compute === 'f32'
     ? []
     : [precision({ compute: o.compute, ...(o.back === undefined ? {} : { back: o.back }) })]),
+  // After precision: what is held keeps its f32, as its trained neighbours do. Before differentiate, which spares its gradients.
+  ...(o.hold === undefined || o.frozen !== undefined ? [] : [hold(o.hold)]),
 ]
 
 /** Functions of a model that is asked. */
-const ASKED = ['evaluate', 'prefill', 'decode']
+const ASKED = ['evaluate', 'prefill', 'decode', REORDER]
 
 /** `measure` is what a budget counts: the memory of the backend that the program is for. */
 export const pipeline = (o: Techniques, measure: Measure = byLiveness): ReadonlyArray<Pass> =>

@@ -198,6 +198,7 @@ const restOfTrainer = (output: string, checkpointing: boolean, learningRate: num
     epochs: positive,
     train_steps: orNull(positive),
     eval_batch_size: orNull(orAuto(positive)),
+    layers_to_freeze_regex: fc.constantFrom(null, 'layers\\.0\\.'),
     optimizer,
     learning_rate: fc.constant(learningRate),
     learning_rate_scheduler: scheduler(learningRate),
@@ -233,6 +234,12 @@ const generation: fc.Arbitrary<Config['generation']> = fc
       temperature: fc.constantFrom(warm, ...(do_sample ? [] : [0])),
       top_k: natural,
       top_p: share,
+      num_beams: positive,
+      length_penalty: fc.double({ min: -5, max: 5, noNaN: true }).map((x) => x + 0),
+      early_stopping: fc.constantFrom(true, false, 'never' as const),
+      repetition_penalty: fc.double({ min: 0, minExcluded: true, max: 5, noNaN: true }),
+      no_repeat_ngram_size: natural,
+      stop_strings: orNull(fc.array(text, { minLength: 1, maxLength: 3 })),
     }),
   )
 

@@ -54,7 +54,7 @@ trainer:
   effective_batch_size: 16
   optimizer: {type: radam, betas: [2, 0.9]}
 prompt: {template: "{b}"}
-generation: {num_beams: 4, temperature: hot}
+generation: {num_beam_groups: 4, temperature: hot}
 `
   assert.deepEqual(
     problemsOf(text).map((line) => line.replace(/;.*/, '')),
@@ -72,8 +72,8 @@ generation: {num_beams: 4, temperature: hot}
       '14:21 Ludwig knows `radam` for `trainer.optimizer.type`',
       '14:35 `trainer.optimizer.betas` is [2, 0.9]',
       "15:20 the template shows the answer: `{b}` is the output's column",
-      '16:14 Ludwig knows `generation.num_beams`',
-      '16:41 `generation.temperature` is "hot"',
+      '16:14 Ludwig knows `generation.num_beam_groups`',
+      '16:47 `generation.temperature` is "hot"',
     ],
   )
 })

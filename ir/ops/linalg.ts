@@ -187,15 +187,21 @@ export const spread: Op<{ shape: ReadonlyArray<number> }> = op({
 })
 
 export const takeRows: Op<None> = op({
-  doc: 'The rows of a matrix at the given indices: [n, d] and i32[m] to [m, d].',
+  doc: 'Rows at the given indices, whatever a row is: [n, …] and i32[m] to [m, …].',
   arity: 2,
   attrs: none,
   infer: (_, [a, index]) =>
-    matrix(a) && index !== undefined && index.dtype === 'i32' && index.shape.length === 1
-      ? ok(tensor(a.dtype, index.shape[0]!, a.shape[1]!))
-      : fail('takeRows takes a float matrix and i32 indices'),
+    a !== undefined &&
+    isFloat(a.dtype) &&
+    a.shape.length > 1 &&
+    index !== undefined &&
+    index.dtype === 'i32' &&
+    index.shape.length === 1
+      ? ok(tensor(a.dtype, index.shape[0]!, ...a.shape.slice(1)))
+      : fail('takeRows takes floats of rows and i32 indices'),
   evaluate: (_, args, [out]) => {
-    const [a, index, d] = [values(args, 0), values(args, 1), dim(args, 0, 1)]
+    const [a, index] = [values(args, 0), values(args, 1)]
+    const d = a.length / dim(args, 0, 0)
     return [
       new Float64Array(size(out!)).map((__, i) => a[index[Math.floor(i / d)]! * d + (i % d)]!),
     ]
@@ -210,6 +216,14 @@ export const takeRows: Op<None> = op({
         ['i32[1]', [1]],
       ],
       outs: [['f32[1, 2]', [3, 4]]],
+    },
+    {
+      attrs: {},
+      args: [
+        ['f32[3, 2, 1]', [1, 2, 3, 4, 5, 6]],
+        ['i32[3]', [2, 0, 0]],
+      ],
+      outs: [['f32[3, 2, 1]', [5, 6, 1, 2, 1, 2]]],
     },
   ],
 })

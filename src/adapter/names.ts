@@ -34,7 +34,7 @@ export const adaptedModules = (p: Program): ReadonlyArray<string> =>
 export const trainedOf = (p: Program): ReadonlyArray<Named> => {
   const adapted = new Set(adaptedModules(p))
   return p.state
-    .filter((s) => s.role === 'train')
+    .filter((s) => s.role === 'train' || s.role === 'held')
     .map((state) => {
       const module = state.name.replace(/\.bias$/, '')
       const wrapped = module !== state.name && adapted.has(module)

@@ -266,6 +266,33 @@ const profile: Command = {
   load: async () => (await import('./profile.ts')).run,
 }
 
+const download: Command = {
+  name: 'download',
+  argument: ['id', 'OWNER/MODEL, or hf://datasets/OWNER/NAME/FILE.csv; @REVISION behind the name'],
+  doc: "fetch a base model or a dataset into Hugging Face's cache, or a newer one",
+  options: [],
+  examples: [
+    'download meta-llama/Llama-2-7b-hf',
+    'download hf://datasets/yahma/alpaca-cleaned/alpaca_data_cleaned.json',
+  ],
+  load: async () => (await import('./download.ts')).run,
+}
+
+const upload: Command = {
+  name: 'upload',
+  argument: ['results', 'a results folder'],
+  doc: 'put a run on the Hugging Face hub, with a card that tells data, config, metrics and plan',
+  options: [
+    { flags: '-r, --repo <id>', doc: 'OWNER/NAME on the hub; made where it is not there' },
+    { flags: '-p, --private', doc: 'make it private' },
+    { flags: '--base-model <id>', doc: 'the hub id of a base model that is a folder here' },
+    { flags: '-c, --commit-message <text>', doc: 'title of the commit' },
+    { flags: '-d, --commit-description <text>', doc: 'what else the commit says' },
+  ],
+  examples: ['upload results/experiment_run --repo me/my-adapter --private'],
+  load: async () => (await import('./upload.ts')).run,
+}
+
 const doctor: Command = {
   name: 'doctor',
   doc: 'show which backends work here and, for each that does not, why',
@@ -284,5 +311,7 @@ export const commands: ReadonlyArray<Command> = [
   memory,
   check,
   profile,
+  download,
+  upload,
   doctor,
 ]

@@ -140,6 +140,14 @@ const idle: ReadonlyArray<Idle> = [
         'top_k is 1, so there is one candidate',
       ] as const,
   ),
+  ...['length_penalty', 'early_stopping'].map(
+    (key) =>
+      [
+        `generation.${key}`,
+        ({ generation }: Config) => generation.num_beams === 1,
+        'num_beams is 1, so no answers are weighed against each other',
+      ] as const,
+  ),
   [
     'trainer.eval_batch_size',
     ({ trainer }) => !trainer.skip_all_evaluation && trainer.eval_steps === null,

@@ -16,6 +16,8 @@ export interface Shapes {
     readonly batch: number
     readonly prompt: number
     readonly capacity: number
+    /** Rows for each prompt, whose caches change places; absent: one. */
+    readonly beams?: number
     /** Shorter prompts that have a `prefill` of their own, so that they need not pay for the longest. */
     readonly shorter?: ReadonlyArray<number>
   } | null
@@ -146,10 +148,16 @@ const caches = (spec: ModelSpec, g: Generation): ReadonlyArray<State> => {
 export const prefillName = (g: Generation, prompt: number): string =>
   prompt === g.prompt ? 'prefill' : `prefill${prompt}`
 
+/** The function that moves rows of the caches to where their beams go on. */
+export const REORDER = 'reorder'
+
+const hasBeams = ({ beams = 1 }: Generation): boolean => beams > 1
+
 /** The functions of generation. */
 export const generationNames = (g: Generation): ReadonlyArray<string> => [
   ...[...(g.shorter ?? []), g.prompt].map((n) => prefillName(g, n)),
   'decode',
+  ...(hasBeams(g) ? [REORDER] : []),
 ]
 
 /** After one more stretch of tokens: logits [B, vocab], and of each row the likeliest id; keys and values go into the cache. */
@@ -190,7 +198,18 @@ const generateFn = (
   return b.done({ name, outs, updates })
 }
 
-/** The forward program: `step` (what training minimizes), `evaluate`, and with generation `prefill` and `decode`. */
+const reorderFn = (b: Builder, g: Generation, cache: ReadonlyMap<string, State>): Fn => {
+  const rows = b.input('rows', tensor('i32', g.batch))
+  const updates = b.at({ scope: 'cache' }, () =>
+    [...cache.values()].map((state) => ({
+      state: state.name,
+      id: b.alg.takeRows(b.read(state), rows),
+    })),
+  )
+  return b.done({ name: REORDER, outs: [], updates })
+}
+
+/** The forward program: `step` (what training minimizes), `evaluate`, with generation `prefill` and `decode`, with beams `reorder`. */
 export const model = (name: string, spec: ModelSpec, s: Shapes): Either<Reason, Program> => {
   const weights = new Map<string, State>()
   const context = (): Context => {
@@ -215,9 +234,11 @@ export const model = (name: string, spec: ModelSpec, s: Shapes): Either<Reason, 
     const kept = s.generate === null ? [] : caches(spec, s.generate)
     const byName = new Map(kept.map((k) => [k.name, k]))
     const fns = [stepFn(context(), s), evaluateFn(context(), s)]
-    if (s.generate !== null)
+    if (s.generate !== null) {
       for (const prompt of [...(s.generate.shorter ?? []), s.generate.prompt, null])
         fns.push(generateFn(context(), prompt, s.generate, byName))
+      if (hasBeams(s.generate)) fns.push(reorderFn(builder(), s.generate, byName))
+    }
     return { name, state: [...weights.values(), ...kept], fns }
   })
 }

@@ -1,5 +1,4 @@
 /** A plan: everything a run needs, decided before it starts. */
-import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import type { Room } from '../../backends/backend.ts'
@@ -7,6 +6,7 @@ import { lackingFloat8 } from '../../backends/cuda/lower/needs.ts'
 import type { Program } from '../../ir/graph.ts'
 import type { Stage } from '../../passes/pass.ts'
 import type { Config } from '../config/schema/config.ts'
+import { datasetPath } from '../hub/dataset-path.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { findBase, type Base } from '../models/base.ts'
 import { beyondBounds } from '../models/bounds.ts'
@@ -114,7 +114,8 @@ const datasetOf = (
   if (file === null || base.folder === null) return E.right(null)
   const { row_length: length } = c.compiler
   return pipe(
-    prepareDataset(c, path.resolve(folder, file), base.folder, base.spec, asking),
+    pipe(datasetPath(file, folder), E.mapLeft(one)),
+    E.chain((at) => prepareDataset(c, at, base.folder!, base.spec, asking)),
     E.chain((data) => {
       const long = length === 'auto' ? null : longRow(data, length)
       return long === null ? E.right(data) : E.left(one(long))

@@ -66,6 +66,9 @@ export const techniquesOf = (
       ...((a?.loraplus_lr_ratio ?? null) === null ? {} : { ratioB: a!.loraplus_lr_ratio! }),
     },
     recompute: frozen ? { _tag: 'none' } : recomputePolicy(c, limit),
+    ...(c.trainer.layers_to_freeze_regex === null
+      ? {}
+      : { hold: c.trainer.layers_to_freeze_regex }),
     ...(frozen ? { frozen: true } : {}),
   }
 }

@@ -26,7 +26,9 @@ const narrowing = (c: Context, dtype: Float): Step => {
     rule: 'narrow adapters',
     group: 'lora',
     covers: [],
-    reads: c.fn.reads.filter((r) => c.state(r.id)?.role === 'train').map((r) => r.id),
+    reads: c.fn.reads
+      .filter((r) => ['train', 'held'].includes(c.state(r.id)?.role ?? ''))
+      .map((r) => r.id),
     writes: [{ key: narrowKey(dtype), type: tensor(dtype, bytes / 4) }],
     over: [],
     scratch: [],

@@ -23,7 +23,7 @@ import { attentionGradStep, attentionStep } from './rules/attention.ts'
 import { lossStep } from './rules/loss.ts'
 import { plainDot } from './rules/residual.ts'
 import { plainRope } from './rules/rope.ts'
-import { gather, segmentSum, segmentTake } from './segments.ts'
+import { gather, segmentSum, segmentTake, takeRows } from './segments.ts'
 
 const cacheDims = (c: Context, positions: Id, cache: Id) => {
   const [batch, length] = c.type(positions).shape as readonly [number, number]
@@ -104,7 +104,7 @@ const table: { readonly [K in OpName]: Lowering } = {
         out: h.outAt(),
       }),
     ]),
-  takeRows: gather,
+  takeRows,
   embed: gather,
   embedGrad: (c, s) =>
     alone(c, s, (h) => [

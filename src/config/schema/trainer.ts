@@ -16,6 +16,7 @@ import {
 } from './codec.ts'
 import { gradientClipping, learningRateScheduler, metrics } from './optimization.ts'
 import { optimizer } from './optimizer.ts'
+import { pattern } from './pattern.ts'
 
 const openTrainer = section({
   /** none: the model is asked as it is. */
@@ -32,6 +33,8 @@ const openTrainer = section({
   /** Samples of one optimizer step. */
   effective_batch_size: withDefault(orAuto(positive), 'auto'),
   gradient_accumulation_steps: withDefault(orAuto(positive), 'auto'),
+  /** Searched for in the names of parameters; what matches is not trained. */
+  layers_to_freeze_regex: withDefault(nullable(pattern), null),
   optimizer,
   learning_rate: withDefault(share, 0.001),
   learning_rate_scheduler: learningRateScheduler,
