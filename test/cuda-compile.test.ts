@@ -29,13 +29,19 @@ const decoded = floats.map((d) => macros('f32', d))
 const few = (dtype: Float) =>
   (
     [
-      [16, 1, 0, 4],
-      [16, 1, 1, 4],
-      [12, 4, 0, 4],
-      [16, 4, 0, 2],
-      [16, 2, 0, 4],
+      [16, 1, 0, 4, 1],
+      [16, 1, 1, 4, 1],
+      [8, 4, 0, 4, 1],
+      [9, 2, 0, 2, 0],
     ] as const
-  ).map(([WARPS, TILES, PAIR, BLOCKS]) => ({ ...macros(dtype), WARPS, TILES, PAIR, BLOCKS }))
+  ).map(([WARPS, TILES, PAIR, BLOCKS, NESTED]) => ({
+    ...macros(dtype),
+    WARPS,
+    TILES,
+    PAIR,
+    BLOCKS,
+    NESTED,
+  }))
 const token = floats.flatMap((d) =>
   (
     [

@@ -13,7 +13,8 @@ const PATTERN = 'does its examples|dropout over|long packed|a model in'
 const options: Readonly<Record<string, ReadonlyArray<string>>> = {
   // Asking for parameters until there are no more ends in an answer that it would count as an error.
   memcheck: ['--leak-check', 'no', '--report-api-errors', 'no'],
-  racecheck: ['--racecheck-report', 'all'],
+  // A warp arrives at a barrier once, for all its lanes: what the lanes read before is ordered through the warp.
+  racecheck: ['--racecheck-report', 'all', '--racecheck-indirect-barrier-dependency', 'yes'],
   initcheck: [],
 }
 

@@ -21,6 +21,14 @@ const upTo = (bound: Bound) => ({
   expected: within(bound),
 })
 
+const port = {
+  read: (text: string) => {
+    const n = Number(text)
+    return Number.isSafeInteger(n) && n >= 0 && n < 65536 ? n : undefined
+  },
+  expected: 'a port from 0 (any that is free) to 65535',
+}
+
 const config: readonly [string, string] = ['config', 'a YAML file']
 const lenient: Option = {
   flags: '--lenient',
@@ -135,6 +143,51 @@ const generate: Command = {
   load: async () => (await import('./generate.ts')).run,
 }
 
+const serve: Command = {
+  name: 'serve',
+  argument: ['results', 'a results folder, or a config for its base model'],
+  doc: "answer HTTP requests: OpenAI's /v1/chat/completions and /v1/completions, Ludwig's /predict",
+  options: [
+    { flags: '-p, --port <number>', doc: 'port (default: 8000)', ...port },
+    { flags: '-H, --host <address>', doc: 'address to listen on', initial: '127.0.0.1' },
+    { flags: '--name <id>', doc: 'what requests call the model (default: the name of the folder)' },
+    {
+      flags: '--slots <count>',
+      doc: 'sequences answered side by side (default: 8)',
+      ...upTo(rows),
+    },
+    {
+      flags: '--context <tokens>',
+      doc: "prompt and answer together (default: the model's, at most 2048)",
+      ...upTo(rowLength),
+    },
+    { flags: '--queue <count>', doc: 'answers that may wait for a slot (default: 256)', ...whole },
+    {
+      flags: '--max-body <size>',
+      doc: 'longest body of a request (default: 4MB)',
+      read: parseBytes,
+      expected: 'a size such as 4MB',
+    },
+    {
+      flags: '--prediction-timeout <seconds>',
+      doc: 'give up a request after so long (default: never)',
+      ...whole,
+    },
+    {
+      flags: '--allowed-origins <list>',
+      doc: 'pages that browsers may ask from, separated by commas; * is all',
+    },
+    backend,
+    lenient,
+  ],
+  examples: [
+    'serve results/experiment_run',
+    'serve results/experiment_run --port 8080 --slots 16',
+    'TUNEC_API_KEY=… serve results/experiment_run --host 0.0.0.0',
+  ],
+  load: async () => (await import('./serve.ts')).run,
+}
+
 const compile: Command = {
   name: 'compile',
   argument: config,
@@ -213,6 +266,33 @@ const profile: Command = {
   load: async () => (await import('./profile.ts')).run,
 }
 
+const download: Command = {
+  name: 'download',
+  argument: ['id', 'OWNER/MODEL, or hf://datasets/OWNER/NAME/FILE.csv; @REVISION behind the name'],
+  doc: "fetch a base model or a dataset into Hugging Face's cache, or a newer one",
+  options: [],
+  examples: [
+    'download meta-llama/Llama-2-7b-hf',
+    'download hf://datasets/yahma/alpaca-cleaned/alpaca_data_cleaned.json',
+  ],
+  load: async () => (await import('./download.ts')).run,
+}
+
+const upload: Command = {
+  name: 'upload',
+  argument: ['results', 'a results folder'],
+  doc: 'put a run on the Hugging Face hub, with a card that tells data, config, metrics and plan',
+  options: [
+    { flags: '-r, --repo <id>', doc: 'OWNER/NAME on the hub; made where it is not there' },
+    { flags: '-p, --private', doc: 'make it private' },
+    { flags: '--base-model <id>', doc: 'the hub id of a base model that is a folder here' },
+    { flags: '-c, --commit-message <text>', doc: 'title of the commit' },
+    { flags: '-d, --commit-description <text>', doc: 'what else the commit says' },
+  ],
+  examples: ['upload results/experiment_run --repo me/my-adapter --private'],
+  load: async () => (await import('./upload.ts')).run,
+}
+
 const doctor: Command = {
   name: 'doctor',
   doc: 'show which backends work here and, for each that does not, why',
@@ -226,9 +306,12 @@ export const commands: ReadonlyArray<Command> = [
   evaluate,
   predict,
   generate,
+  serve,
   compile,
   memory,
   check,
   profile,
+  download,
+  upload,
   doctor,
 ]

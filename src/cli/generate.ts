@@ -21,13 +21,14 @@ import { engineFor } from './engine.ts'
 import { refuse } from './open.ts'
 import { wantedPrompts } from './prompts.ts'
 import type { Terminal } from './terminal.ts'
+import { generationNames } from '../models/llama.ts'
 import { askingProgram } from '../plan/asking.ts'
 import { openTrained, planTrained, withSession, type Trained } from './trained.ts'
 
 type Texts = ReadonlyArray<Answer & { readonly prompt: string }>
 
 /** The run's own data is not needed to answer. */
-const withoutData = (x: Trained, o: Options): Trained => {
+export const withoutData = (x: Trained, o: Options): Trained => {
   const { generation, compiler } = x.config
   const most = numberOf(o, 'maxNewTokens') ?? generation.max_new_tokens
   return {
@@ -40,7 +41,7 @@ const withoutData = (x: Trained, o: Options): Trained => {
   }
 }
 
-const tokenizerOf = ({ base }: Plan): E.Either<Issues, Tokenizer> =>
+export const tokenizerOf = ({ base }: Plan): E.Either<Issues, Tokenizer> =>
   base.folder === null
     ? E.left(
         one(
@@ -107,10 +108,12 @@ export const run: Run = async (name, o, t) => {
     ),
     E.bind('program', ({ plan, grid }) =>
       pipe(
-        askingProgram(plan.base, plan.techniques, { ...plan.shapes, generate: grid }, [
-          'prefill',
-          'decode',
-        ]),
+        askingProgram(
+          plan.base,
+          plan.techniques,
+          { ...plan.shapes, generate: grid },
+          generationNames(grid),
+        ),
         E.map((c) => c.program),
       ),
     ),

@@ -152,7 +152,7 @@ const trainOn = async (plan: Plan, backend: Backend, o: Options, t: Terminal): P
 }
 
 export const run: Run = async (file, o, t) => {
-  const opened = await openPlan(file, o, t, ready)
+  const opened = await openPlan(file, o, t, ready, 'whole')
   if (E.isLeft(opened)) return refuse(opened.left, t)
   const plan = opened.right
   // What a plan file says was free is of another time.

@@ -3,6 +3,7 @@ import type * as E from 'fp-ts/lib/Either.js'
 import type { Compiled } from '../../passes/pass.ts'
 import type { Issues } from '../issue.ts'
 import type { Base } from '../models/base.ts'
+import { generationNames } from '../models/llama.ts'
 import type { Techniques } from '../pipeline.ts'
 import { askingProgram } from '../plan/asking.ts'
 import type { Grid } from './generate.ts'
@@ -14,4 +15,4 @@ export const generationPlan = (
   g: Grid,
   clock: () => number = () => 0,
 ): E.Either<Issues, Compiled> =>
-  askingProgram(base, techniques, { rows: 1, length: 1, generate: g }, ['prefill', 'decode'], clock)
+  askingProgram(base, techniques, { rows: 1, length: 1, generate: g }, generationNames(g), clock)

@@ -16,6 +16,10 @@ export interface Shapes {
     readonly batch: number
     readonly prompt: number
     readonly capacity: number
+    /** Rows for each prompt, whose caches change places; absent: one. */
+    readonly beams?: number
+    /** Shorter prompts that have a `prefill` of their own, so that they need not pay for the longest. */
+    readonly shorter?: ReadonlyArray<number>
   } | null
 }
 
@@ -159,17 +163,34 @@ const caches = (spec: ModelSpec, g: Generation): ReadonlyArray<State> => {
     .map((name) => ({ name, type, role: 'cache', recipe: { _tag: 'fill', value: 0 } }))
 }
 
+/** The function that takes prompts of at most so many tokens. */
+export const prefillName = (g: Generation, prompt: number): string =>
+  prompt === g.prompt ? 'prefill' : `prefill${prompt}`
+
+/** The function that moves rows of the caches to where their beams go on. */
+export const REORDER = 'reorder'
+
+const hasBeams = ({ beams = 1 }: Generation): boolean => beams > 1
+
+/** The functions of generation. */
+export const generationNames = (g: Generation): ReadonlyArray<string> => [
+  ...[...(g.shorter ?? []), g.prompt].map((n) => prefillName(g, n)),
+  'decode',
+  ...(hasBeams(g) ? [REORDER] : []),
+]
+
 /** After one more stretch of tokens: logits [B, vocab], and of each row the likeliest id; keys and values go into the cache. */
 const generateFn = (
   c: Context,
-  name: 'prefill' | 'decode',
+  /** Tokens of the stretch; null: one token, after others. */
+  prompt: number | null,
   g: Generation,
   cache: ReadonlyMap<string, State>,
 ): Fn => {
   const { b } = c
-  const grid = tensor('i32', g.batch, name === 'prefill' ? g.prompt : 1)
+  const grid = tensor('i32', g.batch, prompt ?? 1)
   const [tokens, positions] = [b.input('tokens', grid), b.input('positions', grid)]
-  const segments = name === 'prefill' ? b.input('segments', grid) : null
+  const segments = prompt === null ? null : b.input('segments', grid)
   const updates: Array<Fn['updates'][number]> = []
   const attend: Attend = (layer, q, k, v) => {
     const [ck, cv] = [k, v].map((x, i) => {
@@ -185,14 +206,26 @@ const generateFn = (
   const hidden = body(c, tokens, positions, attend)
   const outs = b.at({ scope: 'head' }, () => {
     const last =
-      name === 'prefill' ? b.alg.takeRows(hidden, b.input('last', tensor('i32', g.batch))) : hidden
+      prompt === null ? hidden : b.alg.takeRows(hidden, b.input('last', tensor('i32', g.batch)))
     const vocabulary = head(c)
     return [
       { name: 'logits', id: b.alg.cast('f32', b.alg.dot({ tb: true }, last, vocabulary)) },
       { name: 'next', id: b.alg.linearArgmax(last, vocabulary) },
     ]
   })
+  const name = prompt === null ? 'decode' : prefillName(g, prompt)
   return b.done({ name, outs, updates })
+}
+
+const reorderFn = (b: Builder, g: Generation, cache: ReadonlyMap<string, State>): Fn => {
+  const rows = b.input('rows', tensor('i32', g.batch))
+  const updates = b.at({ scope: 'cache' }, () =>
+    [...cache.values()].map((state) => ({
+      state: state.name,
+      id: b.alg.takeRows(b.read(state), rows),
+    })),
+  )
+  return b.done({ name: REORDER, outs: [], updates })
 }
 
 /** Functions over the same weights, all that any of them has asked for. */
@@ -228,8 +261,10 @@ export const model = (name: string, spec: ModelSpec, s: Shapes): Either<Reason, 
     const kept = s.generate === null ? [] : caches(spec, s.generate)
     const byName = new Map(kept.map((k) => [k.name, k]))
     const fns = [stepFn(context(), s), evaluateFn(context(), s)]
-    if (s.generate !== null)
-      for (const kind of ['prefill', 'decode'] as const)
-        fns.push(generateFn(context(), kind, s.generate, byName))
+    if (s.generate !== null) {
+      for (const prompt of [...(s.generate.shorter ?? []), s.generate.prompt, null])
+        fns.push(generateFn(context(), prompt, s.generate, byName))
+      if (hasBeams(s.generate)) fns.push(reorderFn(builder(), s.generate, byName))
+    }
     return { name, state: [...weights.values(), ...kept], fns }
   })

@@ -1,5 +1,4 @@
 /** A plan: everything a run needs, decided before it starts. */
-import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import type { Room } from '../../backends/backend.ts'
@@ -8,12 +7,14 @@ import type { Program } from '../../ir/graph.ts'
 import type { Stage } from '../../passes/pass.ts'
 import type { Config } from '../config/schema/config.ts'
 import type { Target } from '../data/targets.ts'
+import { datasetPath } from '../hub/dataset-path.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { findBase, type Base } from '../models/base.ts'
 import { beyondBounds } from '../models/bounds.ts'
 import type { Shapes } from '../models/llama.ts'
 import type { Techniques } from '../pipeline.ts'
 import { agreeing } from './techniques.ts'
+import { pretrainedOf, type Pretrained } from './adapter.ts'
 import { chosenFor, type Considered } from './choose.ts'
 import { longRow, prepareDataset, type Dataset } from './dataset.ts'
 import { labelsOf } from './labelled.ts'
@@ -26,6 +27,8 @@ export interface Plan {
   /** The folder that relative paths of the config start from. */
   readonly folder: string
   readonly base: Base
+  /** The adapter that training goes on from; null: it starts anew. */
+  readonly pretrained: Pretrained | null
   readonly data: Dataset | null
   readonly techniques: Techniques
   readonly shapes: Shapes
@@ -115,10 +118,13 @@ const datasetOf = (
   if (file === null || base.folder === null) return E.right(null)
   const { row_length: length } = c.compiler
   return pipe(
-    prepareDataset(c, path.resolve(folder, file), base.folder, base.spec, {
-      asking,
-      ...(targets === undefined ? {} : { targets }),
-    }),
+    pipe(datasetPath(file, folder), E.mapLeft(one)),
+    E.chain((at) =>
+      prepareDataset(c, at, base.folder!, base.spec, {
+        asking,
+        ...(targets === undefined ? {} : { targets }),
+      }),
+    ),
     E.chain((data) => {
       const long = length === 'auto' ? null : longRow(data, length)
       return long === null ? E.right(data) : E.left(one(long))
@@ -139,6 +145,7 @@ export const planOf = (c: Config, setting: Setting): E.Either<Issues, Plan> => {
         E.mapLeft(one),
       ),
     ),
+    E.bind('pretrained', () => E.mapLeft(one)(pretrainedOf(c, folder))),
     E.bind('data', ({ bare }) => datasetOf(c, bare, setting)),
     E.let('base', ({ bare, data }) => {
       const labels = labelsOf(c, data)
@@ -147,13 +154,14 @@ export const planOf = (c: Config, setting: Setting): E.Either<Issues, Plan> => {
     E.let('device', () => (asked === undefined ? deviceFor(c, null) : asked)),
     E.chainFirst(({ device }) => computable(c, device)),
     E.bind('budget', ({ device }) => budgetOf(c, device)),
-    E.bind('made', ({ base, data, device, budget }) =>
-      chosenFor({ config: c, base, data, budget, machine: machineOf(device), clock }),
+    E.bind('made', ({ base, pretrained, data, device, budget }) =>
+      chosenFor({ config: c, base, pretrained, data, budget, machine: machineOf(device), clock }),
     ),
-    E.map(({ base, data, device, budget, made: { compiled, ...made } }) => ({
+    E.map(({ base, pretrained, data, device, budget, made: { compiled, ...made } }) => ({
       config: c,
       folder,
       base,
+      pretrained,
       data,
       device,
       budget,

@@ -13,7 +13,8 @@ import { countable } from './countable.ts'
 import { machineOf, type Machine } from './machine.ts'
 
 const blame: Readonly<Record<string, string>> = {
-  lora: 'adapter.target_modules',
+  lora: 'adapter',
+  hold: 'trainer.layers_to_freeze_regex',
   quantize: 'quantization',
   precision: 'compiler.compute_dtype',
   rematerialize: 'compiler.recompute',
@@ -21,8 +22,10 @@ const blame: Readonly<Record<string, string>> = {
 
 /** A pass's refusal in the config's words. */
 const passIssue = (e: PassError): Issue => {
-  const at = blame[shortName(e.pass)]
-  const known = e.reason._tag === 'NoMatch' ? e.reason.known.join(', ') : ''
+  const section = blame[shortName(e.pass)]
+  const match = e.reason._tag === 'NoMatch' ? e.reason : undefined
+  const at = match?.of === undefined ? section : `${section}.${match.of}`
+  const known = match?.known.join(', ') ?? ''
   return issue(`the pass ${e.pass} refuses: ${showReason(e.reason)}`, {
     ...(at === undefined ? {} : { path: at }),
     ...(known === '' ? {} : { expected: `one or more of ${known}` }),

@@ -105,10 +105,18 @@ export const generationShapes = (
   const longest = promptLengths.reduce((m, n) => Math.max(m, n), 1)
   const prompt = Math.min(multiple(longest, 8), spec.context)
   const capacity = Math.min(spec.context, prompt + maxNewTokens(c, spec))
+  const beams = c.generation.num_beams
   const row = spec.layers * 2 * spec.kvHeads * spec.headDim * capacity * 4
-  const most = Math.max(1, Math.min(costs.answers, Math.floor(costs.cacheBytes / row)))
+  const rows = Math.min(costs.answers, Math.floor(costs.cacheBytes / row))
+  const most = Math.max(1, Math.floor(rows / beams))
   const batches = Math.max(1, Math.ceil(promptLengths.length / most))
-  return { batch: Math.max(1, Math.ceil(promptLengths.length / batches)), prompt, capacity }
+  const prompts = Math.max(1, Math.ceil(promptLengths.length / batches))
+  return {
+    batch: prompts * beams,
+    prompt,
+    capacity,
+    ...(beams === 1 ? {} : { beams }),
+  }
 }
 
 /** The effective batches of the first epochs, as many as are looked at. */

@@ -4,7 +4,7 @@ import * as TE from 'fp-ts/lib/TaskEither.js'
 import { exportModel } from '../adapter/full.ts'
 import type { Carried } from '../adapter/carried.ts'
 import { mergeAdapter } from '../adapter/merge.ts'
-import { exportAdapter, hasLearned } from '../adapter/peft.ts'
+import { exportAdapter, hasLearned } from '../adapter/export.ts'
 import type { Issue } from '../issue.ts'
 import type { Plan } from '../plan/plan.ts'
 import { restoreBest, type Saving } from './checkpoint.ts'
@@ -16,6 +16,7 @@ import { metricsOf, type Metrics } from './measured.ts'
 import { metricOf } from './metric.ts'
 import { bestOf, runningMetrics, type Progress } from './progress.ts'
 import { mergedFolder, weightsFolder, writeStatistics } from './results.ts'
+import { startOf } from './start.ts'
 import type { TrainOptions, TrainResult } from './train.ts'
 
 const keptOf = (plan: Plan, p: Progress): Kept => {
@@ -57,6 +58,7 @@ const written = ({ session, plan }: Loop, folder: string): TE.TaskEither<Issue, 
           baseModel: base.name,
           baseFolder,
           carried: carriedOf(plan),
+          start: startOf(plan),
         },
         folder,
       )
@@ -114,7 +116,9 @@ interface Files {
 /** A stopped run writes its adapter as far as it has one; everything is written again when the run ends. */
 const unfinished = (l: Loop, results: string): TE.TaskEither<Issue, Files> =>
   pipe(
-    l.plan.techniques.lora === null ? TE.right(false) : hasLearned(l.session, l.plan.program),
+    l.plan.techniques.lora === null
+      ? TE.right(false)
+      : hasLearned(l.session, l.plan.program, startOf(l.plan)),
     TE.chain((learned) =>
       learned
         ? pipe(

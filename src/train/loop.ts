@@ -14,6 +14,7 @@ import type { TrainEvent } from './events.ts'
 import { metricsOf, type Measured } from './measured.ts'
 import { metricOf } from './metric.ts'
 import { bestOf, runningMetrics, sinceBest, type Evaluation, type Progress } from './progress.ts'
+import { reduced, reductionsOf } from './plateau.ts'
 import { rateAt, rateOf } from './rate.ts'
 import { stepsOf, type Run, type Step } from './schedule.ts'
 import { optimizerStep, type Stepped } from './step.ts'
@@ -182,12 +183,18 @@ const settle = async (
 
 /** Continues from `from`, whose state the session holds. Left: the session's state is of no use, the checkpoint is. */
 export const train = (l: Loop, from: Progress) => async (): Promise<E.Either<Issue, Ended>> => {
-  const rate = rateOf(l.plan.config.trainer, l.run)
+  const { trainer } = l.plan.config
+  const [rate, plateau] = [rateOf(trainer, l.run), trainer.learning_rate_scheduler]
   const begun = l.clock()
   let p = from
   if (patienceOver(l, p)) return E.right({ progress: p, end: 'early' })
   for (const step of stepsOf(l.run, from.step)) {
-    const lr = rateAt(rate, step.tick)
+    const lr = reduced(
+      plateau,
+      reductionsOf(plateau, p.history),
+      step.tick,
+      rateAt(rate, step.tick),
+    )
     const stepped = await trainStep(l, step, p.applied, lr)()
     if (E.isLeft(stepped)) return stepped
     const seconds = (l.clock() - begun) / 1000

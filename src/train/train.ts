@@ -25,6 +25,7 @@ import { isRunFolder, makeParent, makeRunFolder, writeBeginning, writeProgress }
 import { runOfPlan, ticksDone, type Run } from './schedule.ts'
 import { taskOf } from './task.ts'
 import { initializePlan } from './initialize.ts'
+import { goOn } from './start.ts'
 
 export interface TrainOptions<A> {
   /** Where results folders are made, `results` by Ludwig's habit. */
@@ -95,6 +96,8 @@ const startEvent = (plan: Plan, data: Dataset, run: Run, s: Saving, p: Progress)
 interface Filled<A> {
   readonly session: Session
   readonly weights: string
+  /** Of the adapter that it goes on from. */
+  readonly adapter: string | null
   readonly before: A | null
 }
 
@@ -118,8 +121,9 @@ const withSession = <A, B>(
       pipe(
         initializePlan(plan, session),
         TE.bindTo('weights'),
+        TE.bind('adapter', () => TE.mapLeft(([first]: Issues) => first)(goOn(plan, session))),
         TE.bind('before', () => answer?.(session, 'before') ?? TE.right(null)),
-        TE.chain(({ weights, before }) => use({ session, weights, before })),
+        TE.chain((filled) => use({ session, ...filled })),
       ),
     (session) => call(session.close()),
   )
@@ -168,7 +172,7 @@ const continuable = (
   saved: Saved | null,
 ): E.Either<Issue, void> => {
   if (saved === null) return E.right(undefined)
-  const job = jobOf(plan, data, backend, saved.job.weights)
+  const job = jobOf(plan, data, backend, saved.job.weights, saved.job.adapter ?? null)
   const metric = metricOf(plan.config)
   const why = refusal({ job, metric }, saved, runOfPlan(plan, data).steps)
   return why === null ? E.right(undefined) : E.left(why)
@@ -179,14 +183,14 @@ const runIn = <A>(
   data: Dataset,
   backend: string,
   o: TrainOptions<A>,
-  { session, weights, before }: Filled<A>,
+  { session, weights, adapter, before }: Filled<A>,
   { results, lock, saved }: Place,
 ): TE.TaskEither<Issue, TrainResult<A>> => {
   const run = runOfPlan(plan, data)
   const saving: Saving = {
     session,
     program: plan.program,
-    job: jobOf(plan, data, backend, weights),
+    job: jobOf(plan, data, backend, weights, adapter),
     metric: metricOf(plan.config),
     resultsFolder: results,
   }

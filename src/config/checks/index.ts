@@ -5,6 +5,7 @@ import { showPath } from '../yaml/node.ts'
 import type { Check, Given } from './check.ts'
 import { dataChecks } from './data.ts'
 import { modelChecks } from './model.ts'
+import { optimizerChecks } from './optimizer.ts'
 import { outputChecks } from './outputs.ts'
 import { promptChecks } from './prompt.ts'
 import { trainingChecks } from './training.ts'
@@ -15,6 +16,7 @@ const checks: ReadonlyArray<Check> = [
   ...promptChecks,
   ...modelChecks,
   ...trainingChecks,
+  ...optimizerChecks,
 ]
 
 const within = (inner: string, outer: string): boolean =>

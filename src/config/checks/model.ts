@@ -15,17 +15,49 @@ const quantized: Check = {
   },
 }
 
+/** PEFT refuses these too. */
+const layers: Check = {
+  reads: ['adapter'],
+  find: ({ adapter: a }) => [
+    ...when(
+      a !== null &&
+        a.layers_to_transform !== null &&
+        typeof a.target_modules === 'string' &&
+        a.target_modules !== 'all-linear',
+      () =>
+        problem(
+          'adapter.layers_to_transform',
+          'a regular expression for target_modules says itself which layers it means',
+          'leave it out, or write target_modules as a list',
+        ),
+    ),
+    ...when(
+      a !== null &&
+        a.init_lora_weights === 'orthogonal' &&
+        [a.r, ...Object.values(a.rank_pattern ?? {})].some((r) => r % 2 !== 0),
+      () =>
+        problem(
+          'adapter.init_lora_weights',
+          'orthogonal splits the rank in two halves, and a rank is odd',
+          'write `init_lora_weights: default`, or an even rank',
+        ),
+    ),
+  ],
+}
+
 const untrained: Check = {
   reads: ['adapter', 'trainer.type'],
   find: ({ adapter, trainer }, given) =>
-    when(adapter !== null && trainer.type === 'none', () =>
-      problem(
-        'adapter',
-        'an adapter that is never trained changes nothing',
-        given('trainer.type')
-          ? 'remove it, or write `type: finetune` in `trainer`'
-          : 'add `trainer: {type: finetune}`: without a trainer nothing is trained, as in Ludwig',
-      ),
+    when(
+      adapter !== null && adapter.pretrained_adapter_weights === null && trainer.type === 'none',
+      () =>
+        problem(
+          'adapter',
+          'an adapter that is never trained changes nothing',
+          given('trainer.type')
+            ? 'remove it, or write `type: finetune` in `trainer`'
+            : 'add `trainer: {type: finetune}`: without a trainer nothing is trained, as in Ludwig',
+        ),
     ),
 }
 
@@ -94,6 +126,7 @@ const sampling: Check = {
 
 export const modelChecks: ReadonlyArray<Check> = [
   quantized,
+  layers,
   untrained,
   computeDtype,
   recompute,

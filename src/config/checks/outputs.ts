@@ -175,4 +175,23 @@ const balance: Check = {
   },
 }
 
-export const outputChecks: ReadonlyArray<Check> = [kinds, names, encoder, validation, balance]
+const plateau: Check = {
+  reads: ['model_type', 'trainer.learning_rate_scheduler'],
+  find: ({ model_type, trainer: { learning_rate_scheduler: s } }) =>
+    when(model_type === 'ecd' && s.reduce_on_plateau > 0 && s.reduce_eval_metric !== 'loss', () =>
+      problem(
+        'trainer.learning_rate_scheduler.reduce_eval_metric',
+        `${s.reduce_eval_metric} is no metric of labels`,
+        'write `loss`',
+      ),
+    ),
+}
+
+export const outputChecks: ReadonlyArray<Check> = [
+  kinds,
+  names,
+  encoder,
+  validation,
+  balance,
+  plateau,
+]

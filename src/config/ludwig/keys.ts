@@ -5,14 +5,12 @@ import { defaults, no, type Known, type Refusal } from './known.ts'
 import { trainerKeys } from './trainer-keys.ts'
 
 const greedyOrSampled =
-  'leave it out: tokens are sampled by temperature, top_k and top_p, or greedy with `do_sample: false`'
+  'leave it out: tokens are sampled by temperature, top_k and top_p, greedy with `do_sample: false`, or by beams with `num_beams`'
 
 const generationDefaults = {
   max_length: 32,
   min_length: 0,
-  early_stopping: false,
   max_time: null,
-  num_beams: 1,
   num_beam_groups: 1,
   penalty_alpha: null,
   use_cache: true,
@@ -21,10 +19,7 @@ const generationDefaults = {
   epsilon_cutoff: 0,
   eta_cutoff: 0,
   diversity_penalty: 0,
-  repetition_penalty: 1,
   encoder_repetition_penalty: 1,
-  length_penalty: 1,
-  no_repeat_ngram_size: 0,
   bad_words_ids: null,
   force_words_ids: null,
   renormalize_logits: false,

@@ -65,8 +65,13 @@ export const ludwigValues: ReadonlyArray<readonly [string, Values]> = [
     ),
   ],
   [
-    'adapter.bias_type',
-    new Map(all('write `bias_type: none`: biases stay as they are', 'all lora_only')),
+    'adapter.init_lora_weights',
+    new Map(
+      all(
+        'write `orthogonal`, or leave it out: A starts random, B zero',
+        'eva pissa olora corda loftq',
+      ),
+    ),
   ],
   ['quantization.bits', new Map(all('write `bits: 4`', '8'))],
   ['quantization.bnb_4bit_quant_type', new Map(all('write `nf4`', 'fp4'))],
@@ -92,9 +97,14 @@ export const ludwigValues: ReadonlyArray<readonly [string, Values]> = [
     new Map([
       ...all(
         'write `adam` or `adamw`',
-        'sgd adadelta adagrad adamax nadam rmsprop lbfgs radam adafactor schedule_free_adamw muon ' +
-          'soap sgd_8bit adagrad_8bit rmsprop_8bit lamb lamb_8bit lars lars_8bit lion lion_8bit ' +
-          'paged_lion paged_lion_8bit',
+        'adadelta adamax nadam rmsprop lbfgs radam adafactor schedule_free_adamw muon ' +
+          'soap rmsprop_8bit lamb lamb_8bit lars lars_8bit',
+      ),
+      ...all('write `sgd`: the same step with 32-bit state', 'sgd_8bit'),
+      ...all('write `adagrad`: the same step with 32-bit state', 'adagrad_8bit'),
+      ...all(
+        'write `lion`: the same step with 32-bit state',
+        'lion_8bit paged_lion paged_lion_8bit',
       ),
       ...all(
         'write `adam`: the same step with 32-bit states',
@@ -107,8 +117,8 @@ export const ludwigValues: ReadonlyArray<readonly [string, Values]> = [
     ]),
   ],
   [
-    'trainer.learning_rate_scheduler.decay',
-    new Map(all('write `linear` or `cosine`', 'exponential one_cycle inverse_sqrt polynomial wsd')),
+    'trainer.learning_rate_scheduler.reduce_eval_split',
+    new Map(all('write `validation`: the test split is looked at once, in the end', 'test')),
   ],
   [
     'trainer.validation_metric',

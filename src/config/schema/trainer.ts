@@ -14,14 +14,13 @@ import {
   truth,
   withDefault,
 } from './codec.ts'
-import { gradientClipping, learningRateScheduler, optimizer } from './optimization.ts'
+import { gradientClipping, learningRateScheduler, metrics } from './optimization.ts'
+import { optimizer } from './optimizer.ts'
+import { pattern } from './pattern.ts'
 
-const metrics = oneOf(
-  'loss',
-  'perplexity',
-  'next_token_perplexity',
-  'token_accuracy',
-  'sequence_accuracy',
+/** Those of texts, and those of labels and numbers. */
+const validationMetrics = oneOf(
+  ...metrics.words,
   'accuracy',
   'accuracy_micro',
   'roc_auc',
@@ -47,6 +46,8 @@ const openTrainer = section({
   /** Samples of one optimizer step. */
   effective_batch_size: withDefault(orAuto(positive), 'auto'),
   gradient_accumulation_steps: withDefault(orAuto(positive), 'auto'),
+  /** Searched for in the names of parameters; what matches is not trained. */
+  layers_to_freeze_regex: withDefault(nullable(pattern), null),
   optimizer,
   learning_rate: withDefault(share, 0.001),
   learning_rate_scheduler: learningRateScheduler,
@@ -68,7 +69,7 @@ const openTrainer = section({
   evaluate_training_set: withDefault(truth, false),
   skip_all_evaluation: withDefault(truth, false),
   /** Chooses the best checkpoint; null in the file: loss of a text, else the feature's own default. */
-  validation_metric: withDefault(nullable(metrics), null),
+  validation_metric: withDefault(nullable(validationMetrics), null),
   /** The output feature. */
   validation_field: withDefault(nullable(text), null),
   should_shuffle: withDefault(truth, true),
