@@ -56,7 +56,10 @@ const contents = (
   format: Format,
 ): ReadonlyArray<Contents> => [
   { name: `predictions.${format}`, bytes: encoded[format](columns) },
-  ...columns.map((c) => ({ name: `${c.name}.csv`, bytes: Buffer.from(csvOfColumn(c)) })),
+  ...columns.map((c) => ({
+    name: `${c.name.replace(/[/\\\0]/g, '_')}.csv`,
+    bytes: Buffer.from(csvOfColumn(c)),
+  })),
   ...(Object.keys(stats).length === 0
     ? []
     : [
