@@ -5,6 +5,7 @@ import {
   asked,
   differentiate,
   freeze,
+  heads,
   hold,
   lora,
   optimizer,
@@ -37,6 +38,8 @@ export interface Techniques {
   readonly back?: Float8
   readonly optimizer: Optimizer
   readonly recompute: Policy
+  /** Heads over an encoder: the only thing trained, or beside what else is. */
+  readonly heads?: 'alone' | 'beside'
   /** Names of trained tensors that are held as they are: a regular expression. */
   readonly hold?: string
   /** Nothing is trained: the program only evaluates and answers. */
@@ -47,6 +50,10 @@ export interface Techniques {
 export const modelPasses = (o: Techniques): ReadonlyArray<Pass> => [
   // First: it looks for the original weights, and freezing them decides what may be quantized.
   ...(o.lora === null ? [] : [lora(o.lora)]),
+  // After lora, which freezes all but adapters; what heads leave frozen may be quantized.
+  ...(o.heads === undefined || (o.heads === 'beside' && o.lora === null)
+    ? []
+    : [heads({ alone: o.heads === 'alone' })]),
   // LoRA freezes the base itself; without it and without training there is nothing else to tell frozen weights by.
   ...(o.frozen === undefined || o.lora !== null ? [] : [freeze]),
   // Frozen weights only, so after lora; before precision, which says what decoding rounds to.
