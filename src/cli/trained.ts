@@ -168,7 +168,7 @@ const fromResults = (results: string): TE.TaskEither<Issues, Trained> => {
         heads,
         folder: path.resolve(results),
         adapter: lora ? weights : null,
-        untuned: is.base_model_folder ?? config.base_model,
+        untuned: baseOf(is.base_model_folder, config),
         trainedOn: same ? { files: is.base_model_files, sha256: is.base_model_sha256 } : null,
         config: {
           ...uncached(config),
