@@ -65,6 +65,9 @@ export const techniquesOf = (
       clip: clip.clipglobalnorm === 0 ? null : clip.clipglobalnorm,
     },
     recompute: frozen ? { _tag: 'none' } : recomputePolicy(c, limit),
+    ...(c.model_parameters.neftune_noise_alpha === 0 || frozen
+      ? {}
+      : { neftune: c.model_parameters.neftune_noise_alpha }),
     ...(c.trainer.layers_to_freeze_regex === null
       ? {}
       : { hold: c.trainer.layers_to_freeze_regex }),

@@ -54,12 +54,13 @@ const feedTexts =
               scored,
               tokens: batches.reduce((n, b) => n + b.tokensUsed, 0),
               micros: batches.map(
-                ({ tokens, positions, segments, targets, keys, samples: of }) => ({
+                ({ tokens, positions, segments, targets, lengths, keys, samples: of }) => ({
                   inputs: {
                     tokens,
                     positions,
                     segments,
                     targets,
+                    lengths,
                     inverse_count: Float32Array.of(1 / scored),
                   },
                   keys,
