@@ -14,6 +14,8 @@ export type Recipe =
   | { readonly _tag: 'kaiming' }
   /** Normal with this deviation, seeded likewise. */
   | { readonly _tag: 'normal'; readonly deviation: number }
+  /** The length of each row of a matrix of this type. */
+  | { readonly _tag: 'norms'; readonly of: Recipe; readonly type: TensorType }
   /** A or B of the adapter beside a module, both random and B·A = 0. */
   | { readonly _tag: 'orthogonal'; readonly part: 'A' | 'B'; readonly of: string }
 

@@ -57,6 +57,12 @@ const parseRecipe = (line: Line, text: string): Recipe => {
   const [, word, number] = /^(fill|normal) (\S+)$/.exec(text) ?? []
   if (word === 'fill') return { _tag: 'fill', value: numberIn(line, number!) }
   if (word === 'normal') return { _tag: 'normal', deviation: numberIn(line, number!) }
+  const norms = /^norms\((.*) : (.*)\)$/.exec(text)
+  if (norms !== null) {
+    const type = parseType(norms[2]!)
+    if (E.isLeft(type)) return reject(line, type.left)
+    return { _tag: 'norms', of: parseRecipe(line, norms[1]!), type: type.right }
+  }
   const orthogonal = /^orthogonal ([AB]) (".*")$/.exec(text)
   if (orthogonal !== null) {
     const [, part, of] = orthogonal

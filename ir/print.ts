@@ -18,6 +18,8 @@ export const showRecipe = (r: Recipe): string => {
       return 'kaiming'
     case 'normal':
       return `normal ${number(r.deviation)}`
+    case 'norms':
+      return `norms(${showRecipe(r.of)} : ${show(r.type)})`
     case 'orthogonal':
       return `orthogonal ${r.part} ${string(r.of)}`
   }

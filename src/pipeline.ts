@@ -5,6 +5,7 @@ import {
   asked,
   differentiate,
   freeze,
+  heads,
   hold,
   lora,
   neftune,
@@ -25,6 +26,7 @@ import {
   type Quantize,
 } from '../passes/index.ts'
 import type { Pass } from '../passes/pass.ts'
+import { REORDER } from './models/llama.ts'
 
 /** What a config asks of the compiler; null switches a technique off. */
 export interface Techniques {
@@ -39,6 +41,8 @@ export interface Techniques {
   readonly recompute: Policy
   /** Noise on embeddings in training, by NEFTune's alpha. */
   readonly neftune?: number
+  /** Heads over an encoder: the only thing trained, or beside what else is. */
+  readonly heads?: 'alone' | 'beside'
   /** Names of trained tensors that are held as they are: a regular expression. */
   readonly hold?: string
   /** Nothing is trained: the program only evaluates and answers. */
@@ -49,6 +53,10 @@ export interface Techniques {
 export const modelPasses = (o: Techniques): ReadonlyArray<Pass> => [
   // First: it looks for the original weights, and freezing them decides what may be quantized.
   ...(o.lora === null ? [] : [lora(o.lora)]),
+  // After lora, which freezes all but adapters; what heads leave frozen may be quantized.
+  ...(o.heads === undefined || (o.heads === 'beside' && o.lora === null)
+    ? []
+    : [heads({ alone: o.heads === 'alone' })]),
   // LoRA freezes the base itself; without it and without training there is nothing else to tell frozen weights by.
   ...(o.frozen === undefined || o.lora !== null ? [] : [freeze]),
   // Frozen weights only, so after lora; before precision, which says what decoding rounds to.
@@ -62,7 +70,7 @@ export const modelPasses = (o: Techniques): ReadonlyArray<Pass> => [
 ]
 
 /** Functions of a model that is asked. */
-const ASKED = ['evaluate', 'prefill', 'decode']
+const ASKED = ['evaluate', 'prefill', 'decode', REORDER]
 
 /** `measure` is what a budget counts: the memory of the backend that the program is for. */
 export const pipeline = (o: Techniques, measure: Measure = byLiveness): ReadonlyArray<Pass> =>

@@ -164,6 +164,10 @@ export const kernels: { readonly [K in OpName]: Kernel<K> } = {
   dot,
   float8Dot,
   addRow: binary('Add'),
+  mulRow: binary('Mul'),
+  adaptedNorms: ({ n, attrs: { by }, args: [w, a, b] }) => [
+    n.one('ReduceL2', [n.add(w!, n.gemm(b!, a!, { alpha: by })), n.i64(1)], { keepdims: int(0) }),
+  ],
   sumRows: ({ n, args }) => [n.one('ReduceSum', [args[0]!, n.i64(0)], { keepdims: int(0) })],
   sum: ({ n, args }) => [n.sumAll(args[0]!)],
   sumSquares: ({ n, args }) => [n.one('ReduceSumSquare', [args[0]!], { keepdims: int(0) })],

@@ -32,7 +32,7 @@ export const configText = (lora: Lora, base: Reference): string => {
     ...(base.revision === null ? {} : { revision: base.revision }),
     target_modules: lora.targets,
     task_type: 'CAUSAL_LM',
-    use_dora: false,
+    use_dora: lora.dora ?? false,
     use_rslora: lora.rslora ?? false,
   }
   return `${JSON.stringify(keys, null, 2)}\n`
@@ -58,6 +58,7 @@ const codec = t.intersection([
     modules_to_save: maybe(listed(t.string)),
     bias: t.union([t.literal('none'), t.literal('all'), t.literal('lora_only')]),
     use_rslora: maybe(t.boolean),
+    use_dora: maybe(t.boolean),
   }),
 ])
 
@@ -70,7 +71,6 @@ const empty = (v: unknown): boolean =>
 /** Techniques that are not known here: each changes what the tensors mean. */
 const beyond: ReadonlyArray<readonly [key: string, plain: (v: unknown) => boolean]> = [
   ...[
-    'use_dora',
     'use_qalora',
     'use_bdlora',
     'lora_bias',
@@ -116,6 +116,7 @@ const loraOf = (json: t.TypeOf<typeof codec>): Lora => {
     ...(empty(save) ? {} : { save: save! }),
     ...(bias === 'none' ? {} : { bias }),
     ...(json.use_rslora === true ? { rslora: true } : {}),
+    ...(json.use_dora === true ? { dora: true } : {}),
   }
 }
 

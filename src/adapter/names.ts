@@ -15,6 +15,9 @@ export const adapterMatrices = (module: string): readonly [a: string, b: string]
   `${PREFIX}${module}.lora_B.weight`,
 ]
 
+/** DoRA's lengths of rows. */
+export const magnitudeOf = (module: string): string => `${PREFIX}${module}.lora_magnitude_vector`
+
 export interface Named {
   readonly state: State
   readonly name: string

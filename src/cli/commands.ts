@@ -278,6 +278,21 @@ const download: Command = {
   load: async () => (await import('./download.ts')).run,
 }
 
+const upload: Command = {
+  name: 'upload',
+  argument: ['results', 'a results folder'],
+  doc: 'put a run on the Hugging Face hub, with a card that tells data, config, metrics and plan',
+  options: [
+    { flags: '-r, --repo <id>', doc: 'OWNER/NAME on the hub; made where it is not there' },
+    { flags: '-p, --private', doc: 'make it private' },
+    { flags: '--base-model <id>', doc: 'the hub id of a base model that is a folder here' },
+    { flags: '-c, --commit-message <text>', doc: 'title of the commit' },
+    { flags: '-d, --commit-description <text>', doc: 'what else the commit says' },
+  ],
+  examples: ['upload results/experiment_run --repo me/my-adapter --private'],
+  load: async () => (await import('./upload.ts')).run,
+}
+
 const doctor: Command = {
   name: 'doctor',
   doc: 'show which backends work here and, for each that does not, why',
@@ -297,5 +312,6 @@ export const commands: ReadonlyArray<Command> = [
   check,
   profile,
   download,
+  upload,
   doctor,
 ]

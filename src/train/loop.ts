@@ -144,7 +144,7 @@ const evaluate = async (
     _tag: 'evaluation',
     step: p.step,
     epoch: step.epoch + 1,
-    training: runningMetrics(evaluation),
+    training: runningMetrics(evaluation, l.plan.base.labels === undefined),
     validation: validation === null ? null : metricsOf(validation),
     improved,
     sinceBest: sinceBest(history, metric),

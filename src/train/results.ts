@@ -113,13 +113,24 @@ export const statistics = (
   history: ReadonlyArray<Evaluation>,
   test: Metrics | null,
 ) => {
-  const feature = plan.config.output_features[0].name
+  const { labels } = plan.base
+  const features = plan.config.output_features.map((f) => f.name)
   const split = (all: ReadonlyArray<Partial<Metrics>>) => {
     const of = series(all)
-    return { [feature]: of, combined: of['loss'] === undefined ? {} : { loss: of['loss'] } }
+    const { loss } = of
+    const combined = loss === undefined ? {} : { loss }
+    const own = (feature: string): Series =>
+      labels === undefined
+        ? of
+        : Object.fromEntries(
+            Object.entries(of).flatMap(([name, values]) =>
+              name.startsWith(`${feature}.`) ? [[name.slice(feature.length + 1), values]] : [],
+            ),
+          )
+    return { ...Object.fromEntries(features.map((f) => [f, own(f)])), combined }
   }
   return {
-    training: split(history.map(runningMetrics)),
+    training: split(history.map((e) => runningMetrics(e, labels === undefined))),
     validation: split(
       history.flatMap((e) => (e.validation === null ? [] : [metricsOf(e.validation)])),
     ),

@@ -42,9 +42,12 @@ const taken = (names: ReadonlySet<string>, all: Feeds): Feeds =>
 
 const micro =
   (session: Session, o: StepInput) =>
-  ({ inputs, keys, samples }: Micro): TE.TaskEither<Issue, number> =>
+  ({ inputs, keys, lengths, samples }: Micro): TE.TaskEither<Issue, number> =>
     pipe(
-      session.run('micro', taken(o.takes, { ...inputs, seed: Int32Array.of(o.seed), keys })),
+      session.run(
+        'micro',
+        taken(o.takes, { ...inputs, seed: Int32Array.of(o.seed), keys, lengths }),
+      ),
       call,
       TE.map((outs) => outs['loss']![0]!),
       TE.filterOrElse(

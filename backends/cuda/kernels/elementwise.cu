@@ -35,6 +35,9 @@ KERNEL __launch_bounds__(256) mul_rows(BINARY_ARGS) {
 KERNEL __launch_bounds__(256) add_row(const elem* a, u32 lda, const elem* b, elem* out, u32 ldo, u32 rows, u32 width) {
   binary(a, lda, b, 0, out, ldo, rows, width, [](float x, float y) { return x + y; });
 }
+KERNEL __launch_bounds__(256) mul_row(const elem* a, u32 lda, const elem* b, elem* out, u32 ldo, u32 rows, u32 width) {
+  binary(a, lda, b, 0, out, ldo, rows, width, [](float x, float y) { return x * y; });
+}
 KERNEL __launch_bounds__(256) scale_rows(UNARY_ARGS, float by) {
   unary(a, lda, out, ldo, rows, width, [=](float x) { return by * x; });
 }

@@ -101,14 +101,18 @@ export const take = (o: {
   )
 
 /** `b`: a vector of `width`. */
-export const addRow = (o: Unary & { readonly b: Place }): KernelLaunch =>
-  elementwise(
-    'add_row',
-    o,
-    o,
-    [...matrix(o.a), at(o.b), ...matrix(o.out), u32(o.rows), u32(o.width)],
-    2,
-  )
+const withRow =
+  (name: string) =>
+  (o: Unary & { readonly b: Place }): KernelLaunch =>
+    elementwise(
+      name,
+      o,
+      o,
+      [...matrix(o.a), at(o.b), ...matrix(o.out), u32(o.rows), u32(o.width)],
+      2,
+    )
+export const addRow = withRow('add_row')
+export const mulRow = withRow('mul_row')
 
 /** A scalar of `dtype` in device memory, repeated. */
 export const spread = (o: Typed & { readonly value: Place; readonly out: Rows }): KernelLaunch => {
