@@ -129,7 +129,7 @@ const fromResults = (results: string): TE.TaskEither<Issues, Trained> => {
       return {
         folder: path.resolve(results),
         adapter: lora ? weights : null,
-        untuned: is.base_model_folder ?? config.base_model,
+        untuned: baseOf(is.base_model_folder, config),
         trainedOn: lora ? { files: is.base_model_files, sha256: is.base_model_sha256 } : null,
         config: {
           ...config,

@@ -6,7 +6,7 @@ import { bytes, type Float, type Plain } from '../../../ir/type.ts'
 import * as attention from '../kernels/attention.ts'
 import * as elementwise from '../kernels/elementwise.ts'
 import * as loss from '../kernels/loss.ts'
-import * as nf4 from '../kernels/nf4.ts'
+import { dequantize } from '../kernels/decode.ts'
 import * as reduce from '../kernels/reduce.ts'
 import * as rotary from '../kernels/rope.ts'
 import { adaptedNorms } from './adapters.ts'
@@ -235,7 +235,7 @@ const table: { readonly [K in OpName]: Lowering } = {
   classCrossEntropyGrad,
   dequantize: (c, s) =>
     alone(c, s, (h) =>
-      nf4.dequantize([{ type: c.type(argOf(s, 0)), offset: h.argAt(0), out: h.out() }], h.dtype),
+      dequantize([{ type: c.type(argOf(s, 0)), offset: h.argAt(0), out: h.out() }], h.dtype),
     ),
   ...updates,
 }
