@@ -179,7 +179,9 @@ const fromResults = (results: string): TE.TaskEither<Issues, Trained> => {
               : { ...config.adapter, pretrained_adapter_weights: weights },
           base_model: lora ? baseOf(is.base_model_folder, config) : weights,
           // A full model's own config.json carries the positions already.
-          model_parameters: same ? config.model_parameters : { rope_scaling: null },
+          model_parameters: same
+            ? config.model_parameters
+            : { ...config.model_parameters, rope_scaling: null },
           compiler: { ...config.compiler, dataset: is.dataset },
         },
       }
