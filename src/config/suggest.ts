@@ -74,10 +74,6 @@ export const sayings: ReadonlyMap<string, string> = new Map([
   ['bf16', 'leave it out, and set `compiler.compute_dtype: bfloat16`'],
   ['fp16', 'leave it out, and set `compiler.compute_dtype: float16`'],
   ['trainer.optimizer.params', 'write its keys one level up, in `trainer.optimizer`'],
-  [
-    'trainer.beta',
-    'leave it out: Ludwig has `dpo_beta` and the like for preference training, which tunec does not do',
-  ],
 ])
 
 const under = ({ section, key }: Place): string =>

@@ -5,12 +5,13 @@ import { pipe } from 'fp-ts/lib/function.js'
 import type { Config } from '../config/schema/config.ts'
 import { isEmpty, locate, rowName, unknownColumn, type Table } from '../data/cell.ts'
 import type { Dataset as Rows } from '../data/dataset.ts'
+import { bothKinds, labelsOf, rejectedOf, type Extras } from '../data/preference-cells.ts'
 import { promptColumns, renderPrompts, type PromptSpec } from '../data/prompt.ts'
 import { str } from '../data/python.ts'
-import { buildSamples, type RowText } from '../data/samples.ts'
+import { buildSamples, withOthers, type RowText, type Sample } from '../data/samples.ts'
 import { sampleRows, splitNames, splitRows, type Split } from '../data/split.ts'
 import { readTable } from '../data/table.ts'
-import { lengthOf } from '../data/pack.ts'
+import { roomOf } from '../data/pack.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import type { ModelSpec } from '../models/spec.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
@@ -32,9 +33,24 @@ export const usedColumns = (c: Config): ReadonlySet<string> => {
   return new Set([
     ...promptColumns(promptSpec(c)),
     c.output_features[0].column,
+    ...[c.trainer.rejected_column, c.trainer.label_column].flatMap((x) => x ?? []),
     ...(split.type === 'fixed' ? [split.column] : []),
   ])
 }
+
+/** What preferences are read from, of every row. */
+const extrasOf = (
+  { trainer: { rejected_column: rejected, label_column: label } }: Config,
+  table: Table,
+  asking: boolean,
+): E.Either<Issues, Extras> =>
+  asking
+    ? E.right([])
+    : rejected !== null
+      ? rejectedOf(table, rejected)
+      : label !== null
+        ? labelsOf(table, label)
+        : E.right([])
 
 const textsOf = (
   c: Config,
@@ -51,11 +67,13 @@ const textsOf = (
       }),
     )
   return pipe(
-    renderPrompts(promptSpec(c), table),
-    E.map((prompts) =>
+    E.Do,
+    E.apS('prompts', renderPrompts(promptSpec(c), table)),
+    E.apS('extras', extrasOf(c, table, asking)),
+    E.map(({ prompts, extras }) =>
       prompts.map((prompt, row): RowText => {
         const cell = table.rows[row]![target] ?? null
-        return { row, prompt, target: isEmpty(cell) ? null : str(cell) }
+        return { row, prompt, target: isEmpty(cell) ? null : str(cell), ...extras[row] }
       }),
     ),
   )
@@ -89,22 +107,47 @@ export const sequenceLimit = (c: Config, spec: ModelSpec): number =>
 export const longRow = ({ samples, table }: Dataset, length: number): Issue | null => {
   const long = splitNames
     .flatMap((name) => samples[name])
-    .filter((s) => lengthOf(s) > length)
+    .filter((s) => roomOf(s) > length)
     .toSorted((a, b) => a.row - b.row)
   const [first, ...rest] = long
   if (first === undefined) return null
-  const most = long.reduce((m, s) => Math.max(m, lengthOf(s)), 0)
+  const most = long.reduce((m, s) => Math.max(m, roomOf(s)), 0)
   const more =
     rest.length === 0
       ? ''
       : `, and ${rest.length} more ${rest.length === 1 ? 'is' : 'are'} too long`
   return issue(
-    `${rowName(table, first.row)} of the data has ${lengthOf(first)} tokens, and compiler.row_length is ${length}${more}`,
+    `${rowName(table, first.row)} of the data has ${roomOf(first)} tokens, and compiler.row_length is ${length}${more}`,
     {
       ...locate(table, first.row),
       path: 'compiler.row_length',
       hint: `set compiler.row_length to ${most} or to auto`,
     },
+  )
+}
+
+/** Labelled rows learn also from answers that belong to other rows. Left: all labels are the same. */
+const labelled = (
+  c: Config,
+  spec: ModelSpec,
+  file: string,
+  { train, ...held }: Dataset['samples'],
+): E.Either<Issues, Dataset['samples']> => {
+  const { label_column: label } = c.trainer
+  if (label === null || train.some((s) => s.desirable === undefined))
+    return E.right({ train, ...held })
+  const mixed = (samples: ReadonlyArray<Sample>) => withOthers(samples, sequenceLimit(c, spec))
+  return pipe(
+    bothKinds(
+      train.map((s) => s.desirable === true),
+      label,
+      file,
+    ),
+    E.map(() => ({
+      train: mixed(train),
+      validation: mixed(held.validation),
+      test: mixed(held.test),
+    })),
   )
 }
 
@@ -149,10 +192,13 @@ export const prepareDataset = (
               }),
             ),
           )
-        : E.right({
-            ...rest,
-            notes,
-            samples: { train: train!, validation: validation!, test: test! },
-          })
+        : pipe(
+            labelled(c, spec, rest.table.file, {
+              train: train!,
+              validation: validation!,
+              test: test!,
+            }),
+            E.map((samples) => ({ ...rest, notes, samples })),
+          )
     }),
   )

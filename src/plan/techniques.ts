@@ -7,6 +7,7 @@ import type { Config } from '../config/schema/config.ts'
 import { issue, type Issue } from '../issue.ts'
 import type { Base } from '../models/base.ts'
 import type { Techniques } from '../pipeline.ts'
+import { preferenceOf } from '../preference/preference.ts'
 
 /** PEFT's default for Llama, Mistral and Qwen2. */
 const DEFAULT_TARGETS = ['q_proj', 'v_proj']
@@ -58,7 +59,9 @@ export const techniquesOf = (
   const { optimizer: o, gradient_clipping: clip } = c.trainer
   const targets = a?.target_modules ?? DEFAULT_TARGETS
   const frozen = c.trainer.type === 'none'
+  const preference = preferenceOf(c.trainer)
   return {
+    ...(preference === null ? {} : { prefer: preference.loss }),
     lora:
       a === null
         ? null

@@ -1,7 +1,7 @@
 /** One optimizer step: micro-steps that add up gradients, then one update. */
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
-import type { Session } from '../../backends/backend.ts'
+import type { Feeds, Session } from '../../backends/backend.ts'
 import { decode } from '../../backends/bytes.ts'
 import { scalar } from '../../ir/type.ts'
 import { SCALE } from '../../passes/precision.ts'
@@ -30,27 +30,30 @@ export interface Stepped {
   readonly applied: boolean
   readonly scored: number
   readonly tokens: number
+  /** Of the step's samples, beside the loss. */
+  readonly metrics: Readonly<Record<string, number>>
 }
 
 /** Below this the scale can no longer be why gradients overflow. */
 const LEAST_SCALE = 2 ** -14
 
+const lossOf = (outs: Feeds): number => outs['loss']![0]!
+
 const micro =
   (session: Session, o: StepInput) =>
-  ({ inputs, keys, samples }: Micro): TE.TaskEither<Issue, number> =>
+  ({ inputs, keys, samples }: Micro): TE.TaskEither<Issue, Feeds> =>
     pipe(
       session.run('micro', {
         ...inputs,
         ...(o.seed === null ? {} : { seed: Int32Array.of(o.seed), keys }),
       }),
       call,
-      TE.map((outs) => outs['loss']![0]!),
       TE.filterOrElse(
-        (loss) => Number.isFinite(loss),
-        (loss) =>
+        (outs) => Number.isFinite(lossOf(outs)),
+        (outs) =>
           o.blame(
             'loss',
-            loss,
+            lossOf(outs),
             samples.map((s) => o.samples[s]!),
           ),
       ),
@@ -91,17 +94,18 @@ const update = (
 /** Left: a backend's error, or a number that is not finite; the session's state is then of no use. */
 export const optimizerStep = (session: Session, o: StepInput): TE.TaskEither<Issue, Stepped> =>
   pipe(
-    TE.fromEither(o.feed(o.samples)),
-    TE.chain(({ micros, scored, tokens }) =>
+    o.feed(o.samples),
+    TE.chain(({ micros, scored, tokens, metrics }) =>
       pipe(
         micros,
         TE.traverseSeqArray(micro(session, o)),
-        TE.chain((losses) =>
+        TE.chain((outs) =>
           pipe(
             update(session, o),
             TE.map((updated) => ({
               ...updated,
-              loss: losses.reduce((a, b) => a + b, 0),
+              loss: outs.reduce((n, x) => n + lossOf(x), 0),
+              metrics: metrics?.(outs) ?? {},
               scored,
               tokens,
             })),

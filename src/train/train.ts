@@ -10,6 +10,7 @@ import { affordable } from '../machine.ts'
 import type { Dataset } from '../plan/dataset.ts'
 import { leastHint } from '../plan/least.ts'
 import type { Plan } from '../plan/plan.ts'
+import { taskFrom } from './compared.ts'
 import { findSaved, refusal, restore, save, type Saved, type Saving } from './checkpoint.ts'
 import type { Kept, TrainEvent } from './events.ts'
 import { conclude } from './finish.ts'
@@ -23,7 +24,6 @@ import { call, ofBackend } from './problem.ts'
 import { beginning, type Evaluation, type Progress } from './progress.ts'
 import { isRunFolder, makeParent, makeRunFolder, writeBeginning, writeProgress } from './results.ts'
 import { runOfPlan, ticksDone, type Run } from './schedule.ts'
-import { taskOf } from './task.ts'
 import { initializePlan } from './initialize.ts'
 
 export interface TrainOptions<A> {
@@ -191,18 +191,19 @@ const runIn = <A>(
     resultsFolder: results,
   }
   return pipe(
-    arrive(saving, plan, run.steps, saved),
-    TE.bindTo('from'),
+    TE.Do,
+    TE.bind('task', () => taskFrom(plan, data, { session, backend, weights }, results, o.onEvent)),
+    TE.bind('from', () => arrive(saving, plan, run.steps, saved)),
     // The kill may have come between a checkpoint and what is told of it.
     TE.chainFirst(({ from }) =>
       saved === null
         ? TE.right(undefined)
         : writeProgress(results, plan, run, ticksDone(run, from.step), from),
     ),
-    TE.bind('l', ({ from }) => {
+    TE.bind('l', ({ from, task }) => {
       o.onEvent(startEvent(plan, data, run, saving, from))
       return TE.right<Issue, Loop>({
-        ...{ session, plan, data, run, task: taskOf(plan) },
+        ...{ session, plan, data, run, task },
         ...{ onEvent: o.onEvent, stop: o.stop, clock: o.clock },
         save: (p, improved) =>
           pipe(

@@ -5,6 +5,7 @@ import { showPath } from '../yaml/node.ts'
 import type { Check, Given } from './check.ts'
 import { dataChecks } from './data.ts'
 import { modelChecks } from './model.ts'
+import { preferenceChecks } from './preference.ts'
 import { promptChecks } from './prompt.ts'
 import { trainingChecks } from './training.ts'
 
@@ -13,6 +14,7 @@ const checks: ReadonlyArray<Check> = [
   ...promptChecks,
   ...modelChecks,
   ...trainingChecks,
+  ...preferenceChecks,
 ]
 
 const within = (inner: string, outer: string): boolean =>

@@ -8,6 +8,7 @@ import { completed, numberThat, oneOf, section, text, withDefault, type Filled }
 import { compiler } from './compiler.ts'
 import { features, prompt } from './features.ts'
 import { generation } from './generation.ts'
+import { withPreference } from './preference.ts'
 import { preprocessing } from './preprocessing.ts'
 import { trainer, type OpenTrainer } from './trainer.ts'
 
@@ -49,7 +50,7 @@ const complete = (c: Open): Config => {
     ...c,
     base_model: resolvePreset(c.base_model),
     trainer: {
-      ...c.trainer,
+      ...withPreference(c.trainer),
       enable_gradient_checkpointing: c.trainer.enable_gradient_checkpointing ?? recomputes,
       validation_field: columnName(c.trainer.validation_field ?? c.output_features[0].name),
       validation_metric: c.trainer.validation_metric ?? 'loss',

@@ -15,6 +15,7 @@ import {
   withDefault,
 } from './codec.ts'
 import { gradientClipping, learningRateScheduler, optimizer } from './optimization.ts'
+import { preferenceKeys } from './preference.ts'
 
 const metrics = oneOf(
   'loss',
@@ -22,11 +23,13 @@ const metrics = oneOf(
   'next_token_perplexity',
   'token_accuracy',
   'sequence_accuracy',
+  'reward_accuracy',
+  'reward_margin',
 )
 
 const openTrainer = section({
-  /** none: the model is asked as it is. */
-  type: oneOf('finetune', 'none'),
+  /** none: the model is asked as it is; dpo, kto and orpo learn from preferences. */
+  type: oneOf('finetune', 'none', 'dpo', 'kto', 'orpo'),
   epochs: withDefault(positive, 100),
   /** Micro-batches of `batch_size` samples; overrides `epochs`. */
   train_steps: withDefault(nullable(positive), null),
@@ -64,6 +67,7 @@ const openTrainer = section({
   /** The output feature. */
   validation_field: withDefault(nullable(text), null),
   should_shuffle: withDefault(truth, true),
+  ...preferenceKeys,
 })
 
 export type OpenTrainer = t.TypeOf<typeof openTrainer>
