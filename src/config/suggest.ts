@@ -64,11 +64,6 @@ export const synonyms: ReadonlyMap<string, string> = new Map([
   ['seed', 'random_seed'],
   ['model', 'base_model'],
   ['dataset_path', 'compiler.dataset'],
-  ['dpo_beta', 'trainer.beta'],
-  ['kto_beta', 'trainer.beta'],
-  ['orpo_beta', 'trainer.beta'],
-  ['dpo_loss_type', 'trainer.loss_type'],
-  ['dpo_label_smoothing', 'trainer.label_smoothing'],
 ])
 
 /** Keys that another tool or another task has, and what to write for them here; with their section where it matters. */
@@ -78,6 +73,11 @@ export const sayings: ReadonlyMap<string, string> = new Map([
   ['load_in_8bit', 'leave it out, and set `quantization.bits: 4`'],
   ['bf16', 'leave it out, and set `compiler.compute_dtype: bfloat16`'],
   ['fp16', 'leave it out, and set `compiler.compute_dtype: float16`'],
+  ['dpo_beta', 'leave it out: it belongs to a trainer of `type: dpo`'],
+  ['dpo_loss_type', 'leave it out: it belongs to a trainer of `type: dpo`'],
+  ['dpo_label_smoothing', 'leave it out: it belongs to a trainer of `type: dpo`'],
+  ['kto_beta', 'leave it out: it belongs to a trainer of `type: kto`'],
+  ['orpo_beta', 'leave it out: it belongs to a trainer of `type: orpo`'],
   ['trainer.optimizer.beta', 'did you mean `betas`?'],
   ['trainer.optimizer.params', 'write its keys one level up, in `trainer.optimizer`'],
 ])
