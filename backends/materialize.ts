@@ -2,10 +2,10 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
-import type { Recipe, State } from '../ir/graph.ts'
-import { quantize } from '../ir/nf4.ts'
-import { hash32 } from '../ir/random.ts'
-import { bytes, size, type TensorType } from '../ir/type.ts'
+import { encodes, type Recipe, type State } from '../ir/graph.ts'
+import { kaiming, normal, orthogonal, rowLengths } from '../ir/initial.ts'
+import { quantize, roundTrip } from '../ir/encoding.ts'
+import { bytes, isEncoded, size, type TensorType } from '../ir/type.ts'
 import { encode } from './bytes.ts'
 
 /** Gives the f32 values of a checkpoint tensor of the expected shape. */
@@ -14,17 +14,9 @@ export type Source<Err> = (
   shape: ReadonlyArray<number>,
 ) => TE.TaskEither<Err, Float32Array>
 
-const nameHash = (name: string): number =>
-  [...name].reduce((h, c) => Math.imul(h ^ c.codePointAt(0)!, 16777619), 2166136261)
-
-/** U(−1/√in, 1/√in) for a [out, in] matrix. */
-const kaiming = (name: string, type: TensorType, seed: number): Float32Array => {
-  const bound = 1 / Math.sqrt(type.shape[1] ?? 1)
-  const salt = nameHash(name)
-  return new Float32Array(size(type)).map(
-    (_, i) => ((hash32(seed, salt, i) / 2 ** 32) * 2 - 1) * bound,
-  )
-}
+/** Values as a state tensor of this type gives them back. */
+const throughCodes = (type: TensorType, x: Float32Array): Float32Array =>
+  isEncoded(type.dtype) ? roundTrip(type, x) : x
 
 const values = <Err>(
   name: string,
@@ -37,11 +29,21 @@ const values = <Err>(
     case 'load':
       return source(recipe.key, type.shape)
     case 'nf4':
+    case 'int8':
       return values(name, type, recipe.of, source, seed)
     case 'fill':
       return TE.right(new Float32Array(size(type)).fill(recipe.value))
     case 'kaiming':
       return TE.right(kaiming(name, type, seed))
+    case 'normal':
+      return TE.right(normal(name, type, recipe.deviation, seed))
+    case 'norms':
+      return pipe(
+        values(name, recipe.type, recipe.of, source, seed),
+        TE.map((x) => rowLengths(throughCodes(recipe.type, x), recipe.type.shape[1]!)),
+      )
+    case 'orthogonal':
+      return TE.right(orthogonal(recipe.of, recipe.part, type, seed))
   }
 }
 
@@ -62,7 +64,7 @@ export const materialize = <Err>(
     : pipe(
         values(name, type, recipe, source, seed),
         TE.map((x) => {
-          if (recipe._tag !== 'nf4') return encode(type, x)
+          if (!encodes(recipe)) return encode(type, x)
           const out = new Uint8Array(bytes(type))
           quantize(x, type, out)
           return out

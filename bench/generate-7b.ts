@@ -1,19 +1,26 @@
 /**
- * Answers of Llama-2-7B's shape with random NF4 weights and adapters on the GPU:  npx tsx bench/generate-7b.ts [1 32 …] [--variants plain,early] [--prompt 32] [--new 128] [--capacity 160] [--rank 8] [--targets qkv|all] [--profile]
+ * Answers of Llama-2-7B's shape with random NF4 weights and adapters on the GPU:  npx tsx bench/generate-7b.ts [1 32 …] [--variants usual,turns] [--prompt 32] [--new 128] [--capacity 160] [--rank 8] [--targets qkv|all] [--profile]
  *
- * The positional arguments are batches. Of each batch and variant (`early`: kernels begin before the one ahead has ended): tokens a second as
+ * The positional arguments are batches. Of each batch and variant (`turns`: no kernel begins before the one ahead has ended): tokens a second as
  * generation runs (greedy, every step through the host), and with replays of the decode graph alone, beside the floor of its bytes; whether
  * repeated answers have the same ids; and whether ids, logits and caches are those of the first variant.
  */
 import { createHash } from 'node:crypto'
 import { parseArgs } from 'node:util'
 import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
 import { bindAll } from '../backends/cuda/bind.ts'
 import { inOrder } from '../backends/cuda/driver/error.ts'
-import { prepareCuda, settings, type Settings } from '../backends/cuda/index.ts'
+import { open, settings, targetOf } from '../backends/cuda/index.ts'
+import type { Target } from '../backends/cuda/lower/context.ts'
+import { lower } from '../backends/cuda/lower/lower.ts'
+import { few } from '../backends/cuda/lower/rules/few.ts'
+import { rules } from '../backends/cuda/lower/rules/index.ts'
+import { token } from '../backends/cuda/lower/rules/token.ts'
+import { wide } from '../backends/cuda/lower/rules/wide.ts'
 import { floorOf, h100 } from '../backends/cuda/lower/text.ts'
 import { profileGraphs } from '../backends/cuda/profile.ts'
-import type { CudaSession } from '../backends/cuda/session.ts'
+import { openSession, type CudaSession } from '../backends/cuda/session.ts'
 import type { Program } from '../ir/graph.ts'
 import { answer, generationPlan, type Grid, type Options } from '../src/generate/index.ts'
 import { knownModels } from '../src/models/known.ts'
@@ -31,7 +38,7 @@ const { values: o, positionals } = parseArgs({
     rank: { type: 'string', default: '8' },
     targets: { type: 'string', default: 'qkv' },
     model: { type: 'string', default: 'meta-llama/Llama-2-7b-hf' },
-    variants: { type: 'string', default: 'plain,early' },
+    variants: { type: 'string', default: 'usual,turns' },
     profile: { type: 'boolean', default: false },
   },
 })
@@ -43,11 +50,25 @@ const [prompt, fresh, capacity] = [o.prompt, o.new, o.capacity].map(Number) as [
 const attention = ['q_proj', 'k_proj', 'v_proj']
 const targets =
   o.targets === 'all' ? [...attention, 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] : attention
-const [REPLAYS, ANSWERS] = [50, 4]
+const [REPLAYS, ANSWERS] = [50, 3]
 
-const known: Readonly<Record<string, Partial<Settings>>> = {
-  plain: { early: false },
-  early: { early: true },
+interface Variant extends Partial<Target> {
+  /** Weights are decoded and multiplied by the library. */
+  readonly library?: true
+}
+const known: Readonly<Record<string, Variant>> = {
+  usual: {},
+  turns: { early: false },
+  ahead0: { tune: { ahead: 0 } },
+  ahead1: { tune: { ahead: 1 } },
+  ahead4: { tune: { ahead: 4 } },
+  late: { tune: { late: 1 } },
+  eight: { tune: { warps: 8, blocks: 8 } },
+  two: { tune: { warps: 11, blocks: 6, resident: 2 } },
+  twolate: { tune: { warps: 11, blocks: 6, resident: 2, late: 1 } },
+  two4: { tune: { warps: 11, blocks: 4, resident: 2 } },
+  six: { tune: { partWarps: 6 } },
+  library: { library: true },
 }
 const variants = o.variants.split(',')
 const odd = variants.find((v) => known[v] === undefined)
@@ -189,7 +210,20 @@ for (const batch of (positionals.length === 0 ? ['1', '32'] : positionals).map(N
   const program = programOf(grid)
   let first: Outcome | null = null
   for (const variant of variants) {
-    const opened = prepareCuda(program, null, { ...settings(), ...known[variant] })
+    const { library, ...target } = known[variant]!
+    const opened = pipe(
+      open(settings()),
+      E.chain((gpu) =>
+        openSession(
+          gpu,
+          lower(
+            program,
+            { ...targetOf(gpu), ...target },
+            library === true ? rules.filter((r) => ![few, wide, token].includes(r)) : rules,
+          ),
+        ),
+      ),
+    )
     if (E.isLeft(opened)) {
       const { call, name, message } = opened.left
       console.log(`batch ${batch}, ${variant}: ${call} ${name}: ${message}`)

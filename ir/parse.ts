@@ -1,7 +1,19 @@
 /** Reads the text that `print` writes. Comments start with `//`. */
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
-import type { AttrValue, Eqn, Fn, Id, Place, Program, Recipe, Role, Stage, State } from './graph.ts'
+import type {
+  Encoding,
+  AttrValue,
+  Eqn,
+  Fn,
+  Id,
+  Place,
+  Program,
+  Recipe,
+  Role,
+  Stage,
+  State,
+} from './graph.ts'
 import { isOpName, opOf } from './ops/index.ts'
 import type { Reason } from './reason.ts'
 import { parseType, type TensorType } from './type.ts'
@@ -36,30 +48,53 @@ const typeAt = (line: Line, text: string): { type: TensorType; offset: number | 
 const split = (text: string): ReadonlyArray<string> =>
   text.trim() === '' ? [] : text.split(/,\s*(?![^[]*\])/).map((s) => s.trim())
 
-const parseRecipe = (line: Line, text: string): Recipe => {
-  const nf4 = /^nf4\((.*)\)$/.exec(text)
-  if (nf4 !== null) return { _tag: 'nf4', of: parseRecipe(line, nf4[1]!) }
-  if (text === 'kaiming') return { _tag: 'kaiming' }
-  const fill = /^fill (\S+)$/.exec(text)
-  if (fill !== null) {
-    const value = Number(fill[1])
-    return Number.isNaN(value) && fill[1] !== 'NaN'
-      ? reject(line, `"${fill[1]}" is not a number`)
-      : { _tag: 'fill', value }
-  }
-  const load = /^load (".*")$/.exec(text)
-  if (load === null) return reject(line, `expected a recipe, got "${text}"`)
-  return pipe(
-    E.tryCatch(() => JSON.parse(load[1]!) as unknown, String),
-    E.match(
-      (why) => reject(line, why),
-      (key) =>
-        typeof key === 'string' ? { _tag: 'load', key } : reject(line, 'a key is one string'),
-    ),
-  )
+const numberIn = (line: Line, text: string): number => {
+  const value = Number(text)
+  return Number.isNaN(value) && text !== 'NaN' ? reject(line, `"${text}" is not a number`) : value
 }
 
-const roles: ReadonlyArray<string> = ['frozen', 'train', 'gradient', 'optimizer', 'scaler', 'cache']
+const stringIn = (line: Line, text: string): string =>
+  pipe(
+    E.tryCatch(() => JSON.parse(text) as unknown, String),
+    E.match(
+      (why) => reject(line, why),
+      (key) => (typeof key === 'string' ? key : reject(line, 'a key is one string')),
+    ),
+  )
+
+const parseRecipe = (line: Line, text: string): Recipe => {
+  const encoder = /^(nf4|int8)\((.*)\)$/.exec(text)
+  if (encoder !== null) return { _tag: encoder[1] as Encoding, of: parseRecipe(line, encoder[2]!) }
+  if (text === 'kaiming') return { _tag: 'kaiming' }
+  const [, word, number] = /^(fill|normal) (\S+)$/.exec(text) ?? []
+  if (word === 'fill') return { _tag: 'fill', value: numberIn(line, number!) }
+  if (word === 'normal') return { _tag: 'normal', deviation: numberIn(line, number!) }
+  const norms = /^norms\((.*) : (.*)\)$/.exec(text)
+  if (norms !== null) {
+    const type = parseType(norms[2]!)
+    if (E.isLeft(type)) return reject(line, type.left)
+    return { _tag: 'norms', of: parseRecipe(line, norms[1]!), type: type.right }
+  }
+  const orthogonal = /^orthogonal ([AB]) (".*")$/.exec(text)
+  if (orthogonal !== null) {
+    const [, part, of] = orthogonal
+    return { _tag: 'orthogonal', part: part as 'A' | 'B', of: stringIn(line, of!) }
+  }
+  const load = /^load (".*")$/.exec(text)
+  return load === null
+    ? reject(line, `expected a recipe, got "${text}"`)
+    : { _tag: 'load', key: stringIn(line, load[1]!) }
+}
+
+const roles: ReadonlyArray<string> = [
+  'frozen',
+  'held',
+  'train',
+  'gradient',
+  'optimizer',
+  'scaler',
+  'cache',
+]
 const parseState = (line: Line): State => {
   const [, name, role, recipe, type] = match(
     line,

@@ -2,7 +2,13 @@
 
 export type Reason =
   | { readonly _tag: 'IllTyped'; readonly at: string; readonly why: string }
-  | { readonly _tag: 'NoMatch'; readonly target: string; readonly known: ReadonlyArray<string> }
+  | {
+      readonly _tag: 'NoMatch'
+      readonly target: string
+      readonly known: ReadonlyArray<string>
+      /** The setting that names the target, where a pass has several. */
+      readonly of?: string
+    }
   | { readonly _tag: 'Unsupported'; readonly why: string }
   | { readonly _tag: 'Broken'; readonly promise: string }
   | { readonly _tag: 'Syntax'; readonly line: number; readonly why: string }

@@ -3,14 +3,18 @@ import { spawn } from 'node:child_process'
 import fs from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
-import { mutations, type Mutation } from './mutations.ts'
+import type { Mutation } from './mutation.ts'
+import { mutations } from './mutations.ts'
 
 const root = path.resolve(import.meta.dirname, '..')
 const folders = ['ir', 'passes', 'backends', 'src', 'test', 'package.json', 'tsconfig.json']
 /** Of the fixtures, the files these tests read. */
 const wanted = (from: string): boolean => {
   const [, , inside] = path.relative(root, from).split(path.sep)
-  return !from.includes(`${path.sep}fixtures${path.sep}`) || inside === 'nf4_test_vectors.json'
+  return (
+    !from.includes(`${path.sep}fixtures${path.sep}`) ||
+    ['nf4_test_vectors.json', 'adapters', 'optimizers', 'train'].includes(inside ?? '')
+  )
 }
 
 const copyTree = async (): Promise<string> => {

@@ -1,30 +1,13 @@
 /** The ways the compiler is broken by `mutate.ts`, each with the test file that must notice. */
-
-export interface Mutation {
-  readonly name: string
-  readonly file: string
-  /** Occurs exactly once in the file. */
-  readonly from: string
-  readonly to: string
-  readonly test: string
-}
-
-const m = (name: string, file: string, from: string, to: string, test: string): Mutation => ({
-  name,
-  file,
-  from,
-  to,
-  test,
-})
+import { adapterMutations } from './mutations-adapters.ts'
+import { asking } from './mutations-asking.ts'
+import { m, type Mutation } from './mutation.ts'
+import { optimizerMutations } from './mutations-optimizers.ts'
 
 export const mutations: ReadonlyArray<Mutation> = [
-  m(
-    'freeze leaves every weight trained',
-    'passes/freeze.ts',
-    "{ ...s, role: 'frozen' }",
-    '{ ...s }',
-    'passes',
-  ),
+  ...adapterMutations,
+  ...optimizerMutations,
+  ...asking,
   m(
     'attention sees one token ahead',
     'ir/ops/attention.ts',
@@ -204,21 +187,6 @@ export const mutations: ReadonlyArray<Mutation> = [
     'if (rule === null) return impassable(e)',
     'if (rule === null) continue',
     'differentiate',
-  ),
-  m('LoRA scales by alpha', 'passes/lora.ts', 'scale(o.alpha / o.r,', 'scale(o.alpha,', 'passes'),
-  m(
-    'LoRA drops out in evaluation',
-    'passes/lora.ts',
-    'o.dropout > 0 && fn.minimizes !== undefined',
-    'o.dropout > 0',
-    'passes',
-  ),
-  m(
-    'LoRA leaves the model trainable',
-    'passes/lora.ts',
-    "(s.role === 'train' ? { ...s, role: 'frozen' } : s)",
-    's',
-    'passes',
   ),
   m(
     'trainable weights are quantized',

@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util'
 import * as E from 'fp-ts/lib/Either.js'
 import type { Session } from '../backends/backend.ts'
 import { onnx } from '../backends/onnx/index.ts'
-import { importAdapter } from '../src/adapter/peft.ts'
+import { importAdapter } from '../src/adapter/import.ts'
 import { parseConfig, type Config } from '../src/config/index.ts'
 import {
   answer,

@@ -2,6 +2,7 @@
 import fc from 'fast-check'
 
 import type { Config } from '../src/config/index.ts'
+import { ownDefaults } from '../src/config/schema/optimizer.ts'
 
 /** Text that YAML writers and readers get wrong. */
 const awkward = fc.constantFrom(
@@ -57,6 +58,11 @@ const split: fc.Arbitrary<Config['preprocessing']['split']> = fc.oneof(
     probabilities: [(100 - validation - test) / 100, validation / 100, test / 100] as const,
   })),
   fc.record({ type: fc.constant('fixed' as const), column: named }),
+  named.map((column) => ({
+    type: 'stratify' as const,
+    column,
+    probabilities: [0.5, 0.25, 0.25] as const,
+  })),
 )
 
 const preprocessing: fc.Arbitrary<Config['preprocessing']> = fc
@@ -72,24 +78,39 @@ const preprocessing: fc.Arbitrary<Config['preprocessing']> = fc
       sample_size: fc.constant(sample_size),
       global_max_sequence_length: orNull(positive),
       split,
+      oversample_minority: fc.constant(null),
+      undersample_majority: fc.constant(null),
     }),
   )
 
-const adapter: fc.Arbitrary<NonNullable<Config['adapter']>> = fc.record({
-  type: fc.constant('lora'),
-  r: fc.integer({ min: 1, max: 2 ** 16 }),
-  alpha: fc.oneof(positive, share),
-  dropout: fraction,
-  bias_type: fc.constant('none'),
-  target_modules: fc.oneof(
-    fc.constant(null),
-    fc.constant('all-linear' as const),
-    fc.array(text, { minLength: 1, maxLength: 4 }),
-  ),
-  postprocessor: fc.record({
-    merge_adapter_into_base_model: fc.boolean(),
-  }),
-})
+const words = fc.array(text, { minLength: 1, maxLength: 4 })
+const rank = fc.integer({ min: 1, max: 2 ** 16 })
+const patterns = <A>(value: fc.Arbitrary<A>) =>
+  orNull(fc.dictionary(fc.constantFrom('q_proj', '.*', 'layers\\.[0-3]\\..*', 'a|b'), value))
+
+const adapter: fc.Arbitrary<NonNullable<Config['adapter']>> = fc
+  .record({
+    type: fc.constant('lora' as const),
+    r: rank,
+    alpha: fc.oneof(positive, share),
+    rank_pattern: patterns(rank),
+    alpha_pattern: patterns(fc.oneof(positive, share)),
+    use_rslora: fc.boolean(),
+    use_dora: fc.boolean(),
+    init_lora_weights: fc.constantFrom('default' as const, 'gaussian' as const),
+    dropout: fraction,
+    bias_type: fc.constantFrom('none' as const, 'all' as const, 'lora_only' as const),
+    target_modules: fc.oneof(fc.constantFrom(null, 'all-linear' as const, '.*(q|v)_proj'), words),
+    layers_to_transform: orNull(fc.array(fc.nat(99), { minLength: 1, maxLength: 3 })),
+    layers_pattern: orNull(words),
+    modules_to_save: orNull(words),
+    loraplus_lr_ratio: orNull(positive),
+    pretrained_adapter_weights: orNull(text),
+    postprocessor: fc.record({
+      merge_adapter_into_base_model: fc.boolean(),
+    }),
+  })
+  .map((a) => (a.target_modules === '.*(q|v)_proj' ? { ...a, layers_to_transform: null } : a))
 
 type Dtype = 'float32' | 'bfloat16' | 'float16'
 const dtype: fc.Arbitrary<Dtype> = fc.constantFrom('float32', 'bfloat16', 'float16')
@@ -126,12 +147,33 @@ const scheduler = (
   learningRate: number,
 ): fc.Arbitrary<Config['trainer']['learning_rate_scheduler']> =>
   fc.record({
-    decay: fc.constantFrom(null, 'linear', 'cosine', 'constant'),
+    decay: fc.constantFrom(
+      ...([null, 'linear', 'cosine', 'constant', 'exponential', 'inverse_sqrt'] as const),
+      ...(['polynomial', 'wsd', 'one_cycle'] as const),
+    ),
     warmup_fraction: fraction,
     warmup_evaluations: atLeastZero,
     t_0: orNull(positive),
     t_mult: positive,
     eta_min: fc.constantFrom(0, learningRate),
+    decay_rate: share,
+    decay_steps: positive,
+    staircase: fc.boolean(),
+    inverse_sqrt_warmup_steps: positive,
+    polynomial_power: share,
+    polynomial_end_lr: fraction,
+    wsd_warmup_fraction: fc.constantFrom(0, 0.25),
+    wsd_stable_fraction: fc.constantFrom(0.5, 0.75),
+    wsd_decay_fraction: fc.constant(null),
+    max_lr: orNull(share),
+    pct_start: fraction,
+    div_factor: positive,
+    final_div_factor: positive,
+    reduce_on_plateau: natural,
+    reduce_on_plateau_patience: natural,
+    reduce_on_plateau_rate: fraction,
+    reduce_eval_metric: fc.constantFrom('loss' as const, 'perplexity' as const),
+    reduce_eval_split: fc.constantFrom('training' as const, 'validation' as const),
   })
 
 const noPreference = {
@@ -143,6 +185,28 @@ const noPreference = {
   desirable_weight: fc.constant(null),
   undesirable_weight: fc.constant(null),
 }
+/** A type's own keys; the others are null. */
+const optimizer: fc.Arbitrary<Config['trainer']['optimizer']> = fc
+  .tuple(
+    fc.constantFrom(...(['adam', 'adamw', 'sgd', 'adagrad', 'lion'] as const)),
+    fc.record({
+      betas: fc.tuple(fraction, fraction),
+      eps: share,
+      momentum: fraction,
+      dampening: fc.constant(0),
+      nesterov: fc.constant(false),
+      initial_accumulator_value: atLeastZero,
+      lr_decay: atLeastZero,
+    }),
+    atLeastZero,
+  )
+  .map(([type, values, weight_decay]) => ({
+    type,
+    weight_decay,
+    ...(Object.fromEntries(
+      Object.entries(values).map(([key, v]) => [key, key in ownDefaults[type] ? v : null]),
+    ) as typeof values),
+  }))
 
 const restOfTrainer = (output: string, checkpointing: boolean, learningRate: number) =>
   fc.record({
@@ -150,12 +214,8 @@ const restOfTrainer = (output: string, checkpointing: boolean, learningRate: num
     epochs: positive,
     train_steps: orNull(positive),
     eval_batch_size: orNull(orAuto(positive)),
-    optimizer: fc.record({
-      type: fc.constantFrom('adam' as const, 'adamw' as const),
-      betas: fc.tuple(fraction, fraction),
-      eps: share,
-      weight_decay: atLeastZero,
-    }),
+    layers_to_freeze_regex: fc.constantFrom(null, 'layers\\.0\\.'),
+    optimizer,
     learning_rate: fc.constant(learningRate),
     learning_rate_scheduler: scheduler(learningRate),
     gradient_clipping: fc.record({ clipglobalnorm: orNull(share) }),
@@ -229,6 +289,12 @@ const generation: fc.Arbitrary<Config['generation']> = fc
       temperature: fc.constantFrom(warm, ...(do_sample ? [] : [0])),
       top_k: natural,
       top_p: share,
+      num_beams: positive,
+      length_penalty: fc.double({ min: -5, max: 5, noNaN: true }).map((x) => x + 0),
+      early_stopping: fc.constantFrom(true, false, 'never' as const),
+      repetition_penalty: fc.double({ min: 0, minExcluded: true, max: 5, noNaN: true }),
+      no_repeat_ngram_size: natural,
+      stop_strings: orNull(fc.array(text, { minLength: 1, maxLength: 3 })),
     }),
   )
 
@@ -241,14 +307,28 @@ const prompt: fc.Arbitrary<Config['prompt']> = fc
     template: isBare ? null : `${words}${field}${task === null ? '' : '{__task__}'}`,
   }))
 
-const feature = (name: string): fc.Arbitrary<Config['input_features'][0]> =>
+const feature = (name: string) => ({
+  name: fc.constant(name),
+  type: fc.constant('text' as const),
+  column: fc.oneof(
+    fc.constant(name),
+    named.map((s) => `column ${s}`),
+  ),
+})
+
+const input = (name: string): fc.Arbitrary<Config['input_features'][0]> =>
   fc.record({
-    name: fc.constant(name),
-    type: fc.constant('text'),
-    column: fc.oneof(
-      fc.constant(name),
-      named.map((s) => `column ${s}`),
-    ),
+    ...feature(name),
+    preprocessing: fc.record({
+      max_sequence_length: orNull(positive),
+      cache_encoder_embeddings: fc.constant(false),
+    }),
+    encoder: fc.constant(null),
+  })
+
+const output = (name: string): fc.Arbitrary<Config['output_features'][0]> =>
+  fc.record({
+    ...feature(name),
     preprocessing: fc.record({ max_sequence_length: orNull(positive) }),
   })
 
@@ -279,12 +359,12 @@ const recomputation: fc.Arbitrary<readonly [Config['compiler']['recompute'], boo
 
 export const config: fc.Arbitrary<Config> = fc
   .tuple(named, named, recomputation, orNull(dtype), fc.constantFrom('none', 'lora', 'qlora'))
-  .chain(([input, output, [recompute, checkpointing], compute, kind]) =>
+  .chain(([from, to, [recompute, checkpointing], compute, kind]) =>
     fc.record({
       model_type: fc.constant('llm' as const),
       base_model: text.map((s) => `models/${s}`),
-      input_features: fc.tuple(feature(`in ${input}`)),
-      output_features: fc.tuple(feature(`out ${output}`)),
+      input_features: fc.tuple(input(`in ${from}`)),
+      output_features: fc.tuple(output(`out ${to}`)),
       prompt,
       preprocessing,
       adapter: kind === 'none' ? fc.constant(null) : adapter,
@@ -297,7 +377,7 @@ export const config: fc.Arbitrary<Config> = fc
           }),
         ),
       }),
-      trainer: trainer(`out ${output}`, checkpointing),
+      trainer: trainer(`out ${to}`, checkpointing),
       generation,
       random_seed: fc.nat(2 ** 32 - 1),
       backend: fc.constant({ type: 'local' as const }),

@@ -31,7 +31,8 @@ const defaults: Config = {
       name: 'instruction',
       type: 'text',
       column: 'instruction',
-      preprocessing: { max_sequence_length: null },
+      preprocessing: { max_sequence_length: null, cache_encoder_embeddings: false },
+      encoder: null,
     },
   ],
   output_features: [
@@ -48,6 +49,8 @@ const defaults: Config = {
     sample_size: null,
     global_max_sequence_length: null,
     split: { type: 'random', probabilities: [0.7, 0.1, 0.2] },
+    oversample_minority: null,
+    undersample_majority: null,
   },
   adapter: null,
   quantization: null,
@@ -61,7 +64,18 @@ const defaults: Config = {
     max_batch_size: 1099511627776,
     effective_batch_size: 'auto',
     gradient_accumulation_steps: 'auto',
-    optimizer: { type: 'adam', betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0 },
+    layers_to_freeze_regex: null,
+    optimizer: {
+      type: 'adam',
+      betas: [0.9, 0.999],
+      eps: 1e-8,
+      weight_decay: 0,
+      momentum: null,
+      dampening: null,
+      nesterov: null,
+      initial_accumulator_value: null,
+      lr_decay: null,
+    },
     learning_rate: 0.001,
     learning_rate_scheduler: {
       decay: null,
@@ -70,6 +84,24 @@ const defaults: Config = {
       t_0: null,
       t_mult: 1,
       eta_min: 0,
+      decay_rate: 0.96,
+      decay_steps: 10000,
+      staircase: false,
+      inverse_sqrt_warmup_steps: 4000,
+      polynomial_power: 1,
+      polynomial_end_lr: 0,
+      wsd_warmup_fraction: 0.1,
+      wsd_stable_fraction: 0.8,
+      wsd_decay_fraction: null,
+      max_lr: null,
+      pct_start: 0.3,
+      div_factor: 25,
+      final_div_factor: 10000,
+      reduce_on_plateau: 0,
+      reduce_on_plateau_patience: 10,
+      reduce_on_plateau_rate: 0.1,
+      reduce_eval_metric: 'loss',
+      reduce_eval_split: 'training',
     },
     gradient_clipping: { clipglobalnorm: 0.5 },
     enable_gradient_checkpointing: false,
@@ -97,6 +129,12 @@ const defaults: Config = {
     temperature: 0.1,
     top_k: 50,
     top_p: 1,
+    num_beams: 1,
+    length_penalty: 1,
+    early_stopping: false,
+    repetition_penalty: 1,
+    no_repeat_ngram_size: 0,
+    stop_strings: null,
   },
   random_seed: 42,
   backend: { type: 'local' },
@@ -117,9 +155,19 @@ const lora: Config['adapter'] = {
   type: 'lora',
   r: 8,
   alpha: 16,
+  rank_pattern: null,
+  alpha_pattern: null,
+  use_rslora: false,
+  use_dora: false,
+  init_lora_weights: 'default',
   dropout: 0.05,
   bias_type: 'none',
   target_modules: null,
+  layers_to_transform: null,
+  layers_pattern: null,
+  modules_to_save: null,
+  loraplus_lr_ratio: null,
+  pretrained_adapter_weights: null,
   postprocessor: { merge_adapter_into_base_model: false },
 }
 
@@ -278,7 +326,8 @@ trainer: &t {type: finetune}
 `
   const config = read(shared, true)
   assert.equal(config.input_features[0].preprocessing.max_sequence_length, 9)
-  assert.equal(config.output_features[0].preprocessing.max_sequence_length, 5)
+  const [output] = config.output_features
+  assert.equal(output.type === 'text' && output.preprocessing.max_sequence_length, 5)
 })
 
 test('a list may close in the column of its key, as PyYAML has it', () => {

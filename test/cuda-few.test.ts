@@ -1,7 +1,8 @@
 /** Products of a handful of rows with 4-bit weights, run on a CPU by fibers, against the definitions of what they fuse. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { few, fewLow, fewPlan, fewWorkspaceBytes } from '../backends/cuda/kernels/few.ts'
+import { fewPlan } from '../backends/cuda/kernels/few-plan.ts'
+import { few, fewLow, fewWorkspaceBytes } from '../backends/cuda/kernels/few.ts'
 import { wide, widePlan, wideWorkspaceBytes } from '../backends/cuda/kernels/wide.ts'
 import { dequantize, quantize } from '../ir/nf4.ts'
 import { round } from '../ir/number.ts'
@@ -60,7 +61,7 @@ describe('few rows on fibers', { skip: noCompiler }, () => {
       [32, 640, [48, 5], 'nf4/64/256', 101376],
       // The inner dimension in parts, the last one shorter.
       [17, 1344, [40, 9, 16], 'nf4/64/256', 65536],
-      [2, 704, [20], 'nf4/64/256', 35000],
+      [2, 704, [20], 'nf4/64/256', 35400],
     ] as const)
       test(`${dtype}: ${rows} × ${k} with ${heights.join(' + ')} of ${encoding}, ${shared} bytes shared`, () => {
         const arena = makeArena()
@@ -76,7 +77,7 @@ describe('few rows on fibers', { skip: noCompiler }, () => {
             : arena.out(tensor(dtype, rows, n), 3),
         )
         const plan = fewPlan({ rows, k, pair: false }, { ...room, shared })!
-        if (shared < 101376) assert.ok(plan.parts > 1)
+        assert.equal(plan.parts > 0, rows > 16 || shared < 101376)
         const shape = { rows, k, pair: false }
         arena.run(
           few({
@@ -86,6 +87,7 @@ describe('few rows on fibers', { skip: noCompiler }, () => {
             dtype,
             x: arena.put(x, 8),
             norm: null,
+            after: null,
             residual: residual === null ? null : outs[0]!,
             low: arena.put(u),
             workspace: arena.scratch(fewWorkspaceBytes(shape, plan, matrices)),
@@ -184,6 +186,7 @@ describe('few rows on fibers', { skip: noCompiler }, () => {
             dtype,
             x: arena.put(x, 8),
             norm: { w: arena.put(w).offset, eps: 1e-5 },
+            after: null,
             residual: null,
             low: null,
             workspace: 0,
@@ -250,10 +253,8 @@ describe('few rows on fibers', { skip: noCompiler }, () => {
           dtype,
           arena.get(out),
           want,
-          lay(
-            (p, at) =>
-              p.by * Math.abs(p.low.data[at]!) + 1e-2 * p.by * p.size.data[at]! * (normed ? 1 : 0),
-          ),
+          // The kernel does not round a normed row, the definition does.
+          lay((p, at) => p.by * (Math.abs(p.low.data[at]!) + (normed ? p.size.data[at]! : 0))),
         )
       })
 })

@@ -1,8 +1,8 @@
 /** Small Llama-like models on packed batches: random architectures, random samples, and the data of both. */
+import type { Adam } from '../ir/algebra.ts'
 import type { Program } from '../ir/graph.ts'
 import { round } from '../ir/number.ts'
 import { size, type Plain } from '../ir/type.ts'
-import type { Optimizer } from '../passes/index.ts'
 import { model, type Shapes } from '../src/models/llama.ts'
 import type { ModelSpec } from '../src/models/spec.ts'
 import type { Techniques } from '../src/pipeline.ts'
@@ -163,7 +163,7 @@ export const forwardWithGeneration = (s: ModelSpec): Program =>
     }),
   )
 
-export const adamw: Optimizer = {
+export const adamw: Adam & { readonly clip: number | null } = {
   beta1: 0.9,
   beta2: 0.99,
   eps: 1e-6,

@@ -9,6 +9,7 @@ import { parseConfig } from '../src/config/index.ts'
 import { findBase } from '../src/models/base.ts'
 import { compileWith } from '../src/plan/program.ts'
 import type { Plan } from '../src/plan/plan.ts'
+import { pretrainedOf } from '../src/plan/adapter.ts'
 import { techniquesOf } from '../src/plan/techniques.ts'
 import { fromF32, type FloatDtype } from '../src/tensors/convert.ts'
 import { writeFolder } from '../src/tensors/writer.ts'
@@ -125,7 +126,8 @@ export const planFor = (
 ): Plan => {
   const { config: c } = right(parseConfig(text, { file: 'job.yaml' }))
   const base = right(findBase(c.base_model, folder))
-  const techniques = techniquesOf(c)
+  const pretrained = right(pretrainedOf(c, folder))
+  const techniques = techniquesOf(c, null, null, pretrained)
   const all = [...samples.train, ...samples.validation, ...samples.test]
   const most = Math.max(...all.map((s) => s.row)) + 1
   const made = { rows: rows!, length: length!, generate: { batch: 1, prompt: 8, capacity: 12 } }
@@ -135,6 +137,7 @@ export const planFor = (
     config: c,
     folder,
     base,
+    pretrained,
     data: {
       table: {
         file: 'rows.csv',

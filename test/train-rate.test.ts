@@ -5,21 +5,33 @@ import path from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { parseConfig, type Config } from '../src/config/index.ts'
-import { rateAt, rateOf, type Rate } from '../src/train/rate.ts'
+import { courseOf } from '../src/train/course.ts'
+import { reduced, reductionsOf } from '../src/train/plateau.ts'
+import type { Evaluation } from '../src/train/progress.ts'
+import { rateAt, rateOf } from '../src/train/rate.ts'
 import { epochOf, runOf, stepsOf, ticksDone, type Run } from '../src/train/schedule.ts'
 import { load } from './golden.ts'
 import { right } from './right.ts'
 import { yaml } from './train-job.ts'
 
+type Scheduler = Config['trainer']['learning_rate_scheduler']
+
 interface Case {
   readonly by: string
-  readonly decay: Rate['decay']
+  readonly decay: Scheduler['decay']
   readonly total: number
   readonly warmup: number
-  readonly period: number
-  readonly mult: number
-  readonly least: number
   readonly lr: number
+  readonly scheduler: Partial<Scheduler>
+  /** Evaluations every `interval` ticks, and what they find. */
+  readonly plateau?: {
+    readonly mode: 'min' | 'max'
+    readonly limit: number
+    readonly factor: number
+    readonly patience: number
+    readonly interval: number
+    readonly values: ReadonlyArray<number>
+  }
   readonly rates: ReadonlyArray<number>
 }
 
@@ -29,21 +41,56 @@ const { cases } = JSON.parse(
 
 const near = (a: number, b: number): boolean => Math.abs(a - b) <= 1e-12 * Math.max(1, Math.abs(b))
 
-for (const c of cases)
-  test(`rates of ${c.by}: ${c.decay}, ${c.total} ticks, warm-up ${c.warmup}, period ${c.period}×${c.mult}`, () => {
-    const rate: Rate = { ...c, learningRate: c.lr }
-    c.rates.forEach((expected, tick) => {
-      const is = rateAt(rate, tick)
-      assert.ok(near(is, expected), `tick ${tick}: ${is}, torch ${expected}`)
-    })
-  })
-
 const configOf = (trainer: string): Config =>
   right(
     parseConfig(yaml('').replace(/trainer:\n[^]*$/, `trainer:\n  type: finetune\n${trainer}`), {
       file: 'job.yaml',
     }),
   ).config
+
+/** An evaluation that finds `value`, as a loss or as a share of right tokens. */
+const evaluation = (ticks: number, value: number): Evaluation => ({
+  step: ticks,
+  ticks,
+  epoch: 0,
+  learningRate: 0,
+  running: value,
+  training: { lossSum: value, correct: value, scored: 1, sequences: 1, sequencesRight: 0 },
+  validation: null,
+})
+
+for (const c of cases)
+  test(`rates of ${c.by}: ${c.decay}, ${c.total} ticks, warm-up ${c.warmup}, ${JSON.stringify(c.scheduler)}${c.plateau === undefined ? '' : `, ${c.plateau.mode} on a plateau from ${c.lr}`}`, () => {
+    const p = c.plateau
+    const s: Scheduler = {
+      ...configOf('  epochs: 1').trainer.learning_rate_scheduler,
+      decay: c.decay,
+      ...c.scheduler,
+      ...(p === undefined
+        ? {}
+        : {
+            reduce_on_plateau: p.limit,
+            reduce_on_plateau_patience: p.patience,
+            reduce_on_plateau_rate: p.factor,
+            reduce_eval_metric: p.mode === 'min' ? 'loss' : 'token_accuracy',
+          }),
+    }
+    const rate = {
+      learningRate: c.lr,
+      course: courseOf(s, 5),
+      total: c.total,
+      warmup: c.warmup,
+    }
+    const history = (p?.values ?? []).map((v, i) => evaluation((i + 1) * p!.interval, v))
+    c.rates.forEach((expected, tick) => {
+      const seen = reductionsOf(
+        s,
+        history.filter((e) => e.ticks <= tick),
+      )
+      const is = reduced(s, seen, tick, rateAt(rate, tick))
+      assert.ok(near(is, expected), `tick ${tick}: ${is}, torch ${expected}`)
+    })
+  })
 
 const sizes = (batch: number, accumulation: number) => ({
   batch,
@@ -70,8 +117,15 @@ test('warm-up in evaluations, the longer warm-up wins, cosine restarts each eval
   }
   assert.equal(of('warmup_evaluations: 2').warmup, 10)
   assert.equal(of('warmup_evaluations: 1, warmup_fraction: 0.5').warmup, 10)
-  assert.equal(of('decay: cosine').period, 5)
-  assert.equal(of('decay: cosine, t_0: 7').period, 7)
+  assert.equal(of('warmup_fraction: 0.5, decay: wsd').warmup, 0)
+  for (const [said, period] of [
+    ['decay: cosine', 5],
+    ['decay: cosine, t_0: 7', 7],
+  ] as const) {
+    const rate = of(said)
+    assert.ok(rateAt(rate, period - 1) < rateAt(rate, period), said)
+    assert.equal(rateAt(rate, period), rate.learningRate)
+  }
 })
 
 interface Shape {

@@ -130,6 +130,10 @@ export const kernels: { readonly [K in OpName]: Kernel<K> } = {
   scaleBy: binary('Mul'),
   reciprocal: unary('Reciprocal'),
   sqrt: unary('Sqrt'),
+  sign: unary('Sign'),
+  maximum: binary('Max'),
+  shift: ({ n, attrs, args }) => [n.add(args[0]!, n.scalar(attrs.by))],
+  power: ({ n, attrs, args }) => [n.one('Pow', [args[0]!, n.scalar(attrs.exponent)])],
   isFinite: ({ n, args }) => {
     // x − x is 0 for a finite number and NaN otherwise, and a NaN survives the sum.
     const total = n.sumAll(n.sub(args[0]!, args[0]!))
@@ -141,6 +145,10 @@ export const kernels: { readonly [K in OpName]: Kernel<K> } = {
   dot,
   float8Dot,
   addRow: binary('Add'),
+  mulRow: binary('Mul'),
+  adaptedNorms: ({ n, attrs: { by }, args: [w, a, b] }) => [
+    n.one('ReduceL2', [n.add(w!, n.gemm(b!, a!, { alpha: by })), n.i64(1)], { keepdims: int(0) }),
+  ],
   sumRows: ({ n, args }) => [n.one('ReduceSum', [args[0]!, n.i64(0)], { keepdims: int(0) })],
   sum: ({ n, args }) => [n.sumAll(args[0]!)],
   sumSquares: ({ n, args }) => [n.one('ReduceSumSquare', [args[0]!], { keepdims: int(0) })],

@@ -29,6 +29,10 @@ export const kernels: { readonly [K in OpName]: KernelOf<K> } = {
   scaleBy: wide(binary('mul')),
   reciprocal: wide(unary('Reciprocal')),
   sqrt: wide(unary('Sqrt')),
+  sign: wide(unary('Sign')),
+  maximum: wide(({ n, args: [a, b] }) => [n.one('Maximum', [a!, b!])]),
+  shift: wide(({ n, attrs, args }) => [n.add(args[0]!, n.scalar(attrs.by))]),
+  power: wide(({ n, attrs, args }) => [n.one('Pow', [args[0]!, n.scalar(attrs.exponent)])]),
   isFinite: wide(({ n, args }) => [n.all(n.one('IsFinite', [args[0]!]), n.axes(args[0]!))]),
   select: ({ n, args: [c, x, y] }) => [n.where(c!, x!, y!)],
   cast: wide(({ args }) => [args[0]!]),
@@ -38,6 +42,11 @@ export const kernels: { readonly [K in OpName]: KernelOf<K> } = {
   dot: wide(({ n, attrs, args: [a, b] }) => [n.dot(a!, b!, attrs)]),
   float8Dot: wide(float8Dot),
   addRow: wide(binary('add')),
+  mulRow: wide(binary('mul')),
+  adaptedNorms: wide(({ n, attrs: { by }, args: [w, a, b] }) => {
+    const low = n.dot(b!, a!, { ta: false, tb: false })
+    return [n.one('Sqrt', [n.sum(n.square(n.add(w!, n.mul(low, n.scalar(by)))), [1])])]
+  }),
   sumRows: wide(({ n, args }) => [n.sum(args[0]!, [0])]),
   sum: wide(({ n, args }) => [n.sum(args[0]!, n.axes(args[0]!))]),
   sumSquares: wide(({ n, args }) => [n.sum(n.square(args[0]!), n.axes(args[0]!))]),

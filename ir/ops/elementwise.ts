@@ -154,6 +154,65 @@ export const sqrt: Op<None> = op({
   examples: [{ attrs: {}, args: [['f32[2]', [4, 9]]], outs: [['f32[2]', [2, 3]]] }],
 })
 
+export const sign: Op<None> = op({
+  doc: '−1, 0 or 1 by the sign of each element.',
+  arity: 1,
+  attrs: none,
+  infer: same('sign'),
+  evaluate: map(Math.sign),
+  vjp: null,
+  flops: each,
+  overwrites: [0],
+  examples: [{ attrs: {}, args: [['f32[3]', [4, 0, -2]]], outs: [['f32[3]', [1, 0, -1]]] }],
+})
+
+export const maximum: Op<None> = op({
+  doc: 'The larger of two elements.',
+  arity: 2,
+  attrs: none,
+  infer: same('maximum'),
+  evaluate: zip(Math.max),
+  vjp: null,
+  flops: each,
+  overwrites: [0],
+  examples: [
+    {
+      attrs: {},
+      args: [
+        ['f32[2]', [1, -2]],
+        ['f32[2]', [0.5, 7]],
+      ],
+      outs: [['f32[2]', [1, 7]]],
+    },
+  ],
+})
+
+export const shift: Op<{ by: number }> = op({
+  doc: 'Every element plus a constant of the program.',
+  arity: 1,
+  attrs: t.strict({ by: t.number }),
+  infer: same('shift'),
+  evaluate: ({ by }, args) => map((x) => x + by)(null, args),
+  vjp: ({ cts: [ct] }) => [() => ct!],
+  flops: each,
+  overwrites: [0],
+  examples: [{ attrs: { by: 0.5 }, args: [['f32[2]', [3, -2]]], outs: [['f32[2]', [3.5, -1.5]]] }],
+})
+
+export const power: Op<{ exponent: number }> = op({
+  doc: 'Every element, none below zero, to a constant power.',
+  arity: 1,
+  attrs: t.strict({ exponent: t.number }),
+  infer: same('power'),
+  evaluate: ({ exponent }, args) => map((x) => x ** exponent)(null, args),
+  vjp: null,
+  flops: each,
+  overwrites: [0],
+  examples: [
+    { attrs: { exponent: -0.5 }, args: [['f32[2]', [4, 0.25]]], outs: [['f32[2]', [0.5, 2]]] },
+  ],
+})
+
 export const isFinite: Op<None> = op({
   doc: 'Whether every element is a finite number.',
   arity: 1,

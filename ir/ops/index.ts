@@ -1,5 +1,6 @@
 /** The op set. A new op is one record in a sibling file; every table keyed by `OpName` then fails to compile until it has it. */
 import type { Op } from '../op.ts'
+import * as adapters from './adapters.ts'
 import * as attention from './attention.ts'
 import * as cache from './cache.ts'
 import * as classes from './classes.ts'
@@ -17,6 +18,7 @@ import * as segments from './segments.ts'
 export const ops = {
   ...elementwise,
   ...linalg,
+  ...adapters,
   ...float8,
   ...nn,
   ...rope,

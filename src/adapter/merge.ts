@@ -1,7 +1,8 @@
-/** An adapter added into its base: W + (alpha / r)·B·A, computed in f32 and rounded once to the base's dtype. */
+/** An adapter added into its base: W + s·B·A, modules trained in full in place of its own; computed in f32 and rounded once to the base's dtype. */
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
+import { rowLengths } from '../../ir/initial.ts'
 import { issue, type Issue } from '../issue.ts'
 import { atomicFolder } from '../tensors/atomic.ts'
 import { fromF32, toF32, type FloatDtype } from '../tensors/convert.ts'
@@ -17,7 +18,9 @@ import { writeSumsOf } from '../tensors/sums.ts'
 import { writeFolder, type TensorData } from '../tensors/writer.ts'
 import { asTheBase, type Carried } from './carried.ts'
 import { copyModelFiles } from './files.ts'
-import { openAdapter, peftName } from './peft.ts'
+import { changesOf, ownHead, separates, type Change } from './changes.ts'
+import { openAdapter, type Opened } from './import.ts'
+import { EMBEDDING } from '../models/head.ts'
 
 /** Shards as transformers cuts them. */
 export const SHARD_BYTES = 5e9
@@ -47,51 +50,14 @@ export const added = (
   })
 }
 
-interface Pair {
-  readonly a: TensorEntry
-  readonly b: TensorEntry
-}
-
-const namesOf = (weight: string): readonly [string, string] => {
-  const module = peftName(weight.replace(/\.weight$/, ''))
-  return [`${module}.lora_A.weight`, `${module}.lora_B.weight`]
-}
-
-/** The adapter's matrices of each weight they belong to. Left: matrices that fit none. */
-const pairsOf = (
-  base: Checkpoint,
-  adapter: TensorFile,
-): E.Either<Issue, ReadonlyMap<string, Pair>> => {
-  const pairs = new Map<string, Pair>()
-  const used = new Set<string>()
-  for (const [name, w] of base.tensors) {
-    const [a, b] = namesOf(name).map((n) => adapter.tensors.get(n))
-    if (a === undefined || b === undefined) continue
-    const [out, into, r] = [w.shape[0], w.shape[1], a.shape[0]]
-    if (
-      w.shape.length !== 2 ||
-      a.shape.join() !== `${r},${into}` ||
-      b.shape.join() !== `${out},${r}`
-    )
-      return E.left(
-        issue(
-          `the adapter's [${b.shape.join(', ')}]·[${a.shape.join(', ')}] does not fit ${name} [${w.shape.join(', ')}]`,
-          { file: adapter.path, path: name, hint: 'it was trained on another base model' },
-        ),
-      )
-    pairs.set(name, { a, b })
-    used.add(a.name).add(b.name)
-  }
-  const idle = [...adapter.tensors.keys()].find((n) => !used.has(n))
-  return idle === undefined
-    ? E.right(pairs)
-    : E.left(
-        issue(`the base model has no weight for ${idle}`, {
-          file: adapter.path,
-          path: idle,
-          hint: 'the adapter was trained on another base model',
-        }),
-      )
+/** Rows given other lengths. */
+const lengthened = (w: Float32Array, lengths: Float32Array): Float32Array => {
+  const columns = w.length / lengths.length
+  const now = rowLengths(w, columns)
+  return w.map((x, i) => {
+    const row = Math.floor(i / columns)
+    return (x * lengths[row]!) / now[row]!
+  })
 }
 
 const values = (
@@ -108,7 +74,8 @@ const values = (
 /** A tensor that nothing is merged into. */
 const unchanged = (base: Checkpoint, entry: TensorEntry): TE.TaskEither<Issue, Uint8Array> =>
   pipe(
-    base.read(entry.name),
+    // A head that was one with the embedding is that.
+    base.read(base.tensors.has(entry.name) ? entry.name : EMBEDDING),
     TE.chainEitherK((bytes) => finiteBytes(entry, entry.dtype, bytes)),
   )
 
@@ -122,53 +89,76 @@ const rounded = (entry: TensorEntry, dtype: FloatDtype, sum: Float32Array) => {
   )
 }
 
-const mergedBytes = (
+const sumOf = (
   base: Checkpoint,
   entry: TensorEntry,
-  dtype: FloatDtype,
   adapter: TensorFile,
-  { a, b }: Pair,
-  alpha: number,
-): TE.TaskEither<Issue, Uint8Array> =>
-  pipe(
-    TE.Do,
-    TE.bind('w', () => values(base.read, entry)),
-    TE.bind('A', () => values(adapter.read, a)),
-    TE.bind('B', () => values(adapter.read, b)),
-    TE.map(({ w, A, B }) => added(w, A, B, a.shape[0]!, alpha / a.shape[0]!)),
-    TE.chainEitherK((sum) => rounded(entry, dtype, sum)),
-  )
+  change: Change,
+): TE.TaskEither<Issue, Float32Array> =>
+  change._tag === 'whole'
+    ? values(adapter.read, change.by)
+    : pipe(
+        TE.Do,
+        TE.bind('w', () => values(base.read, entry)),
+        TE.bind('A', () => values(adapter.read, change.a)),
+        TE.bind('B', () => values(adapter.read, change.b)),
+        TE.bind('lengths', () =>
+          change.lengths === null ? TE.right(null) : values(adapter.read, change.lengths),
+        ),
+        TE.map(({ w, A, B, lengths }) => {
+          const sum = added(w, A, B, change.a.shape[0]!, change.scale)
+          return lengths === null ? sum : lengthened(sum, lengths)
+        }),
+      )
+
+/** Left: a weight of integers, or one that overflows its dtype. */
+const changedTensor = (
+  base: Checkpoint,
+  entry: TensorEntry,
+  adapter: TensorFile,
+  change: Change,
+): E.Either<Issue, TensorData> => {
+  const { name, shape } = entry
+  const dtype = writtenAs(entry.dtype)
+  return dtype === null
+    ? E.left(
+        issue(`${name} is ${entry.dtype}, into which nothing can be merged`, {
+          file: entry.file,
+          path: name,
+          expected: 'F64, F32, F16 or BF16',
+        }),
+      )
+    : E.right({
+        name,
+        dtype,
+        shape,
+        data: () =>
+          pipe(
+            sumOf(base, entry, adapter, change),
+            TE.chainEitherK((sum) => rounded(entry, dtype, sum)),
+          ),
+      })
+}
 
 /** Every tensor of the merged model; those without an adapter byte for byte. */
 const mergedTensors = (
   base: Checkpoint,
-  adapter: TensorFile,
-  pairs: ReadonlyMap<string, Pair>,
-  alpha: number,
+  { file, lora }: Opened,
 ): E.Either<Issue, ReadonlyArray<TensorData>> =>
   pipe(
-    [...base.tensors.values()],
-    E.traverseArray((entry): E.Either<Issue, TensorData> => {
-      const { name, dtype, shape } = entry
-      const pair = pairs.get(name)
-      if (pair === undefined)
-        return E.right({ name, dtype, shape, data: () => unchanged(base, entry) })
-      const written = writtenAs(dtype)
-      return written !== null
-        ? E.right({
-            name,
-            dtype: written,
-            shape,
-            data: () => mergedBytes(base, entry, written, adapter, pair, alpha),
-          })
-        : E.left(
-            issue(`${name} is ${dtype}, into which nothing can be merged`, {
-              file: entry.file,
-              path: name,
-              expected: 'F64, F32, F16 or BF16',
-            }),
-          )
-    }),
+    changesOf(base, file, lora),
+    E.chain((changes) =>
+      pipe(
+        [...base.tensors.values(), ...ownHead(base, lora)],
+        E.traverseArray((entry): E.Either<Issue, TensorData> => {
+          const { name, dtype, shape } = entry
+          const change = changes.get(name)
+          return change === undefined
+            ? E.right({ name, dtype, shape, data: () => unchanged(base, entry) })
+            : changedTensor(base, entry, file, change)
+        }),
+      ),
+    ),
   )
 
 /** Writes base plus adapter as a model folder of the base's dtype. `carried`: what the run decided beyond its files. */
@@ -182,15 +172,15 @@ export const mergeAdapter = (
     TE.Do,
     TE.bind('base', () => openFolder(baseFolder)),
     TE.bind('adapter', () => openAdapter(adapterFolder)),
-    TE.bind('pairs', ({ base, adapter }) => TE.fromEither(pairsOf(base, adapter.file))),
-    TE.bind('tensors', ({ base, adapter, pairs }) =>
-      TE.fromEither(mergedTensors(base, adapter.file, pairs, adapter.config.alpha)),
+    TE.bind('tensors', ({ base, adapter }) => TE.fromEither(mergedTensors(base, adapter))),
+    TE.let('says', ({ adapter }) =>
+      separates(adapter.lora) ? { ...carried, tied: false } : carried,
     ),
-    TE.chain(({ base, tensors }) =>
+    TE.chain(({ base, tensors, says }) =>
       atomicFolder(folder, (temporary) =>
         pipe(
           writeFolder(temporary, tensors, { maxShardBytes: SHARD_BYTES }),
-          TE.chainFirst(() => copyModelFiles(base, temporary, carried)),
+          TE.chainFirst(() => copyModelFiles(base, temporary, says)),
           TE.chain((sums) => writeSumsOf(temporary, sums)),
         ),
       ),

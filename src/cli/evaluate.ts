@@ -27,6 +27,7 @@ import { limitLines } from './ask.ts'
 import { nearby, refuse } from './open.ts'
 import { splitIn, splitOf, whatOf, withRows, type Wanted } from './rows.ts'
 import type { Terminal } from './terminal.ts'
+import { generationNames } from '../models/llama.ts'
 import { askingProgram } from '../plan/asking.ts'
 import { dataFindings } from '../plan/data-report.ts'
 import { openTrained, planTrained, withSession } from './trained.ts'
@@ -131,8 +132,7 @@ export const run: Run = async (name, o, t) => {
       pipe(
         askingProgram(plan.base, plan.techniques, { ...plan.shapes, generate: grid }, [
           'evaluate',
-          'prefill',
-          'decode',
+          ...(grid === null ? [] : generationNames(grid)),
         ]),
         E.map((c) => c.program),
       ),

@@ -21,6 +21,7 @@ import { engineFor } from './engine.ts'
 import { refuse } from './open.ts'
 import { wantedPrompts } from './prompts.ts'
 import type { Terminal } from './terminal.ts'
+import { generationNames } from '../models/llama.ts'
 import { askingProgram } from '../plan/asking.ts'
 import { openTrained, planTrained, withSession, type Trained } from './trained.ts'
 
@@ -107,10 +108,12 @@ export const run: Run = async (name, o, t) => {
     ),
     E.bind('program', ({ plan, grid }) =>
       pipe(
-        askingProgram(plan.base, plan.techniques, { ...plan.shapes, generate: grid }, [
-          'prefill',
-          'decode',
-        ]),
+        askingProgram(
+          plan.base,
+          plan.techniques,
+          { ...plan.shapes, generate: grid },
+          generationNames(grid),
+        ),
         E.map((c) => c.program),
       ),
     ),

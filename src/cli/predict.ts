@@ -5,6 +5,7 @@ import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Session } from '../../backends/backend.ts'
 import { gridFor, unanswerable } from '../generate/index.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
+import { generationNames } from '../models/llama.ts'
 import { askingProgram } from '../plan/asking.ts'
 import { dataFindings } from '../plan/data-report.ts'
 import type { Dataset } from '../plan/dataset.ts'
@@ -87,8 +88,7 @@ const predictedBy = (
       TE.fromEither(
         askingProgram(plan.base, plan.techniques, { ...plan.shapes, generate: grid }, [
           'evaluate',
-          'prefill',
-          'decode',
+          ...generationNames(grid),
         ]),
       ),
     ),

@@ -148,6 +148,12 @@ const serve =
     t.out(
       `${m.name} answers at http://${family === 'IPv6' ? `[${address}]` : address}:${port}: POST /v1/chat/completions, /v1/completions, /predict`,
     )
+    if (m.options.beams !== undefined)
+      t.note(
+        t.noteStyle.yellow(
+          'note: served answers are single sequences: generation.num_beams has no effect here',
+        ),
+      )
     t.note(t.noteStyle.dim('ctrl-C stops'))
     await untilStopped(server, m, t)
     return E.right(undefined)

@@ -8,8 +8,10 @@ import * as t from 'io-ts'
 import type { Backend, Session } from '../../backends/backend.ts'
 import type { Program } from '../../ir/graph.ts'
 import { arenaBytes } from '../../passes/schedule.ts'
-import { importAdapter } from '../adapter/peft.ts'
+import { importAdapter } from '../adapter/import.ts'
 import { parseConfig, type Config } from '../config/index.ts'
+import { modelRepo } from '../hub/address.ts'
+import { datasetArgument } from '../hub/dataset-path.ts'
 import { issue, one, type Issues } from '../issue.ts'
 import { affordable } from '../machine.ts'
 import {
@@ -27,14 +29,15 @@ import { verifySums, type Sum } from '../tensors/sums.ts'
 import { call } from '../train/problem.ts'
 import { descriptionName, weightsFolder } from '../train/results.ts'
 import { initializePlan } from '../train/initialize.ts'
-import type { Options } from './command.ts'
+import { textOf, type Options } from './command.ts'
+import { obtained } from './hub.ts'
 import { openConfig, remarked, showNotices } from './open.ts'
 import type { Terminal } from './terminal.ts'
 
 export interface Trained {
   readonly config: Config
   readonly folder: string
-  /** Null: the base as it is. */
+  /** Of a run, or one that a config goes on from. Null: the base as it is. */
   readonly adapter: string | null
   /** The base that was tuned; null: it never was. */
   readonly untuned: string | null
@@ -107,6 +110,10 @@ const weightsIn = (results: string): TE.TaskEither<Issues, string> =>
     TE.chainFirst((weights) => pipe(verifySums(weights), TE.mapLeft(one))),
   )
 
+/** The base where it was, or by its name where it came from a hub and the cache was cleared since. */
+const baseOf = (folder: string | null, { base_model: name }: Config): string =>
+  folder === null || (!fs.existsSync(folder) && modelRepo(name) !== null) ? name : folder
+
 /** A run's results: its own config, with the base and the data where they were, and its adapter. */
 const fromResults = (results: string): TE.TaskEither<Issues, Trained> => {
   const file = path.join(results, descriptionName)
@@ -122,11 +129,16 @@ const fromResults = (results: string): TE.TaskEither<Issues, Trained> => {
       return {
         folder: path.resolve(results),
         adapter: lora ? weights : null,
-        untuned: is.base_model_folder ?? config.base_model,
+        untuned: baseOf(is.base_model_folder, config),
         trainedOn: lora ? { files: is.base_model_files, sha256: is.base_model_sha256 } : null,
         config: {
           ...config,
-          base_model: lora ? (is.base_model_folder ?? config.base_model) : weights,
+          // The adapter says itself what it is.
+          adapter:
+            config.adapter === null
+              ? null
+              : { ...config.adapter, pretrained_adapter_weights: weights },
+          base_model: lora ? baseOf(is.base_model_folder, config) : weights,
           // A full model's own config.json carries the positions already.
           model_parameters: lora ? config.model_parameters : { rope_scaling: null },
           compiler: { ...config.compiler, dataset: is.dataset },
@@ -137,6 +149,14 @@ const fromResults = (results: string): TE.TaskEither<Issues, Trained> => {
   )
 }
 
+/** With the data that `--dataset` names instead. */
+const asked = (c: Config, o: Options): Config => {
+  const dataset = textOf(o, 'dataset')
+  return dataset === undefined
+    ? c
+    : { ...c, compiler: { ...c.compiler, dataset: datasetArgument(dataset) } }
+}
+
 /** A folder is results, a file is a config. */
 export const openTrained = (
   name: string,
@@ -144,12 +164,18 @@ export const openTrained = (
   t: Terminal,
 ): TE.TaskEither<Issues, Trained> =>
   fs.existsSync(name) && fs.statSync(name).isDirectory()
-    ? fromResults(name)
+    ? pipe(
+        fromResults(name),
+        TE.chainFirst(({ config, folder }) => obtained(asked(config, o), folder, 'whole', t)),
+      )
     : pipe(
         TE.fromEither(openConfig(name, o)),
+        TE.chainFirst(({ config, folder }) => obtained(asked(config, o), folder, 'whole', t)),
         TE.map(({ config, folder, notices }) => {
           showNotices(name, notices, t)
-          return { config, folder, adapter: null, untuned: null, trainedOn: null }
+          const named = config.adapter?.pretrained_adapter_weights ?? null
+          const adapter = named === null ? null : path.resolve(folder, named)
+          return { config, folder, adapter, untuned: null, trainedOn: null }
         }),
       )
 

@@ -4,6 +4,9 @@ import { pipe } from 'fp-ts/lib/function.js'
 import type { Given } from './checks/check.ts'
 import { pathOf } from './checks/check.ts'
 import { resolveBatch } from './batch.ts'
+import { idleAdapter } from './idle-adapter.ts'
+import { idleLabels } from './idle-labels.ts'
+import { idleTraining, type Idle } from './idle-training.ts'
 import type { Config } from './schema/config.ts'
 import { leavesBelow } from './schema/codec.ts'
 import { trainer } from './schema/trainer.ts'
@@ -86,6 +89,12 @@ const surprises: ReadonlyArray<Rule> = [
     say: () => 'of warmup_evaluations and warmup_fraction, the longer warm-up wins',
   },
   {
+    path: 'trainer.learning_rate_scheduler.reduce_on_plateau',
+    when: ({ trainer: { learning_rate_scheduler: s } }) => s.reduce_on_plateau > 0,
+    say: ({ trainer: { learning_rate_scheduler: s } }) =>
+      `reduce_on_plateau: ${s.reduce_on_plateau_patience + 1} evaluations without a better ${s.reduce_eval_metric} multiply the learning rate by ${s.reduce_on_plateau_rate}, ${s.reduce_on_plateau} times at most`,
+  },
+  {
     path: 'trainer.effective_batch_size',
     when: ({ trainer }) =>
       trainer.effective_batch_size !== 'auto' &&
@@ -105,23 +114,18 @@ const surprises: ReadonlyArray<Rule> = [
 ]
 
 /** Keys that the file holds and another key puts out of use. */
-const idle: ReadonlyArray<readonly [string, (config: Config) => boolean, string]> = [
+const idle: ReadonlyArray<Idle> = [
+  ...idleAdapter,
+  ...idleLabels,
   ...leavesBelow('trainer', trainer)
     .filter((key) => key !== 'trainer.type')
-    .map((key) => [key, (c: Config) => !trains(c.trainer), 'nothing is trained'] as const),
+    .map((key): Idle => [key, (c) => !trains(c.trainer), 'nothing is trained']),
   [
     'compiler.recompute',
     ({ trainer }) => !trains(trainer),
     'nothing is trained, so there is no backward',
   ],
-  ...['t_0', 't_mult', 'eta_min'].map(
-    (key) =>
-      [
-        `trainer.learning_rate_scheduler.${key}`,
-        ({ trainer }: Config) => trainer.learning_rate_scheduler.decay !== 'cosine',
-        'the decay is not cosine',
-      ] as const,
-  ),
+  ...idleTraining,
   ...['temperature', 'top_k', 'top_p'].map(
     (key) =>
       [
@@ -136,6 +140,14 @@ const idle: ReadonlyArray<readonly [string, (config: Config) => boolean, string]
         `generation.${key}`,
         ({ generation }: Config) => generation.do_sample && generation.top_k === 1,
         'top_k is 1, so there is one candidate',
+      ] as const,
+  ),
+  ...['length_penalty', 'early_stopping'].map(
+    (key) =>
+      [
+        `generation.${key}`,
+        ({ generation }: Config) => generation.num_beams === 1,
+        'num_beams is 1, so no answers are weighed against each other',
       ] as const,
   ),
   [

@@ -53,7 +53,7 @@ const firstFrom = (numbers: ReadonlyArray<number>, n: number): number => {
  * Opens and fills rows: `place` puts a sample of `length` into the fullest row that still has room. Only rooms that
  * there are get looked at: a row may be a million tokens long.
  */
-const rowsOf = (rowLength: number) => {
+const rowsOf = (rowLength: number, perRow: number) => {
   const rows: Array<Array<number>> = []
   const byRoom = new Map<number, Array<Array<number>>>()
   /** The keys of `byRoom`, ascending. */
@@ -85,7 +85,7 @@ const rowsOf = (rowLength: number) => {
     place: (index: number, length: number): void => {
       const [row, room] = take(length)
       row.push(index)
-      if (room > length) leave(row, room - length)
+      if (room > length && row.length < perRow) leave(row, room - length)
     },
   }
 }
@@ -100,17 +100,18 @@ const tooLong = (sample: Sample, rowLength: number): Issue =>
 
 /**
  * Rows of sample indices by best-fit decreasing: longest first, each into the fullest row that has room. Equal
- * lengths keep their order, so the same samples always give the same rows. Left: a sample longer than a row.
+ * lengths keep their order, so the same samples always give the same rows. `perRow`: no row gets more samples.
+ * Left: a sample longer than a row.
  */
 export const pack = (
   samples: ReadonlyArray<Sample>,
-  options: { readonly rowLength: number },
+  options: { readonly rowLength: number; readonly perRow?: number },
 ): E.Either<Issue, ReadonlyArray<ReadonlyArray<number>>> => {
-  const { rowLength } = options
+  const { rowLength, perRow = Infinity } = options
   const long = samples.find((sample) => lengthOf(sample) > rowLength)
   if (long) return E.left(tooLong(long, rowLength))
   const sized = samples.map((sample, index) => ({ index, length: lengthOf(sample) }))
-  const { rows, place } = rowsOf(rowLength)
+  const { rows, place } = rowsOf(rowLength, perRow)
   for (const { index, length } of sized.toSorted((a, b) => b.length - a.length))
     place(index, length)
   return E.right(rows)
@@ -122,6 +123,8 @@ export interface Grid {
   readonly length: number
   /** Prompts of the first answers are scored too, for their likelihood; they belong to no sequence. */
   readonly prompts?: boolean
+  /** Most samples of a row. */
+  readonly perRow?: number
 }
 
 interface Place {
@@ -213,4 +216,9 @@ export const packBatch = (
     Array.from({ length: Math.ceil(packed.length / shape.rows) }, (_, i) =>
       fill(samples, packed.slice(i * shape.rows, (i + 1) * shape.rows), shape),
     ),
-  )(pack(samples, { rowLength: shape.length }))
+  )(
+    pack(samples, {
+      rowLength: shape.length,
+      ...(shape.perRow === undefined ? {} : { perRow: shape.perRow }),
+    }),
+  )

@@ -9,7 +9,7 @@ export interface Sample {
   readonly row: number
   /** [BOS] and the prompt. */
   readonly prompt: ReadonlyArray<number>
-  /** [BOS if `targetBos`], the answer and EOS (unless cut off); never empty. */
+  /** [BOS if `targetBos`], the answer and EOS (unless cut off); empty where labels are learned. */
   readonly target: ReadonlyArray<number>
   /** Of a pair: the worse answer to the same prompt, made as `target` is. */
   readonly rejected?: ReadonlyArray<number>
@@ -17,6 +17,8 @@ export interface Sample {
   readonly desirable?: boolean
   /** Beside a label: the answer of another row, cut so that it fits behind this prompt. */
   readonly other?: ReadonlyArray<number>
+  /** What heads predict, one number each: a class, 0 or 1, or the number itself. */
+  readonly labels?: ReadonlyArray<number>
 }
 
 /** A row's texts; null where the cell is empty. */
@@ -72,11 +74,11 @@ export interface Samples {
 }
 
 /** What Ludwig writes into an empty prompt. */
-const filler = '<UNK>'
+export const filler = '<UNK>'
 
 type Cut = { readonly ids: ReadonlyArray<number>; readonly lost: number }
 
-const cut = (ids: ReadonlyArray<number>, limit: number | undefined): Cut =>
+export const cut = (ids: ReadonlyArray<number>, limit: number | undefined): Cut =>
   limit === undefined || ids.length <= limit
     ? { ids, lost: 0 }
     : { ids: ids.slice(0, limit), lost: ids.length - limit }
@@ -167,7 +169,11 @@ export const withOthers = (
     other: samples.at(i - 1)!.target.slice(0, Math.max(1, sequenceLimit - s.prompt.length)),
   }))
 
-const tooLarge = (sample: Sample, tokenizer: Tokenizer, vocab: number): string | undefined => {
+export const tooLarge = (
+  sample: Sample,
+  tokenizer: Tokenizer,
+  vocab: number,
+): string | undefined => {
   // Whatever is no id below the vocabulary: -100 would mean "not scored".
   const id = [...sample.prompt, ...sample.target, ...(sample.rejected ?? [])].find(
     (token) => !(Number.isInteger(token) && token >= 0 && token < vocab),

@@ -9,6 +9,7 @@ import type { Issues } from '../issue.ts'
 import type { Base } from '../models/base.ts'
 import type { Shapes } from '../models/llama.ts'
 import type { Techniques } from '../pipeline.ts'
+import type { Pretrained } from './adapter.ts'
 import type { Dataset } from './dataset.ts'
 import { machineOf, type Machine } from './machine.ts'
 import { compileWith } from './program.ts'
@@ -20,6 +21,7 @@ import { ofBase, techniquesOf } from './techniques.ts'
 export interface Wish {
   readonly config: Config
   readonly base: Base
+  readonly pretrained: Pretrained | null
   readonly data: Dataset | null
   readonly machine: Machine
   /** Bytes that the config names; null: none. */
@@ -171,7 +173,10 @@ const fastest = (w: Wish, techniques: Techniques, limit: number): E.Either<Issue
 export const chosenFor = (w: Wish): E.Either<Issues, Chosen> => {
   const { device, shapes } = w.machine
   const limit = w.budget ?? device?.freeBytes ?? null
-  const techniques = ofBase(techniquesOf(w.config, limit, device?.target ?? null), w.base)
+  const techniques = ofBase(
+    techniquesOf(w.config, limit, device?.target ?? null, w.pretrained),
+    w.base,
+  )
   // Without training there is nothing to weigh: answers are the same in any batches.
   if (device !== null && limit !== null && techniques.frozen === undefined)
     return fastest(w, techniques, limit)

@@ -117,11 +117,12 @@ const edited = (c: Config, edits: Move['edits']): Config | undefined => {
 const totalWith = (plan: Plan, edits: Move['edits']): number | undefined => {
   const config = edited(plan.config, edits)
   if (config === undefined) return undefined
-  const { base, data, device } = plan
+  const { base, pretrained, data, device } = plan
   const said = config.compiler.memory_budget
   const made = chosenFor({
     config,
     base,
+    pretrained,
     data,
     machine: machineOf(device),
     // What a GPU has free was asked once, when the plan was made.

@@ -7,9 +7,10 @@ import { machineOf } from './machine.ts'
 import type { Plan } from './plan.ts'
 
 /** No plan meets a budget of a byte: what comes out recomputes all that can be and takes as few rows at a time as the config lets it. */
-export const leastBytes = ({ config, base, data, device }: Plan): number | null => {
+export const leastBytes = (plan: Plan): number | null => {
+  const { config, base, pretrained, data, device } = plan
   const made = chosenFor({
-    ...{ config, base, data, machine: machineOf(device), budget: 1 },
+    ...{ config, base, pretrained, data, machine: machineOf(device), budget: 1 },
     clock: () => 0,
   })
   return E.isRight(made) ? made.right.totalBytes : null

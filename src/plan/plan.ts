@@ -1,5 +1,4 @@
 /** A plan: everything a run needs, decided before it starts. */
-import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import type { Room } from '../../backends/backend.ts'
@@ -7,14 +6,18 @@ import { lackingFloat8 } from '../../backends/cuda/lower/needs.ts'
 import type { Program } from '../../ir/graph.ts'
 import type { Stage } from '../../passes/pass.ts'
 import type { Config } from '../config/schema/config.ts'
+import type { Target } from '../data/targets.ts'
+import { datasetPath } from '../hub/dataset-path.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { findBase, type Base } from '../models/base.ts'
 import { beyondBounds } from '../models/bounds.ts'
 import type { Shapes } from '../models/llama.ts'
 import type { Techniques } from '../pipeline.ts'
 import { agreeing } from './techniques.ts'
+import { pretrainedOf, type Pretrained } from './adapter.ts'
 import { chosenFor, type Considered } from './choose.ts'
 import { longRow, prepareDataset, type Dataset } from './dataset.ts'
+import { labelsOf } from './labelled.ts'
 import { deviceFor, type Device } from './device.ts'
 import { machineOf } from './machine.ts'
 import { computeDtype } from './techniques.ts'
@@ -24,6 +27,8 @@ export interface Plan {
   /** The folder that relative paths of the config start from. */
   readonly folder: string
   readonly base: Base
+  /** The adapter that training goes on from; null: it starts anew. */
+  readonly pretrained: Pretrained | null
   readonly data: Dataset | null
   readonly techniques: Techniques
   readonly shapes: Shapes
@@ -55,6 +60,8 @@ export interface Setting {
   readonly device?: Device | null
   /** Rows are asked, so those without an answer count, too. */
   readonly asking?: boolean
+  /** Of heads that are trained already; absent: the data decides what they predict. */
+  readonly targets?: ReadonlyArray<Target>
 }
 
 /** `model_parameters` over what the model's own config.json says. Left: a factor that no position survives. */
@@ -105,13 +112,19 @@ const computable = (c: Config, device: Device | null): E.Either<Issues, void> =>
 const datasetOf = (
   c: Config,
   base: Base,
-  { folder, asking = false }: Setting,
+  { folder, asking = false, targets }: Setting,
 ): E.Either<Issues, Dataset | null> => {
   const file = c.compiler.dataset
   if (file === null || base.folder === null) return E.right(null)
   const { row_length: length } = c.compiler
   return pipe(
-    prepareDataset(c, path.resolve(folder, file), base.folder, base.spec, asking),
+    pipe(datasetPath(file, folder), E.mapLeft(one)),
+    E.chain((at) =>
+      prepareDataset(c, at, base.folder!, base.spec, {
+        asking,
+        ...(targets === undefined ? {} : { targets }),
+      }),
+    ),
     E.chain((data) => {
       const long = length === 'auto' ? null : longRow(data, length)
       return long === null ? E.right(data) : E.left(one(long))
@@ -124,7 +137,7 @@ export const planOf = (c: Config, setting: Setting): E.Either<Issues, Plan> => {
   const { folder, clock, device: asked } = setting
   return pipe(
     E.Do,
-    E.bind('base', () =>
+    E.bind('bare', () =>
       pipe(
         findBase(c.base_model, folder),
         E.chainFirst((b) => agreeing(c, b)),
@@ -132,17 +145,23 @@ export const planOf = (c: Config, setting: Setting): E.Either<Issues, Plan> => {
         E.mapLeft(one),
       ),
     ),
-    E.bind('data', ({ base }) => datasetOf(c, base, setting)),
+    E.bind('pretrained', () => E.mapLeft(one)(pretrainedOf(c, folder))),
+    E.bind('data', ({ bare }) => datasetOf(c, bare, setting)),
+    E.let('base', ({ bare, data }) => {
+      const labels = labelsOf(c, data)
+      return labels === undefined ? bare : { ...bare, labels }
+    }),
     E.let('device', () => (asked === undefined ? deviceFor(c, null) : asked)),
     E.chainFirst(({ device }) => computable(c, device)),
     E.bind('budget', ({ device }) => budgetOf(c, device)),
-    E.bind('made', ({ base, data, device, budget }) =>
-      chosenFor({ config: c, base, data, budget, machine: machineOf(device), clock }),
+    E.bind('made', ({ base, pretrained, data, device, budget }) =>
+      chosenFor({ config: c, base, pretrained, data, budget, machine: machineOf(device), clock }),
     ),
-    E.map(({ base, data, device, budget, made: { compiled, ...made } }) => ({
+    E.map(({ base, pretrained, data, device, budget, made: { compiled, ...made } }) => ({
       config: c,
       folder,
       base,
+      pretrained,
       data,
       device,
       budget,

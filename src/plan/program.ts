@@ -6,13 +6,15 @@ import { showReason } from '../../ir/reason.ts'
 import { compile, shortName, type Compiled, type Pass, type PassError } from '../../passes/pass.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import type { Base } from '../models/base.ts'
+import { classifier } from '../models/labels.ts'
 import { model, type Shapes } from '../models/llama.ts'
 import { pipeline, type Techniques } from '../pipeline.ts'
 import { countable } from './countable.ts'
 import { machineOf, type Machine } from './machine.ts'
 
 const blame: Readonly<Record<string, string>> = {
-  lora: 'adapter.target_modules',
+  lora: 'adapter',
+  hold: 'trainer.layers_to_freeze_regex',
   quantize: 'quantization',
   precision: 'compiler.compute_dtype',
   rematerialize: 'compiler.recompute',
@@ -20,13 +22,20 @@ const blame: Readonly<Record<string, string>> = {
 
 /** A pass's refusal in the config's words. */
 const passIssue = (e: PassError): Issue => {
-  const at = blame[shortName(e.pass)]
-  const known = e.reason._tag === 'NoMatch' ? e.reason.known.join(', ') : ''
+  const section = blame[shortName(e.pass)]
+  const match = e.reason._tag === 'NoMatch' ? e.reason : undefined
+  const at = match?.of === undefined ? section : `${section}.${match.of}`
+  const known = match?.known.join(', ') ?? ''
   return issue(`the pass ${e.pass} refuses: ${showReason(e.reason)}`, {
     ...(at === undefined ? {} : { path: at }),
     ...(known === '' ? {} : { expected: `one or more of ${known}` }),
   })
 }
+
+const forwardOf = ({ name, spec, labels }: Base, shapes: Shapes) =>
+  labels === undefined
+    ? model(path.basename(name), spec, shapes)
+    : classifier(path.basename(name), spec, shapes, labels)
 
 /** The base as a program of these shapes, after the passes. Left: sizes that cannot be counted, a model that cannot be built, a pass that refuses. */
 export const programOf = (
@@ -40,7 +49,7 @@ export const programOf = (
     E.mapLeft(one),
     E.chain(() =>
       pipe(
-        model(path.basename(base.name), base.spec, shapes),
+        forwardOf(base, shapes),
         E.mapLeft((r) => one(issue(`the model cannot be built: ${showReason(r)}`))),
       ),
     ),

@@ -8,11 +8,8 @@ import { issue, type Issue } from '../issue.ts'
 import type { Base } from '../models/base.ts'
 import type { Techniques } from '../pipeline.ts'
 import { preferenceOf } from '../preference/preference.ts'
-
-/** PEFT's default for Llama, Mistral and Qwen2. */
-const DEFAULT_TARGETS = ['q_proj', 'v_proj']
-/** Every linear layer but the output head. */
-const ALL_LINEAR = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']
+import { loraOf, type Pretrained } from './adapter.ts'
+import { optimizerOf } from './optimizer.ts'
 
 /** QLoRA's block sizes: 64 weights a scale, 256 scales a second-level scale. */
 const BLOCK = 64
@@ -50,39 +47,42 @@ export const recomputePolicy = (c: Config, limit: number | null): Policy => {
 const namedBudget = ({ compiler: { memory_budget: said } }: Config): number | null =>
   said === 'auto' ? null : said
 
+/** Heads over an encoder: alone where it is frozen. */
+const headsOf = (c: Config): 'alone' | 'beside' | null => {
+  const [{ encoder }] = c.input_features
+  return c.model_type !== 'ecd' || encoder === null ? null : encoder.trainable ? 'beside' : 'alone'
+}
+
 export const techniquesOf = (
   c: Config,
   limit: number | null = namedBudget(c),
   target: Target | null = null,
+  pretrained: Pretrained | null = null,
 ): Techniques => {
   const { adapter: a, quantization: q } = c
   const { optimizer: o, gradient_clipping: clip } = c.trainer
-  const targets = a?.target_modules ?? DEFAULT_TARGETS
   const frozen = c.trainer.type === 'none'
+  const cached = c.input_features[0].preprocessing.cache_encoder_embeddings
+  const heads = headsOf(c)
   const preference = preferenceOf(c.trainer)
   return {
+    ...(heads === null ? {} : { heads }),
     ...(preference === null ? {} : { prefer: preference.loss }),
-    lora:
-      a === null
-        ? null
-        : {
-            r: a.r,
-            alpha: a.alpha,
-            dropout: a.dropout,
-            targets: targets === 'all-linear' ? ALL_LINEAR : targets,
-          },
+    lora: a === null ? null : (pretrained?.lora ?? loraOf(a)),
     quantize:
-      q === null ? null : { block: BLOCK, nested: q.bnb_4bit_use_double_quant ? NESTED : null },
-    compute: computeDtype(c, target),
+      q === null || cached
+        ? null
+        : { block: BLOCK, nested: q.bnb_4bit_use_double_quant ? NESTED : null },
+    compute: cached ? 'f32' : computeDtype(c, target),
     optimizer: {
-      beta1: o.betas[0],
-      beta2: o.betas[1],
-      eps: o.eps,
-      decay: o.weight_decay,
-      decoupled: o.type === 'adamw',
+      ...optimizerOf(o),
       clip: clip.clipglobalnorm === 0 ? null : clip.clipglobalnorm,
+      ...((a?.loraplus_lr_ratio ?? null) === null ? {} : { ratioB: a!.loraplus_lr_ratio! }),
     },
     recompute: frozen ? { _tag: 'none' } : recomputePolicy(c, limit),
+    ...(c.trainer.layers_to_freeze_regex === null
+      ? {}
+      : { hold: c.trainer.layers_to_freeze_regex }),
     ...(frozen ? { frozen: true } : {}),
   }
 }

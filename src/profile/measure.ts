@@ -81,7 +81,7 @@ const filled = (plan: Plan, s: CudaSession, own: boolean): TE.TaskEither<Issue, 
   own
     ? initializePlan(plan, s)
     : pipe(
-        plan.program.state.filter((x) => x.role === 'frozen' || x.role === 'train'),
+        plan.program.state.filter((x) => ['frozen', 'held', 'train'].includes(x.role)),
         TE.traverseSeqArray((x) => call(s.write(x.name, randomContents(x)))),
       )
 

@@ -1,5 +1,5 @@
 /** A plan in words: what is trained on what, by which passes, in how much memory. */
-import type { Compute } from '../../passes/index.ts'
+import type { Compute, Lora } from '../../passes/index.ts'
 import { batchingOf } from '../plan/batch.ts'
 import { sizesOf } from '../plan/dump.ts'
 import { machineOf } from '../plan/machine.ts'
@@ -16,12 +16,24 @@ const dtypeNames: { readonly [D in Compute]: string } = {
   float8: '16-bit floats (bf16), frozen products in 8-bit ones (e4m3, a scale a row)',
 }
 
+const loraWords = ({ init = 'default', bias = 'none', ...o }: Lora): ReadonlyArray<string> => [
+  `r=${o.r} alpha=${o.alpha}`,
+  ...(o.rslora === true ? ['rank-stabilized'] : []),
+  ...(o.dora === true ? ['weight-decomposed'] : []),
+  ...(init === 'default' ? [] : [`init=${init}`]),
+  ...(o.dropout > 0 ? [`dropout=${o.dropout}`] : []),
+  `on ${typeof o.targets === 'string' ? o.targets : o.targets.join(', ')}`,
+  ...(o.layers === undefined ? [] : [`of layers ${o.layers.join(', ')}`]),
+  ...(o.save === undefined ? [] : [`and all of ${o.save.join(', ')}`]),
+  ...(bias === 'none' ? [] : [bias === 'all' ? 'and all biases' : 'and their biases']),
+]
+
 const adapterLine = ({ techniques: { lora, frozen } }: Plan): string =>
   frozen !== undefined
     ? 'nothing, the model is asked as it is'
     : lora === null
       ? 'every weight is trained'
-      : `LoRA r=${lora.r} alpha=${lora.alpha}${lora.dropout > 0 ? ` dropout=${lora.dropout}` : ''} on ${lora.targets.join(', ')}`
+      : `LoRA ${loraWords(lora).join(' ')}`
 
 const quantizeLine = ({ base, techniques: { quantize: q } }: Plan): string =>
   q === null

@@ -5,6 +5,7 @@ import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { fetching } from '../models/base.ts'
 import { longRow, type Dataset } from '../plan/dataset.ts'
 import type { Plan } from '../plan/plan.ts'
+import { warmsItself } from './course.ts'
 import { rateAt, rateOf } from './rate.ts'
 import { runOfPlan, stepOfTick, ticksDone } from './schedule.ts'
 
@@ -33,7 +34,16 @@ const idle = (plan: Plan, data: Dataset): Issue => {
       path: 'trainer.learning_rate',
       hint: 'raise it: 0.0001 is usual with an adapter',
     })
-  const { warmup_fraction: share, warmup_evaluations: marks } = trainer.learning_rate_scheduler
+  const {
+    warmup_fraction: share,
+    warmup_evaluations: marks,
+    decay,
+  } = trainer.learning_rate_scheduler
+  if (warmsItself(trainer.learning_rate_scheduler) || (share === 0 && marks === 0))
+    return issue(message, {
+      path: 'trainer.learning_rate_scheduler.decay',
+      hint: `write \`decay: linear\` instead of ${decay}, or train longer`,
+    })
   const key = share > 0 && marks === 0 ? 'warmup_fraction' : 'warmup_evaluations'
   const both = share > 0 && marks > 0
   const { train_steps: ticks, epochs } = trainer
@@ -45,6 +55,20 @@ const idle = (plan: Plan, data: Dataset): Issue => {
   })
 }
 
+/** A learning rate that is to follow a split without rows. */
+const unmeasured = ({ config: { trainer } }: Plan, data: Dataset): Issue | null => {
+  const s = trainer.learning_rate_scheduler
+  return s.reduce_on_plateau > 0 &&
+    s.reduce_eval_split === 'validation' &&
+    !trainer.skip_all_evaluation &&
+    data.samples.validation.length === 0
+    ? issue('the learning rate follows the validation split, which has no rows', {
+        path: 'trainer.learning_rate_scheduler.reduce_eval_split',
+        hint: 'write `training`, or give the split rows with `preprocessing.split`',
+      })
+    : null
+}
+
 /** Left: no run of this plan could succeed. */
 export const foresee = (plan: Plan): E.Either<Issues, Plan> => {
   const { data } = plan
@@ -52,6 +76,8 @@ export const foresee = (plan: Plan): E.Either<Issues, Plan> => {
     return E.right(plan)
   const long = longRow(data, plan.shapes.length)
   if (long !== null) return E.left(one(long))
+  const blind = unmeasured(plan, data)
+  if (blind !== null) return E.left(one(blind))
   return learns(plan, data) ? E.right(plan) : E.left(one(idle(plan, data)))
 }
 

@@ -21,6 +21,8 @@ export const jobCodec = t.readonly(
         data: t.string,
       }),
       t.partial({
+        /** SHA-256 of the weights of the adapter that it goes on from. */
+        adapter: t.union([t.string, t.null]),
         /** Not compared: what a GPU has free may change, and a resumed run keeps the room that it began with, for its bits depend on it. */
         room: t.union([roomCodec, t.null]),
       }),
@@ -38,7 +40,7 @@ const dataHash = (data: Dataset): string => {
   for (const name of splitNames)
     for (const s of data.samples[name])
       hash.update(
-        `${name} ${s.row}: ${s.prompt.join(' ')} | ${s.target.join(' ')}${preferred(s)}\n`,
+        `${name} ${s.row}: ${s.prompt.join(' ')} | ${s.target.join(' ')}${s.labels === undefined ? '' : ` | ${s.labels.join(' ')}`}${preferred(s)}\n`,
       )
   return hash.digest('hex')
 }
@@ -46,13 +48,20 @@ const dataHash = (data: Dataset): string => {
 const plain = (c: Config): Record<string, unknown> =>
   JSON.parse(JSON.stringify(c)) as Record<string, unknown>
 
-/** `weights` as `initialize` gives it. */
-export const jobOf = (plan: Plan, data: Dataset, backend: string, weights: string): Job => ({
+/** `weights` as `initialize` gives it, `adapter` as `goOn`. */
+export const jobOf = (
+  plan: Plan,
+  data: Dataset,
+  backend: string,
+  weights: string,
+  adapter: string | null,
+): Job => ({
   config: plain(plan.config),
   backend,
   weights,
   program: createHash('sha256').update(print(plan.program)).digest('hex'),
   data: dataHash(data),
+  adapter,
   room: plan.room,
 })
 
@@ -79,6 +88,9 @@ export const differences = (was: Job, is: Job): ReadonlyArray<string> => {
     ...(was.data === is.data
       ? []
       : ['the samples are others: the dataset or the tokenizer changed']),
+    ...((was.adapter ?? null) === (is.adapter ?? null)
+      ? []
+      : ['the adapter that it went on from is another one']),
     ...(was.weights === is.weights ? [] : ["the base model's weights are others"]),
     // A changed config compiles to another program; that would only repeat it.
     ...(was.program === is.program || config.length > 0

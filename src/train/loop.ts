@@ -22,6 +22,7 @@ import {
   type Evaluation,
   type Progress,
 } from './progress.ts'
+import { reduced, reductionsOf } from './plateau.ts'
 import { rateAt, rateOf } from './rate.ts'
 import { stepsOf, type Run, type Step } from './schedule.ts'
 import { optimizerStep, type Stepped } from './step.ts'
@@ -153,7 +154,7 @@ const evaluate = async (
     _tag: 'evaluation',
     step: p.step,
     epoch: step.epoch + 1,
-    training: runningMetrics(evaluation),
+    training: runningMetrics(evaluation, l.plan.base.labels === undefined),
     validation: validation === null ? null : metricsOf(validation),
     improved,
     sinceBest: sinceBest(history, metric),
@@ -194,12 +195,18 @@ const settle = async (
 
 /** Continues from `from`, whose state the session holds. Left: the session's state is of no use, the checkpoint is. */
 export const train = (l: Loop, from: Progress) => async (): Promise<E.Either<Issue, Ended>> => {
-  const rate = rateOf(l.plan.config.trainer, l.run)
+  const { trainer } = l.plan.config
+  const [rate, plateau] = [rateOf(trainer, l.run), trainer.learning_rate_scheduler]
   const begun = l.clock()
   let p = from
   if (patienceOver(l, p)) return E.right({ progress: p, end: 'early' })
   for (const step of stepsOf(l.run, from.step)) {
-    const lr = rateAt(rate, step.tick)
+    const lr = reduced(
+      plateau,
+      reductionsOf(plateau, p.history),
+      step.tick,
+      rateAt(rate, step.tick),
+    )
     const stepped = await trainStep(l, step, p.applied, lr)()
     if (E.isLeft(stepped)) return stepped
     const seconds = (l.clock() - begun) / 1000

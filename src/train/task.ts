@@ -9,6 +9,7 @@ import { issue, type Issue } from '../issue.ts'
 import type { Shapes } from '../models/llama.ts'
 import type { Plan } from '../plan/plan.ts'
 import { evaluateSamples, type Blame } from './evaluate.ts'
+import { labelTask } from './label-task.ts'
 import type { Measured } from './measured.ts'
 
 /** One micro-step. */
@@ -78,4 +79,16 @@ export const textTask = (grid: Grid): Task => ({
   measure: (session, samples, blame) => evaluateSamples(session, grid, samples, blame),
 })
 
-export const taskOf = ({ shapes }: Pick<Plan, 'shapes'>): Task => textTask(shapes)
+/** `embeddings`: one vector a row of the table, where a frozen encoder has read them. */
+export const taskOf = (
+  { shapes, base, data }: Pick<Plan, 'shapes' | 'base' | 'data'>,
+  embeddings?: ReadonlyMap<number, Float32Array>,
+): Task =>
+  base.labels === undefined
+    ? textTask(shapes)
+    : labelTask({
+        labels: base.labels,
+        targets: data?.targets ?? [],
+        shapes,
+        ...(embeddings === undefined ? {} : { embeddings }),
+      })

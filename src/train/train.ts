@@ -25,11 +25,14 @@ import { beginning, type Evaluation, type Progress } from './progress.ts'
 import { isRunFolder, makeParent, makeRunFolder, writeBeginning, writeProgress } from './results.ts'
 import { runOfPlan, ticksDone, type Run } from './schedule.ts'
 import { initializePlan } from './initialize.ts'
+import { goOn } from './start.ts'
 
 export interface TrainOptions<A> {
   /** Where results folders are made, `results` by Ludwig's habit. */
   readonly resultsFolder: string
   readonly experimentName: string
+  /** Last part of the folder's name; `run` where it is not given. */
+  readonly modelName?: string
   /** A results folder to go on with. */
   readonly resume?: string
   readonly onEvent: (event: TrainEvent) => void
@@ -95,6 +98,8 @@ const startEvent = (plan: Plan, data: Dataset, run: Run, s: Saving, p: Progress)
 interface Filled<A> {
   readonly session: Session
   readonly weights: string
+  /** Of the adapter that it goes on from. */
+  readonly adapter: string | null
   readonly before: A | null
 }
 
@@ -118,8 +123,9 @@ const withSession = <A, B>(
       pipe(
         initializePlan(plan, session),
         TE.bindTo('weights'),
+        TE.bind('adapter', () => TE.mapLeft(([first]: Issues) => first)(goOn(plan, session))),
         TE.bind('before', () => answer?.(session, 'before') ?? TE.right(null)),
-        TE.chain(({ weights, before }) => use({ session, weights, before })),
+        TE.chain((filled) => use({ session, ...filled })),
       ),
     (session) => call(session.close()),
   )
@@ -168,7 +174,7 @@ const continuable = (
   saved: Saved | null,
 ): E.Either<Issue, void> => {
   if (saved === null) return E.right(undefined)
-  const job = jobOf(plan, data, backend, saved.job.weights)
+  const job = jobOf(plan, data, backend, saved.job.weights, saved.job.adapter ?? null)
   const metric = metricOf(plan.config)
   const why = refusal({ job, metric }, saved, runOfPlan(plan, data).steps)
   return why === null ? E.right(undefined) : E.left(why)
@@ -179,14 +185,14 @@ const runIn = <A>(
   data: Dataset,
   backend: string,
   o: TrainOptions<A>,
-  { session, weights, before }: Filled<A>,
+  { session, weights, adapter, before }: Filled<A>,
   { results, lock, saved }: Place,
 ): TE.TaskEither<Issue, TrainResult<A>> => {
   const run = runOfPlan(plan, data)
   const saving: Saving = {
     session,
     program: plan.program,
-    job: jobOf(plan, data, backend, weights),
+    job: jobOf(plan, data, backend, weights, adapter),
     metric: metricOf(plan.config),
     resultsFolder: results,
   }
@@ -233,7 +239,7 @@ export const train = <A = never>(
     TE.chain((data) => {
       const go = (filled: Filled<A>) => (place: Place) =>
         runIn(asBegun(plan, place.saved), data, backend.name, options, filled, place)
-      const { resume, resultsFolder, experimentName } = options
+      const { resume, resultsFolder, experimentName, modelName } = options
       return pipe(
         resume === undefined
           ? pipe(
@@ -241,7 +247,7 @@ export const train = <A = never>(
               TE.chain(() =>
                 withSession(plan, backend, options, (filled) =>
                   pipe(
-                    makeRunFolder(resultsFolder, experimentName),
+                    makeRunFolder(resultsFolder, experimentName, modelName),
                     TE.chain((results) =>
                       locked(results, (lock) => go(filled)({ results, lock, saved: null })),
                     ),

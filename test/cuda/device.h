@@ -247,6 +247,23 @@ template <class T> static inline void mma(float* c, const unsigned* a, const uns
     }
 }
 
+// Barriers among some warps, by number.
+static device::Barrier named[16];
+static inline void barrier_leave(int id, int threads) {
+  device::Barrier& b = named[id];
+  if (++b.arrived < (unsigned)threads) return;
+  b.arrived = 0;
+  b.generation++;
+}
+static inline void barrier_meet(int id, int threads) {
+  unsigned generation = named[id].generation;
+  barrier_leave(id, threads);
+  while (named[id].generation == generation) device::yield();
+}
+static inline void __threadfence_block() {}
+// Others go on while one waits for what they write.
+#define RELAX() device::yield()
+
 // Hopper: barriers in shared memory, tile copies by TMA, products of warpgroups. Copies and products happen at once where they are issued.
 static inline int atomicAdd(int* p, int v) { int old = *p; *p += v; return old; }
 struct Arrivals { short pending, expected; int bytes : 31; unsigned phase : 1; };

@@ -35,6 +35,9 @@ KERNEL __launch_bounds__(256) mul_rows(BINARY_ARGS) {
 KERNEL __launch_bounds__(256) add_row(const elem* a, u32 lda, const elem* b, elem* out, u32 ldo, u32 rows, u32 width) {
   binary(a, lda, b, 0, out, ldo, rows, width, [](float x, float y) { return x + y; });
 }
+KERNEL __launch_bounds__(256) mul_row(const elem* a, u32 lda, const elem* b, elem* out, u32 ldo, u32 rows, u32 width) {
+  binary(a, lda, b, 0, out, ldo, rows, width, [](float x, float y) { return x * y; });
+}
 KERNEL __launch_bounds__(256) scale_rows(UNARY_ARGS, float by) {
   unary(a, lda, out, ldo, rows, width, [=](float x) { return by * x; });
 }
@@ -47,6 +50,18 @@ KERNEL __launch_bounds__(256) reciprocal_rows(UNARY_ARGS) {
 }
 KERNEL __launch_bounds__(256) sqrt_rows(UNARY_ARGS) {
   unary(a, lda, out, ldo, rows, width, [](float x) { return sqrtf(x); });
+}
+KERNEL __launch_bounds__(256) sign_rows(UNARY_ARGS) {
+  unary(a, lda, out, ldo, rows, width, [](float x) { return x > 0.f ? 1.f : x < 0.f ? -1.f : x; });
+}
+KERNEL __launch_bounds__(256) maximum_rows(BINARY_ARGS) {
+  binary(a, lda, b, ldb, out, ldo, rows, width, [](float x, float y) { return fmaxf(x, y); });
+}
+KERNEL __launch_bounds__(256) shift_rows(UNARY_ARGS, float by) {
+  unary(a, lda, out, ldo, rows, width, [=](float x) { return x + by; });
+}
+KERNEL __launch_bounds__(256) power_rows(UNARY_ARGS, float exponent) {
+  unary(a, lda, out, ldo, rows, width, [=](float x) { return powf(x, exponent); });
 }
 // Logarithms of probabilities: always f32 in a program, and few.
 KERNEL __launch_bounds__(256) sigmoid_rows(UNARY_ARGS) {

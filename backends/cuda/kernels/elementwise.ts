@@ -71,6 +71,12 @@ export const scaleBy = (o: Unary & { readonly by: Place }): KernelLaunch =>
   unary('scale_by_rows', o, [at(o.by)])
 export const reciprocal = (o: Unary): KernelLaunch => unary('reciprocal_rows', o)
 export const sqrt = (o: Unary): KernelLaunch => unary('sqrt_rows', o)
+export const sign = (o: Unary): KernelLaunch => unary('sign_rows', o)
+export const maximum = (o: Binary): KernelLaunch => binary('maximum_rows', o)
+export const shift = (o: Unary & { readonly by: number }): KernelLaunch =>
+  unary('shift_rows', o, [f32(o.by)])
+export const power = (o: Unary & { readonly exponent: number }): KernelLaunch =>
+  unary('power_rows', o, [f32(o.exponent)])
 
 export const sigmoid = (o: Unary): KernelLaunch => unary('sigmoid_rows', o)
 export const softplus = (o: Unary): KernelLaunch => unary('softplus_rows', o)
@@ -95,14 +101,18 @@ export const take = (o: {
   )
 
 /** `b`: a vector of `width`. */
-export const addRow = (o: Unary & { readonly b: Place }): KernelLaunch =>
-  elementwise(
-    'add_row',
-    o,
-    o,
-    [...matrix(o.a), at(o.b), ...matrix(o.out), u32(o.rows), u32(o.width)],
-    2,
-  )
+const withRow =
+  (name: string) =>
+  (o: Unary & { readonly b: Place }): KernelLaunch =>
+    elementwise(
+      name,
+      o,
+      o,
+      [...matrix(o.a), at(o.b), ...matrix(o.out), u32(o.rows), u32(o.width)],
+      2,
+    )
+export const addRow = withRow('add_row')
+export const mulRow = withRow('mul_row')
 
 /** A scalar of `dtype` in device memory, repeated. */
 export const spread = (o: Typed & { readonly value: Place; readonly out: Rows }): KernelLaunch => {

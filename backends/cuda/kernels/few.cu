@@ -1,9 +1,9 @@
-// y[r, n] = Σ x[r, k]·W[n, k] for a handful of rows of x, straight from 4-bit codes: bound by the codes' bytes. Products run on the tensor cores with
-// W as the 16×16 operand: a table in shared memory turns a byte of codes into the pair that a fragment holds, one copy of it a bank, so no two lanes
-// collide. Within a block of 64 codes the inner dimension is taken in the order that gives each lane 8 neighbouring bytes. A block's sum is scaled
-// once, in f32, so a weight is its codebook value rounded to `elem` times an f32 scale.
-// WARPS warps share a tile of 16 rows of W (PAIR: of 8 rows each of two matrices, whose results meet in a swiglu) and split the inner dimension; blocks of threads take tiles in turn, and
-// the codes of the next piece are asked for while one is multiplied. TILES·8 ≥ rows of x. Sums are joined in a fixed order.
+// y[r, n] = Σ x[r, k]·W[n, k] for a handful of rows of x, straight from 4-bit codes: bound by the codes' bytes, and close behind by instructions and
+// shared memory. Products run on the tensor cores with W as the 16×16 operand: a table in shared memory turns a byte of codes into the pair that a
+// fragment holds, one copy of it a bank, so no two lanes collide. Within a block of 64 codes the inner dimension is taken in the order that gives
+// each lane 8 neighbouring bytes. A block's sum is scaled once, in f32, so a weight is its codebook value rounded to `elem` times an f32 scale.
+// A tile is 16 rows of W (PAIR: 8 rows each of two matrices, whose results meet in a swiglu); WARPS warps share it and split the inner dimension;
+// blocks of threads take tiles in turn. TILES·8 ≥ rows of x. Sums are joined in a fixed order.
 #ifndef TILES
 #define TILES 1
 #endif
@@ -14,13 +14,34 @@
 #ifndef BLOCKS
 #define BLOCKS 4
 #endif
-#define THREADS (WARPS * 32)
-#define TABLE_BYTES 32768
+// Whether scales are codes of 8 bit with scales of their own.
+#ifndef NESTED
+#define NESTED 1
+#endif
+// Tiles ahead that the L2 cache is asked for.
+#ifndef AHEAD
+#define AHEAD 2
+#endif
+// Blocks of threads that a multiprocessor is to have room for.
+#ifndef RESIDENT
+#define RESIDENT 1
+#endif
+// Whether the next launch begins with this one's last tiles instead of with its first.
+#ifndef LATE
+#define LATE 0
+#endif
+#define SETS ((BLOCKS + 3) / 4)
+// Bytes of shared memory: pairs of codes, then the values of scales' codes.
+#define MAP_AT 32768
+#define X_AT (MAP_AT + 1024)
+// Floats between the rows of a tile's sums: no two lanes of a fragment collide.
+#define SUM_ROW 20
 
 struct Codes { u32 x, y; };
 #ifdef EMULATED
 DEV Codes codes_at(const u8* p) { return *(const Codes*)p; }
 DEV uint4 wide_at(const void* p) { return *(const uint4*)p; }
+DEV void prefetch(const void*) {}
 #else
 DEV Codes codes_at(const u8* p) {
   Codes v;
@@ -32,9 +53,15 @@ DEV uint4 wide_at(const void* p) {
   asm volatile("ld.global.nc.L1::no_allocate.v4.b32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p));
   return v;
 }
+// Into L2; nobody waits for it.
+DEV void prefetch(const void* p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
+// Barriers among some warps: `leave` does not wait.
+DEV void barrier_meet(int id, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
+DEV void barrier_leave(int id, int threads) { asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
+#define RELAX()
 #endif
 
-// A matrix, where its results go, and its adapter: b f32 [n, rank], of the low-rank columns the ones from `at` on.
+// A matrix and where its results go, with its adapter: b f32 [n, rank], of the low-rank columns the ones from `at` on.
 struct Matrix { const u8* codes; const u8* scales; const float* nested; const float* mean; u32 n; elem* out; u32 ldo; const float* b; u32 rank, at; };
 #define MATRIX(i) const u8 *codes##i, const u8 *scales##i, const float *nested##i, const float *mean##i, u32 n##i, elem *out##i, u32 ldo##i, const float *b##i, u32 rank##i, u32 at##i
 #define GIVEN(i) Matrix{codes##i, scales##i, nested##i, mean##i, n##i, out##i, ldo##i, b##i, rank##i, at##i}
@@ -52,13 +79,13 @@ DEV Matrix choose(u32& tile, const Matrix& m0, const Matrix& m1, const Matrix& m
   return m2;
 }
 
-// What a lane has of a piece: of each block 8 bytes of codes of two rows, and the scale of block lane % 4.
-struct Piece { Codes codes[2][BLOCKS]; u32 code[2]; float nested[2], mean[2]; };
+// What a lane has of a piece: of each block 8 bytes of codes of two rows, and the scales of blocks lane % 4 + 4·i.
+struct Piece { Codes codes[2][BLOCKS]; u32 code[2][SETS]; float nested[2][SETS], mean[2]; };
 // Where the codes of a lane's two rows lie at a piece.
 struct Source { const u8* codes[2]; };
 
 // lane = 4·g + t: rows g and g + 8 of the tile, of a pair row g of each; bytes from 8·t on of each block. Rows beyond the matrix repeat its last.
-// Asks for the scales; a lane without a block looks its scale up all the same.
+// Asks for the scales; of blocks from `last` on they stay what they were.
 DEV Source begin(Piece& p, const Matrix& m0, const Matrix& m1, const Matrix& m2, u32 tile, u32 block, u32 last, u32 perRow) {
   u32 lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   Matrix m = choose(tile, m0, m1, m2);
@@ -68,15 +95,16 @@ DEV Source begin(Piece& p, const Matrix& m0, const Matrix& m1, const Matrix& m2,
     if (PAIR && h == 1) m = m1;
     u32 at = min(PAIR ? tile * 8 + g : tile * 16 + g + 8 * h, m.n - 1) * perRow + block;
     s.codes[h] = m.codes + (u64)at * 32 + 8 * t;
-    p.code[h] = 0;
-    p.nested[h] = 0.f;
-    if (m0.nested) p.mean[h] = __ldg(m.mean);
-    if (t < BLOCKS && block + t < last) {
-      at += t;
-      if (m0.nested) {
-        p.code[h] = __ldg(m.scales + at);
-        p.nested[h] = __ldg(m.nested + (at >> 8));
-      } else p.nested[h] = __ldg((const float*)m.scales + at);
+    if (NESTED) p.mean[h] = __ldg(m.mean);
+#pragma unroll
+    for (u32 i = 0; i < SETS; i++) {
+      u32 b = t + 4 * i;
+      if (b < BLOCKS && block + b < last) {
+        if (NESTED) {
+          p.code[h][i] = __ldg(m.scales + at + b);
+          p.nested[h][i] = __ldg(m.nested + ((at + b) >> 8));
+        } else p.nested[h][i] = __ldg((const float*)m.scales + at + b);
+      }
     }
   }
   return s;
@@ -86,57 +114,169 @@ DEV void ask(Piece& p, const Source& s, u32 b) {
   p.codes[0][b] = codes_at(s.codes[0] + 32 * b);
   p.codes[1][b] = codes_at(s.codes[1] + 32 * b);
 }
+DEV void nothing(Piece& p) {
+#pragma unroll
+  for (u32 h = 0; h < 2; h++) {
+#pragma unroll
+    for (u32 b = 0; b < BLOCKS; b++) p.codes[h][b] = Codes{0, 0};
+#pragma unroll
+    for (u32 i = 0; i < SETS; i++) {
+      p.code[h][i] = 0;
+      p.nested[h][i] = 0.f;
+    }
+    p.mean[h] = 0.f;
+  }
+}
+// The scales that have come.
+DEV void scales_of(float (&scale)[2][SETS], const Piece& p, const u8* shared) {
+  const float* map = (const float*)(shared + MAP_AT);
+#pragma unroll
+  for (u32 h = 0; h < 2; h++)
+#pragma unroll
+    for (u32 i = 0; i < SETS; i++) scale[h][i] = NESTED ? __fadd_rn(__fmul_rn(map[p.code[h][i]], p.nested[h][i]), p.mean[h]) : p.nested[h][i];
+}
 
-// Two codes of byte `k` as a pair, the first one low: from the lane's column of the table.
-DEV u32 pair(const u8* column, u32 word, u32 k) { return *(const u32*)(column + ((word >> (8 * k)) & 255u) * 128u); }
+// Two codes of byte k as a pair, the first one low: from the lane's column of the table. Two instructions for its place.
+DEV u32 pair(const u8* table, u32 column, u32 word, u32 k) {
+  u32 up = k == 0 ? word << 7 : word >> (8 * k - 7);
+  return *(const u32*)(table + ((up & 0x7f80u) | column));
+}
+// The 16×16 operand of step s of a block.
+DEV void weights(u32 (&a)[4], const u8* table, u32 column, const Piece& p, u32 b, u32 s) {
+  u32 k = 2 * (s & 1), lo = s < 2 ? p.codes[0][b].x : p.codes[0][b].y, hi = s < 2 ? p.codes[1][b].x : p.codes[1][b].y;
+  a[0] = pair(table, column, lo, k);
+  a[1] = pair(table, column, hi, k);
+  a[2] = pair(table, column, lo, k + 1);
+  a[3] = pair(table, column, hi, k + 1);
+}
+// A block's sums, scaled, into those of the tile.
+DEV void scaled(float (&sum)[TILES][4], const float (&c)[TILES][4], const float (&scale)[2][SETS], u32 b) {
+  u32 from = (threadIdx.x & 28) | (b & 3);
+  float lo = __shfl_sync(~0u, scale[0][b / 4], from), hi = __shfl_sync(~0u, scale[1][b / 4], from);
+#pragma unroll
+  for (u32 n = 0; n < TILES; n++) {
+    sum[n][0] = fmaf(lo, c[n][0], sum[n][0]);
+    sum[n][1] = fmaf(lo, c[n][1], sum[n][1]);
+    sum[n][2] = fmaf(hi, c[n][2], sum[n][2]);
+    sum[n][3] = fmaf(hi, c[n][3], sum[n][3]);
+  }
+}
 
-DEV void fill_table(u32* table) {
+DEV void fill_table(u8* shared) {
   elem* as = 0;
-  // Thread i fills half a row; the order of its four pieces turns with the row, so that no two threads meet in a bank.
-  for (u32 i = threadIdx.x; i < 512; i += THREADS) {
+  // A thread fills half a row; the order of its four pieces turns with the row, so that no two threads meet in a bank.
+  for (u32 i = threadIdx.x; i < 512; i += blockDim.x) {
     u32 entry = i >> 1, v = pack(code_value(entry >> 4), code_value(entry & 15), as);
-    uint4* row = (uint4*)(table + entry * 32 + (i & 1) * 16);
+    uint4* row = (uint4*)((u32*)shared + entry * 32 + (i & 1) * 16);
 #pragma unroll
     for (u32 j = 0; j < 4; j++) row[(j + entry) & 3] = make_uint4(v, v, v, v);
   }
+  if (NESTED)
+    for (u32 i = threadIdx.x; i < 256; i += blockDim.x) ((float*)(shared + MAP_AT))[i] = dynamic_value(i);
 }
 
 DEV float row_scale(float squares, u32 width, float eps) { return 1.f / sqrtf(squares / (float)width + eps); }
+DEV void unpack8(float (&x)[8], const uint4& v) {
+  const elem* as = 0;
+  x[0] = low(v.x, as); x[1] = high(v.x, as); x[2] = low(v.y, as); x[3] = high(v.y, as);
+  x[4] = low(v.z, as); x[5] = high(v.z, as); x[6] = low(v.w, as); x[7] = high(v.w, as);
+}
+// Eight neighbours as they are stored; every row that is read so begins at a multiple of 16 bytes.
+DEV uint4 eight(const elem* p) { return *(const uint4*)p; }
+DEV float squares_of(const uint4& v) {
+  float x[8], s = 0.f;
+  unpack8(x, v);
+#pragma unroll
+  for (u32 k = 0; k < 8; k++) s += x[k] * x[k];
+  return s;
+}
+DEV void store_normed(elem* to, const uint4& v, const uint4& w, float s) {
+  float x[8], g[8];
+  unpack8(x, v);
+  unpack8(g, w);
+#pragma unroll
+  for (u32 k = 0; k < 8; k++) x[k] = x[k] * s * g[k];
+  store8(to, x);
+}
 
-// Columns from `from` on of all rows of x into shared memory; with w the whole rows, normed.
-DEV void stage(elem* xs, u32 lds, const elem* x, u32 ldx, const elem* w, float eps, u32 rows, u32 from, u32 count) {
-  for (u32 r = 0; r < rows; r++) {
+// `count` columns from `from` on of all rows of x into shared memory, zeros behind them up to `padded`; with w the whole rows, normed.
+// Several loads of a thread are on their way at a time. `scales`: shared, one a row.
+DEV void stage(elem* xs, u32 lds, const elem* x, u32 ldx, const elem* w, float eps, u32 rows, u32 from, u32 count, u32 padded, float* scales) {
+  const u32 MANY = 4;
+  u32 per = count >> 3, all = rows * per, empty = (padded - count) >> 3, n = blockDim.x;
+  for (u32 i = threadIdx.x; i < rows * empty; i += n) *(uint4*)(xs + i / empty * lds + count + i % empty * 8) = make_uint4(0, 0, 0, 0);
+  // A row that the threads hold at once.
+  bool held = w && rows == 1 && all <= MANY * n;
+  for (u32 base = threadIdx.x; base < all || (held && base < n); base += MANY * n) {
+    uint4 v[MANY], g[MANY];
     float squares = 0.f;
-    for (u32 c = threadIdx.x * 8; c < count; c += blockDim.x * 8) {
-      float v[8];
-      get(v, x + (u64)r * ldx + from + c, 8);
-      store8(xs + r * lds + c, v);
 #pragma unroll
-      for (u32 k = 0; k < 8; k++) squares += v[k] * v[k];
+    for (u32 j = 0; j < MANY; j++) {
+      u32 i = base + j * n, r = i / per, c = (i - r * per) * 8;
+      if (i >= all) continue;
+      v[j] = eight(x + (u64)r * ldx + from + c);
+      if (held) g[j] = eight(w + c);
     }
-    if (!w) continue;
-    float s = row_scale(block_sum(squares), count, eps);
-    for (u32 c = threadIdx.x * 8; c < count; c += blockDim.x * 8) {
-      float v[8], g[8];
-      load8(v, xs + r * lds + c);
-      get(g, w + c, 8);
+    float s = 0.f;
+    if (held) {
 #pragma unroll
-      for (u32 k = 0; k < 8; k++) v[k] = v[k] * s * g[k];
-      store8(xs + r * lds + c, v);
+      for (u32 j = 0; j < MANY; j++)
+        if (base + j * n < all) squares += squares_of(v[j]);
+      s = row_scale(block_sum(squares), count, eps);
     }
+#pragma unroll
+    for (u32 j = 0; j < MANY; j++) {
+      u32 i = base + j * n, r = i / per;
+      if (i >= all) continue;
+      elem* to = xs + r * lds + (i - r * per) * 8;
+      if (held) store_normed(to, v[j], g[j], s);
+      else *(uint4*)to = v[j];
+    }
+  }
+  if (!w || held) return;
+  __syncthreads();
+  u32 lane = threadIdx.x & 31;
+  for (u32 r = threadIdx.x >> 5; r < rows; r += n >> 5) {
+    float squares = 0.f;
+    for (u32 c = lane; c < per; c += 32) squares += squares_of(*(const uint4*)(xs + r * lds + c * 8));
+    squares = warp_sum(squares);
+    if (lane == 0) scales[r] = row_scale(squares, count, eps);
+  }
+  __syncthreads();
+  for (u32 i = threadIdx.x; i < all; i += n) {
+    u32 r = i / per, c = (i - r * per) * 8;
+    elem* to = xs + r * lds + c;
+    store_normed(to, *(const uint4*)to, eight(w + c), scales[r]);
   }
 }
 
-// A result with its adapter's part: u holds the low-rank columns of every row.
-DEV float adapted(float v, const Matrix& m, const elem* u, u32 ldu, u32 r, u32 n) {
-  if (m.b)
-    for (u32 j = 0; j < m.rank; j++) v = fmaf(load(u + (u64)r * ldu + m.at + j), rounded(m.b[(u64)n * m.rank + j], u), v);
+// The adapter's part of a result; u holds the low-rank columns of every row. Eight of its terms are on their way at a time.
+DEV float low_part(const Matrix& m, const elem* u, u32 ldu, u32 r, u32 n) {
+  float v = 0.f;
+  if (!m.b) return v;
+  const elem* x = u + (u64)r * ldu + m.at;
+  const float* b = m.b + (u64)n * m.rank;
+  for (u32 j = 0; j < m.rank; j += 8) {
+    float p[8], q[8];
+#pragma unroll
+    for (u32 i = 0; i < 8; i++) {
+      bool there = j + i < m.rank;
+      p[i] = there ? load(x + j + i) : 0.f;
+      q[i] = there ? b[j + i] : 0.f;
+    }
+#pragma unroll
+    for (u32 i = 0; i < 8; i++) v = fmaf(p[i], rounded(q[i], u), v);
+  }
   return v;
 }
-DEV void finish(float v, const Matrix& m, const elem* u, u32 ldu, const elem* residual, u32 ldr, u32 r, u32 n) {
-  v = adapted(v, m, u, ldu, r, n);
-  if (residual) v += load(residual + (u64)r * ldr + n);
-  store(m.out + (u64)r * m.ldo + n, v);
+// What is added to a product.
+DEV float added(const Matrix& m, const elem* u, u32 ldu, const elem* residual, u32 ldr, u32 r, u32 n) {
+  float v = low_part(m, u, ldu, r, n);
+  return residual ? v + load(residual + (u64)r * ldr + n) : v;
+}
+DEV float swish(float gate, float up, const elem* as) {
+  gate = rounded(gate, as);
+  return gate / (1.f + exponential(-gate)) * rounded(up, as);
 }
 
 // A warp's sums of a tile: [row of x][row of W].
@@ -147,182 +287,355 @@ DEV void leave(float* mine, const float (&sum)[TILES][4], u32 rows) {
 #pragma unroll
     for (u32 e = 0; e < 4; e++) {
       u32 r = i * 8 + 2 * t + (e & 1);
-      if (r < rows) mine[r * 16 + g + 8 * (e >> 1)] = sum[i][e];
+      if (r < rows) mine[r * SUM_ROW + g + 8 * (e >> 1)] = sum[i][e];
     }
 }
 // All warps' sums of one entry, in order.
-DEV float joined(const float* all, u32 entry, u32 rows) {
+DEV float joined(const float* all, u32 r, u32 n, u32 rows) {
   float v = 0.f;
 #pragma unroll
-  for (u32 j = 0; j < WARPS; j++) v += all[j * rows * 16 + entry];
+  for (u32 j = 0; j < WARPS; j++) v += all[(j * rows + r) * SUM_ROW + n];
   return v;
 }
 
-// Where `partial` is given, gridDim.y blocks split the inner dimension by `per` blocks of codes, and leave f32 sums [y, rows, n0 + n1 + n2] there.
-KERNEL __launch_bounds__(WARPS * 32, 1) few_rows(MATRIX(0), MATRIX(1), MATRIX(2), const elem* x, u32 ldx, const elem* w, float eps,
-                                              const elem* residual, u32 ldr, const elem* u, u32 ldu, float* partial, u32 rows, u32 perRow, u32 per) {
+// Asks L2 for neighbouring rows of W, their codes and their scales; one warp.
+DEV void prefetch_rows(const Matrix& m, u32 row, u32 count, u32 perRow) {
+  u32 lane = threadIdx.x & 31;
+  if (row >= m.n) return;
+  u64 from = (u64)row * perRow, to = from + (u64)min(count, m.n - row) * perRow;
+  const u32 scale = NESTED ? 1 : 4;
+  for (u64 a = (((u64)m.codes + from * 32) & ~127ull) + lane * 128; a < (u64)m.codes + to * 32; a += 4096) prefetch((const void*)a);
+  for (u64 a = (((u64)m.scales + from * scale) & ~127ull) + lane * 128; a < (u64)m.scales + to * scale; a += 4096) prefetch((const void*)a);
+  if (NESTED && lane == 0) prefetch(m.nested + (from >> 8));
+}
+DEV void prefetch_tile(const Matrix& m0, const Matrix& m1, const Matrix& m2, u32 tile, u32 tiles, u32 perRow) {
+  if (tile >= tiles) return;
+  if (PAIR) {
+    prefetch_rows(m0, tile * 8, 8, perRow);
+    prefetch_rows(m1, tile * 8, 8, perRow);
+  } else {
+    Matrix m = choose(tile, m0, m1, m2);
+    prefetch_rows(m, tile * 16, 16, perRow);
+  }
+}
+
+// Whole rows of x in shared memory. One more warp finishes tiles: it joins the others' sums, adds what is added and stores, while they go on. The
+// codes of a warp's next piece are asked for as soon as their place is free.
+#define THREADS ((WARPS + 1) * 32)
+// Results of a row of x in a tile, and how often 32 lanes take one each.
+#define RESULTS (PAIR ? 8 : 16)
+#define ROUNDS (TILES * 8 * RESULTS / 32)
+KERNEL __launch_bounds__(THREADS, RESIDENT) few_rows(MATRIX(0), MATRIX(1), MATRIX(2), const elem* x, u32 ldx, const elem* w, float eps, const elem* residual, u32 ldr,
+                                                  const elem* u, u32 ldu, u32 rows, u32 perRow) {
   DYNAMIC_SHARED(u8, shared);
-  GO();
+  __shared__ float scales[32];
+  __shared__ volatile u32 done;
+  if (!LATE) GO();
   u32 warp = warp_of(), lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
-  const u8* column = shared + lane * 4;
-  u32 first = blockIdx.y * per, last = min(perRow, first + per), units = (last - first + BLOCKS - 1) / BLOCKS, lds = per * 64 + 8;
-  elem* xs = (elem*)(shared + TABLE_BYTES);
+  u32 units = (perRow + BLOCKS - 1) / BLOCKS, lds = units * BLOCKS * 64 + 8;
+  elem* xs = (elem*)(shared + X_AT);
   float* part = (float*)(xs + rows * lds);
   Matrix m0 = GIVEN(0), m1 = GIVEN(1), m2 = GIVEN(2);
   u32 tiles = PAIR ? (n0 + 7) >> 3 : tiles_of(n0) + tiles_of(n1) + tiles_of(n2);
-  u32 tile = blockIdx.x, unit = warp;
+  u32 tile = blockIdx.x;
   Piece p;
-  bool work = warp < units;
+  nothing(p);
   // On their way before anything else is done.
-  if (work && tile < tiles) {
-    Source source = begin(p, m0, m1, m2, tile, first + unit * BLOCKS, last, perRow);
+  if (warp < WARPS) {
+    Source source = begin(p, m0, m1, m2, tile, warp * BLOCKS, perRow, perRow);
 #pragma unroll
     for (u32 b = 0; b < BLOCKS; b++)
-      if (first + unit * BLOCKS + b < last) ask(p, source, b);
-  }
-  fill_table((u32*)shared);
+      if (warp * BLOCKS + b < perRow) ask(p, source, b);
+  } else if (AHEAD)
+    for (u32 i = units > WARPS ? 0 : 1; i < AHEAD; i++) prefetch_tile(m0, m1, m2, tile + i * gridDim.x, tiles, perRow);
+  if (threadIdx.x == 0) done = 0;
+  fill_table(shared);
   // Codes and scales are nobody's result; all that follows is.
   WAIT();
-  stage(xs, lds, x, ldx, w, eps, rows, first * 64, (last - first) * 64);
+  stage(xs, lds, x, ldx, w, eps, rows, 0, perRow * 64, units * BLOCKS * 64, scales);
   __syncthreads();
-  for (u32 turn = 0; tile < tiles; turn++) {
-    float sum[TILES][4] = {};
-    for (bool more = work; more;) {
-      float scale[2];
+  if (warp == WARPS) {
+    for (u32 turn = 0; tile < tiles; turn++) {
+      if (AHEAD) prefetch_tile(m0, m1, m2, tile + AHEAD * gridDim.x, tiles, perRow);
+      u32 place = tile;
+      Matrix m = choose(place, m0, m1, m2);
+      float more[ROUNDS][1 + PAIR];
 #pragma unroll
-      for (u32 h = 0; h < 2; h++) scale[h] = nested0 ? nested_scale(p.code[h], p.nested[h], p.mean[h]) : p.nested[h];
-      u32 here = unit, to = tile;
+      for (u32 i = 0; i < ROUNDS; i++) {
+        u32 at = lane + 32 * i, r = at / RESULTS, n = place * RESULTS + at % RESULTS;
+        if (r >= rows || n >= m.n) continue;
+        more[i][0] = added(m, u, ldu, residual, ldr, r, n);
+        if (PAIR) more[i][PAIR] = low_part(m1, u, ldu, r, n);
+      }
+      barrier_meet(1 + (turn & 1), THREADS);
+      const float* all = part + (turn & 1) * WARPS * rows * SUM_ROW;
+#pragma unroll
+      for (u32 i = 0; i < ROUNDS; i++) {
+        u32 at = lane + 32 * i, r = at / RESULTS;
+        if (r >= rows) continue;
+        more[i][0] += joined(all, r, at % RESULTS, rows);
+        if (PAIR) more[i][PAIR] += joined(all, r, 8 + at % RESULTS, rows);
+      }
+      __syncwarp();
+      __threadfence_block();
+      if (lane == 0) done = turn + 1;
+#pragma unroll
+      for (u32 i = 0; i < ROUNDS; i++) {
+        u32 at = lane + 32 * i, r = at / RESULTS, n = place * RESULTS + at % RESULTS;
+        if (r >= rows || n >= m.n) continue;
+        store(m.out + (u64)r * m.ldo + n, PAIR ? swish(more[i][0], more[i][PAIR], x) : more[i][0]);
+      }
+      tile += gridDim.x;
+    }
+    return;
+  }
+  u32 unit = warp, column = lane * 4;
+  // Lanes of rows that are not there keep zeros.
+  u32 xb[TILES][8] = {};
+  const elem* mine = xs + g * lds + 16 * t;
+  for (u32 turn = 0; tile < tiles; turn++) {
+    if (LATE && tile + gridDim.x >= tiles) GO();
+    float sum[TILES][4] = {};
+    for (bool more = true; more;) {
+      float scale[2][SETS];
+      scales_of(scale, p, shared);
+      const elem* from = mine + unit * BLOCKS * 64;
       unit += WARPS;
       more = unit < units;
+      u32 to = tile;
       if (!more) {
         unit = warp;
         to += gridDim.x;
       }
-      u32 block = last;
+      u32 block = perRow;
       Source source;
       if (to < tiles) {
-        block = first + unit * BLOCKS;
-        source = begin(p, m0, m1, m2, to, block, last, perRow);
+        block = unit * BLOCKS;
+        source = begin(p, m0, m1, m2, to, block, perRow, perRow);
       }
 #pragma unroll
       for (u32 b = 0; b < BLOCKS; b++) {
-        if (first + here * BLOCKS + b >= last) {
-          if (block + b < last) ask(p, source, b);
-          continue;
-        }
-        u32 xb[TILES][8];
 #pragma unroll
-        for (u32 n = 0; n < TILES; n++) {
-          // Beyond the rows the last again: nobody reads those columns.
-          const uint4* from = (const uint4*)(xs + min(n * 8 + g, rows - 1) * lds + (here * BLOCKS + b) * 64 + 16 * t);
-          uint4 lo = from[0], hi = from[1];
-          xb[n][0] = lo.x; xb[n][1] = lo.y; xb[n][2] = lo.z; xb[n][3] = lo.w;
-          xb[n][4] = hi.x; xb[n][5] = hi.y; xb[n][6] = hi.z; xb[n][7] = hi.w;
-        }
+        for (u32 n = 0; n < TILES; n++)
+          if (n * 8 + g < rows) {
+            const uint4* at = (const uint4*)(from + n * 8 * lds + b * 64);
+            uint4 lo = at[0], hi = at[1];
+            xb[n][0] = lo.x; xb[n][1] = lo.y; xb[n][2] = lo.z; xb[n][3] = lo.w;
+            xb[n][4] = hi.x; xb[n][5] = hi.y; xb[n][6] = hi.z; xb[n][7] = hi.w;
+          }
         float c[TILES][4] = {};
 #pragma unroll
         for (u32 s = 0; s < 4; s++) {
-          u32 k = 2 * (s & 1), lo = s < 2 ? p.codes[0][b].x : p.codes[0][b].y, hi = s < 2 ? p.codes[1][b].x : p.codes[1][b].y;
-          u32 a[4] = {pair(column, lo, k), pair(column, hi, k), pair(column, lo, k + 1), pair(column, hi, k + 1)};
+          u32 a[4];
+          weights(a, shared, column, p, b, s);
 #pragma unroll
           for (u32 n = 0; n < TILES; n++) mma(c[n], a, xb[n] + 2 * s, (const elem*)0);
         }
-        float lo = __shfl_sync(~0u, scale[0], (lane & 28) | b), hi = __shfl_sync(~0u, scale[1], (lane & 28) | b);
-#pragma unroll
-        for (u32 n = 0; n < TILES; n++) {
-          sum[n][0] = fmaf(lo, c[n][0], sum[n][0]);
-          sum[n][1] = fmaf(lo, c[n][1], sum[n][1]);
-          sum[n][2] = fmaf(hi, c[n][2], sum[n][2]);
-          sum[n][3] = fmaf(hi, c[n][3], sum[n][3]);
-        }
-        // As soon as its place is free.
-        if (block + b < last) ask(p, source, b);
+        scaled(sum, c, scale, b);
+        if (block + b < perRow) ask(p, source, b);
       }
     }
-    // Two buffers in turn: who writes one has passed the barrier behind the reading of it.
-    leave(part + ((turn & 1) * WARPS + warp) * rows * 16, sum, rows);
-    __syncthreads();
-    const float* all = part + (turn & 1) * WARPS * rows * 16;
-    u32 place = tile;
-    Matrix m = choose(place, m0, m1, m2);
-    // Another warp each time.
-    for (u32 i = (threadIdx.x + turn * 32) % THREADS; i < rows * (PAIR ? 8 : 16); i += THREADS) {
-#if PAIR
-      u32 r = i >> 3, n = tile * 8 + (i & 7);
-      if (n >= n0) continue;
-      float gate = rounded(adapted(joined(all, r * 16 + (i & 7), rows), m0, u, ldu, r, n), out0), up = rounded(adapted(joined(all, r * 16 + 8 + (i & 7), rows), m1, u, ldu, r, n), out0);
-      store(out0 + (u64)r * ldo0 + n, gate / (1.f + exponential(-gate)) * up);
-#else
-      u32 r = i >> 4, n = place * 16 + (i & 15);
-      if (n >= m.n) continue;
-      float v = joined(all, i, rows);
-      if (partial) {
-        u32 before = tile < tiles_of(n0) ? 0 : tile < tiles_of(n0) + tiles_of(n1) ? n0 : n0 + n1;
-        partial[((u64)blockIdx.y * rows + r) * (n0 + n1 + n2) + before + n] = v;
-      } else finish(v, m, u, ldu, residual, ldr, r, n);
-#endif
-    }
+    // Two buffers in turn: this one is free when the tile before the last is finished.
+    while (turn >= 2 && done + 1 < turn) RELAX();
+    leave(part + ((turn & 1) * WARPS + warp) * rows * SUM_ROW, sum, rows);
+    barrier_leave(1 + (turn & 1), THREADS);
     tile += gridDim.x;
   }
 }
 
-// The parts of a split inner dimension joined in order, with what a product adds. Block 256, grid (ceil((n0 + n1 + n2) / 256), rows).
-KERNEL __launch_bounds__(256) few_join(MATRIX(0), MATRIX(1), MATRIX(2), const elem* residual, u32 ldr, const elem* u, u32 ldu, const float* partial, u32 parts) {
+// The inner dimension in parts of `per` blocks, one a gridDim.y: a warp's columns of x stay in its registers, BLOCKS blocks of them, so x never goes
+// through shared memory and any number of rows fits. Leaves f32 sums [y, rows, n0 + n1 + n2] for few_join.
+#define ROW_AT(i) const u8 *codes##i, const u8 *scales##i, const float *nested##i, const float *mean##i, u32 n##i
+#define ALONE(i) Matrix{codes##i, scales##i, nested##i, mean##i, n##i, 0, 0, 0, 0, 0}
+KERNEL __launch_bounds__(WARPS * 32, 1) few_parts(ROW_AT(0), ROW_AT(1), ROW_AT(2), const elem* x, u32 ldx, float* partial, u32 rows, u32 perRow, u32 per) {
+  DYNAMIC_SHARED(u8, shared);
+  GO();
+  u32 warp = warp_of(), lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
+  u32 block = blockIdx.y * per + warp * BLOCKS, last = min(perRow, (blockIdx.y + 1) * per);
+  float* part = (float*)(shared + X_AT);
+  Matrix m0 = ALONE(0), m1 = ALONE(1), m2 = ALONE(2);
+  u32 total = n0 + n1 + n2, tiles = tiles_of(n0) + tiles_of(n1) + tiles_of(n2), tile = blockIdx.x;
+  Piece p;
+  nothing(p);
+  if (tile < tiles) {
+    Source source = begin(p, m0, m1, m2, tile, block, last, perRow);
+#pragma unroll
+    for (u32 b = 0; b < BLOCKS; b++)
+      if (block + b < last) ask(p, source, b);
+  }
+  // A lane asks for the line of codes or of scales of one of the 16 rows.
+  auto ahead = [&](u32 to) {
+    if (to < tiles && block < last) {
+      Matrix m = choose(to, m0, m1, m2);
+      u64 at = (u64)min(to * 16 + (lane & 15), m.n - 1) * perRow + block;
+      prefetch(lane < 16 ? m.codes + at * 32 : m.scales + at * (NESTED ? 1 : 4));
+    }
+  };
+  if (AHEAD)
+    for (u32 i = 1; i < AHEAD; i++) ahead(tile + i * gridDim.x);
+  fill_table(shared);
+  WAIT();
+  u32 xb[BLOCKS][TILES][8];
+#pragma unroll
+  for (u32 b = 0; b < BLOCKS; b++)
+#pragma unroll
+    for (u32 n = 0; n < TILES; n++) {
+      uint4 lo = make_uint4(0, 0, 0, 0), hi = lo;
+      if (block + b < last && n * 8 + g < rows) {
+        const elem* from = x + (u64)(n * 8 + g) * ldx + (block + b) * 64 + 16 * t;
+        lo = eight(from);
+        hi = eight(from + 8);
+      }
+      xb[b][n][0] = lo.x; xb[b][n][1] = lo.y; xb[b][n][2] = lo.z; xb[b][n][3] = lo.w;
+      xb[b][n][4] = hi.x; xb[b][n][5] = hi.y; xb[b][n][6] = hi.z; xb[b][n][7] = hi.w;
+    }
+  __syncthreads();
+  u32 column = lane * 4;
+  for (u32 turn = 0; tile < tiles; turn++) {
+    float sum[TILES][4] = {}, scale[2][SETS];
+    scales_of(scale, p, shared);
+    u32 to = tile + gridDim.x;
+    Source source;
+    bool more = to < tiles;
+    if (more) source = begin(p, m0, m1, m2, to, block, last, perRow);
+    if (AHEAD) ahead(tile + AHEAD * gridDim.x);
+#pragma unroll
+    for (u32 b = 0; b < BLOCKS; b++) {
+      float c[TILES][4] = {};
+#pragma unroll
+      for (u32 s = 0; s < 4; s++) {
+        u32 a[4];
+        weights(a, shared, column, p, b, s);
+#pragma unroll
+        for (u32 n = 0; n < TILES; n++) mma(c[n], a, xb[b][n] + 2 * s, (const elem*)0);
+      }
+      scaled(sum, c, scale, b);
+      if (more && block + b < last) ask(p, source, b);
+    }
+    // Two buffers in turn: who writes one has passed the barrier behind the reading of it.
+    leave(part + ((turn & 1) * WARPS + warp) * rows * SUM_ROW, sum, rows);
+    __syncthreads();
+    const float* all = part + (turn & 1) * WARPS * rows * SUM_ROW;
+    u32 place = tile;
+    Matrix m = choose(place, m0, m1, m2);
+    u32 before = tile < tiles_of(n0) ? 0 : tile < tiles_of(n0) + tiles_of(n1) ? n0 : n0 + n1;
+    for (u32 i = threadIdx.x; i < rows * 16; i += WARPS * 32) {
+      u32 r = i >> 4, n = place * 16 + (i & 15);
+      if (n < m.n) partial[((u64)blockIdx.y * rows + r) * total + before + n] = joined(all, r, i & 15, rows);
+    }
+    tile = to;
+  }
+}
+
+// The parts of one entry in order, several on their way at a time.
+DEV float all_parts(const float* partial, u64 apart, u32 parts) {
+  float v = 0.f;
+#pragma unroll 4
+  for (u32 p = 0; p < parts; p++) v += partial[p * apart];
+  return v;
+}
+
+// The parts of a split inner dimension joined, with what a product adds; `both`: the swiglu of the first two. Block 256, grid (ceil(columns / 256), rows).
+KERNEL __launch_bounds__(256) few_join(MATRIX(0), MATRIX(1), MATRIX(2), const elem* residual, u32 ldr, const elem* u, u32 ldu, const float* partial, u32 parts, u32 both) {
   GO();
   WAIT();
   u32 total = n0 + n1 + n2, c = blockIdx.x * 256 + threadIdx.x, r = blockIdx.y;
-  if (c >= total) return;
-  float v = 0.f;
-  for (u32 p = 0; p < parts; p++) v += partial[((u64)p * gridDim.y + r) * total + c];
-  if (c < n0) finish(v, GIVEN(0), u, ldu, residual, ldr, r, c);
-  else if (c < n0 + n1) finish(v, GIVEN(1), u, ldu, residual, ldr, r, c - n0);
-  else finish(v, GIVEN(2), u, ldu, residual, ldr, r, c - n0 - n1);
+  if (c >= (both ? n0 : total)) return;
+  u64 apart = (u64)gridDim.y * total;
+  const float* from = partial + (u64)r * total + c;
+  Matrix m = GIVEN(0);
+  u32 n = c;
+  if (c >= n0 + n1) {
+    m = GIVEN(2);
+    n -= n0 + n1;
+  } else if (c >= n0) {
+    m = GIVEN(1);
+    n -= n0;
+  }
+  float v = all_parts(from, apart, parts) + added(m, u, ldu, residual, ldr, r, n);
+  if (both) v = swish(v, all_parts(from + n0, apart, parts) + low_part(GIVEN(1), u, ldu, r, n), u);
+  store(m.out + (u64)r * m.ldo + n, v);
 }
 
-// u[r, j] = by·round(Σ x[r, ·]·A[j, ·]) of up to three adapters side by side, one block a column; x is normed first where w is given, as in few_rows.
-// A f32 [rank, k] is rounded as the program's cast does. Block 256, grid (ranks).
-#define LOW(i) const float *a##i, u32 rank##i, float by##i
-KERNEL __launch_bounds__(256) few_low(LOW(0), LOW(1), LOW(2), const elem* x, u32 ldx, const elem* w, float eps, elem* u, u32 ldu, u32 rows, u32 k) {
+// The same of one matrix, and the row it makes normed beside it. Block 1024, grid (rows).
+KERNEL __launch_bounds__(1024) few_join_norm(MATRIX(0), const elem* residual, u32 ldr, const elem* u, u32 ldu, const float* partial, u32 parts, const elem* w, float eps,
+                                             elem* normed, u32 ldn) {
   GO();
   WAIT();
-  u32 j = blockIdx.x;
+  u32 r = blockIdx.x;
+  Matrix m = GIVEN(0);
+  float squares = 0.f;
+  for (u32 n = threadIdx.x; n < n0; n += 1024) {
+    float v = all_parts(partial + (u64)r * n0 + n, (u64)gridDim.x * n0, parts) + added(m, u, ldu, residual, ldr, r, n);
+    v = rounded(v, w);
+    store(out0 + (u64)r * ldo0 + n, v);
+    squares += v * v;
+  }
+  float s = row_scale(block_sum(squares), n0, eps);
+  // A thread reads what it wrote.
+  for (u32 n = threadIdx.x; n < n0; n += 1024) store(normed + (u64)r * ldn + n, load(out0 + (u64)r * ldo0 + n) * s * load(w + n));
+}
+
+// u[r, j] = by·round(Σ x[r, ·]·A[j, ·]) of up to three adapters side by side, a block a column and four rows; x is normed first where w is given: its
+// factor is taken behind the sum, so a row is read once. A f32 [rank, k] is rounded as the program's cast does. Block 256, grid (ranks, rows by fours).
+#define LOW(i) const float *a##i, u32 rank##i, float by##i
+KERNEL __launch_bounds__(256) few_low(LOW(0), LOW(1), LOW(2), const elem* x, u32 ldx, const elem* w, float eps, elem* u, u32 ldu, u32 rows, u32 k) {
+  __shared__ float sums[8][8];
+  GO();
+  u32 j = blockIdx.x, first = blockIdx.y * 4, lane = threadIdx.x & 31;
   const float* a = a0 + (u64)j * k;
   float by = by0;
   if (j >= rank0 + rank1) { a = a2 + (u64)(j - rank0 - rank1) * k; by = by2; }
   else if (j >= rank0) { a = a1 + (u64)(j - rank0) * k; by = by1; }
-  for (u32 r = 0; r < rows; r++) {
-    float squares = 0.f, sum = 0.f, s = 1.f;
+  for (u32 c = threadIdx.x * 32; c < k; c += 256 * 32) prefetch(a + c);
+  WAIT();
+  float s[8] = {};
+  for (u32 c = threadIdx.x * 8; c < k; c += 2048) {
+    float b[8], v[4][8];
+#pragma unroll
+    for (u32 q = 0; q < 4; q++)
+      if (first + q < rows) load8(v[q], x + (u64)(first + q) * ldx + c);
+    load8(b, a + c);
+#pragma unroll
+    for (u32 i = 0; i < 8; i++) b[i] = rounded(b[i], x);
     if (w) {
-      for (u32 c = threadIdx.x * 8; c < k; c += 2048) {
-        float v[8];
-        get(v, x + (u64)r * ldx + c, 8);
+      float g[8];
+      load8(g, w + c);
 #pragma unroll
-        for (u32 i = 0; i < 8; i++) squares += v[i] * v[i];
-      }
-      s = row_scale(block_sum(squares), k, eps);
+      for (u32 i = 0; i < 8; i++) b[i] *= g[i];
     }
-    for (u32 c = threadIdx.x * 8; c < k; c += 2048) {
-      float v[8], b[8], g[8];
-      get(v, x + (u64)r * ldx + c, 8);
-      get(b, a + c, 8);
-      if (w) {
-        get(g, w + c, 8);
 #pragma unroll
-        for (u32 i = 0; i < 8; i++) v[i] = rounded(v[i] * s * g[i], x);
-      }
+    for (u32 q = 0; q < 4; q++)
+      if (first + q < rows)
 #pragma unroll
-      for (u32 i = 0; i < 8; i++) sum = fmaf(v[i], rounded(b[i], x), sum);
-    }
-    sum = block_sum(sum);
-    if (threadIdx.x == 0) store(u + (u64)r * ldu + j, rounded(sum, u) * by);
+        for (u32 i = 0; i < 8; i++) {
+          s[q] = fmaf(v[q][i], b[i], s[q]);
+          s[4 + q] = fmaf(v[q][i], v[q][i], s[4 + q]);
+        }
   }
+#pragma unroll
+  for (u32 i = 0; i < 8; i++) {
+    s[i] = warp_sum(s[i]);
+    if (lane == 0) sums[threadIdx.x >> 5][i] = s[i];
+  }
+  __syncthreads();
+  u32 q = threadIdx.x, r = first + q;
+  if (q >= 4 || r >= rows) return;
+  float dot = 0.f, squares = 0.f;
+  for (u32 i = 0; i < 8; i++) {
+    dot += sums[i][q];
+    squares += sums[i][4 + q];
+  }
+  if (w) dot *= row_scale(squares, k, eps);
+  store(u + (u64)r * ldu + j, rounded(dot, u) * by);
 }
 
 // Weights of 16 bit, as they are: a lane reads 16 bytes of two rows at a time, a piece is 128 columns. W [n, k], k a multiple of 32; gridDim.y
-// blocks split the columns by `per` thirty-twos where `partial` is given. Otherwise as few_rows.
+// blocks split the columns by `per` thirty-twos where `partial` is given. A tile's sums are joined by all warps, another one first each time.
 KERNEL __launch_bounds__(WARPS * 32, 1) few_wide(const elem* weights, u32 ldw, u32 n, elem* out, u32 ldo, const elem* x, u32 ldx, const elem* w, float eps,
                                               const elem* residual, u32 ldr, float* partial, u32 rows, u32 perRow, u32 per) {
   DYNAMIC_SHARED(u8, shared);
+  __shared__ float scales[32];
   GO();
   u32 warp = warp_of(), lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   u32 first = blockIdx.y * per, last = min(perRow, first + per), units = (last - first + 3) >> 2, lds = per * 32 + 32;
@@ -350,7 +663,7 @@ KERNEL __launch_bounds__(WARPS * 32, 1) few_wide(const elem* weights, u32 ldw, u
     for (u32 b = 0; b < 4; b++) ask(b);
   }
   WAIT();
-  stage(xs, lds, x, ldx, w, eps, rows, first * 32, (last - first) * 32);
+  stage(xs, lds, x, ldx, w, eps, rows, first * 32, (last - first) * 32, (last - first) * 32, scales);
   __syncthreads();
   for (u32 turn = 0; tile < tiles; turn++) {
     float c[TILES][4] = {};
@@ -377,13 +690,13 @@ KERNEL __launch_bounds__(WARPS * 32, 1) few_wide(const elem* weights, u32 ldw, u
         ask(b);
       }
     }
-    leave(part + ((turn & 1) * WARPS + warp) * rows * 16, c, rows);
+    leave(part + ((turn & 1) * WARPS + warp) * rows * SUM_ROW, c, rows);
     __syncthreads();
-    const float* all = part + (turn & 1) * WARPS * rows * 16;
-    for (u32 i = (threadIdx.x + turn * 32) % THREADS; i < rows * 16; i += THREADS) {
+    const float* all = part + (turn & 1) * WARPS * rows * SUM_ROW;
+    for (u32 i = (threadIdx.x + turn * 32) % (WARPS * 32); i < rows * 16; i += WARPS * 32) {
       u32 r = i >> 4, column = tile * 16 + (i & 15);
       if (column >= n) continue;
-      float v = joined(all, i, rows);
+      float v = joined(all, r, i & 15, rows);
       if (partial) partial[((u64)blockIdx.y * rows + r) * n + column] = v;
       else {
         if (residual) v += load(residual + (u64)r * ldr + column);

@@ -12,8 +12,14 @@ import {
   nowhere,
   u32,
 } from './card.ts'
-import type { KernelLaunch, Place, Rows } from './card.ts'
-import { fewGrid, fewJoin, fewKernel, matrixArgs, splitOf, type FewPlan, type Room } from './few.ts'
+import type { Arg, KernelLaunch, Place, Rows } from './card.ts'
+import { FEW, sumBytes, tilesOf, warpsFor, type FewPlan, type Room } from './few-plan.ts'
+import { fewGrid, fewJoin, fewKernel, matrixArgs } from './few.ts'
+
+/** Shared memory that the kernel has besides the dynamic one. */
+const STATIC = 512
+/** Thirty-twos that a warp takes at a time. */
+const PIECE = 4
 
 export interface WideShape {
   readonly rows: number
@@ -22,18 +28,21 @@ export interface WideShape {
 }
 
 const sharedBytes = (rows: number, warps: number, per: number): number =>
-  2 * rows * (per * 32 + 32) + 2 * warps * rows * 16 * 4
+  2 * rows * (per * 32 + 32) + sumBytes(warps, rows)
 
-export const widePlan = (s: WideShape, room: Room): FewPlan | null =>
-  s.k % 32 === 0
-    ? splitOf(
-        s.rows,
-        s.k / 32,
-        (warps, per) => sharedBytes(s.rows, warps, per),
-        room,
-        () => 4,
-      )
-    : null
+/** The fewest parts of the inner dimension whose columns of x fit shared memory; one part needs no joining. */
+export const widePlan = ({ rows, k }: WideShape, room: Room): FewPlan | null => {
+  if (rows < 1 || rows > FEW || k % 32 !== 0) return null
+  const tiles = tilesOf(rows)
+  for (let parts = 1; parts <= k / 32; parts++) {
+    const per = divide(k / 32, parts)
+    // More rows need more registers.
+    const warps = warpsFor(divide(per, PIECE), tiles > 2 ? 12 : 16)
+    if (sharedBytes(rows, warps, per) <= room.shared - STATIC)
+      return { warps, blocks: PIECE, tiles, parts: divide(k / 32, per), per }
+  }
+  return null
+}
 
 export const wideWorkspaceBytes = (s: WideShape, { parts }: FewPlan, n: number): number =>
   parts === 1 ? 0 : 4 * parts * s.rows * n
@@ -81,7 +90,7 @@ export const wide = (
     sharedBytes(rows, plan.warps, plan.per),
   )
   if (!split) return [product]
-  const result = [
+  const result: ReadonlyArray<Arg> = [
     nowhere,
     nowhere,
     nowhere,
@@ -93,5 +102,5 @@ export const wide = (
     u32(0),
   ]
   const none = matrixArgs(undefined)
-  return [product, fewJoin({ ...o, low: null }, [...result, ...none, ...none], n)]
+  return [product, fewJoin({ ...o, low: null, pair: false, after: null }, [result, none, none], n)]
 }

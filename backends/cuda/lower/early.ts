@@ -15,13 +15,15 @@ import type { Context } from './context.ts'
 const FIRST = 90
 
 /**
- * Kernels that wait (`WAIT`) before they touch what a launch writes. Until then `few_rows` and `few_wide` ask for frozen weights,
+ * Kernels that wait (`WAIT`) before they touch what a launch writes. Until then some of them ask for weights, frozen or trained,
  * which functions that update caches alone do not write.
  */
 const waiting: ReadonlySet<string> = new Set([
   'few_rows',
+  'few_parts',
   'few_low',
   'few_join',
+  'few_join_norm',
   'few_wide',
   'token_attention',
   'token_join',

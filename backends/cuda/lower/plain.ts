@@ -6,23 +6,24 @@ import { bytes, size, type Float, type Plain } from '../../../ir/type.ts'
 import * as attention from '../kernels/attention.ts'
 import * as elementwise from '../kernels/elementwise.ts'
 import * as loss from '../kernels/loss.ts'
-import * as nf4 from '../kernels/nf4.ts'
-import * as norm from '../kernels/norm.ts'
+import { dequantize } from '../kernels/decode.ts'
 import * as optim from '../kernels/optim.ts'
 import * as reduce from '../kernels/reduce.ts'
 import * as rotary from '../kernels/rope.ts'
+import { adaptedNorms } from './adapters.ts'
 import { alone, binary, clear, copy, reduction, shapeOf, unary, type Lowering } from './alone.ts'
 import { classCrossEntropy, classCrossEntropyGrad } from './classes.ts'
 import type { Context } from './context.ts'
 import { plainFloat8 } from './float8.ts'
 import { overLogits, slopes } from './logits.ts'
+import { rmsNorm, rmsNormGrad, rmsNormWeightGrad } from './norms.ts'
 import { argOf, attr } from './pattern.ts'
 import { product } from './product.ts'
 import { attentionGradStep, attentionStep } from './rules/attention.ts'
 import { lossStep } from './rules/loss.ts'
 import { plainDot } from './rules/residual.ts'
 import { plainRope } from './rules/rope.ts'
-import { gather, segmentSum, segmentTake } from './segments.ts'
+import { gather, segmentSum, segmentTake, takeRows } from './segments.ts'
 
 const cacheDims = (c: Context, positions: Id, cache: Id) => {
   const [batch, length] = c.type(positions).shape as readonly [number, number]
@@ -37,7 +38,13 @@ const table: { readonly [K in OpName]: Lowering } = {
   scaleBy: unary((o, _, h) => elementwise.scaleBy({ ...o, by: h.argAt(1) })),
   reciprocal: unary(elementwise.reciprocal),
   sqrt: unary(elementwise.sqrt),
+  sign: unary(elementwise.sign),
+  maximum: binary(elementwise.maximum),
+  shift: unary((o, s) => elementwise.shift({ ...o, by: attr(s, 'by') })),
+  power: unary((o, s) => elementwise.power({ ...o, exponent: attr(s, 'exponent') })),
   addRow: unary((o, _, h) => elementwise.addRow({ ...o, b: h.argAt(1) })),
+  mulRow: unary((o, _, h) => elementwise.mulRow({ ...o, b: h.argAt(1) })),
+  adaptedNorms,
   dropout: unary((o, s, h) =>
     elementwise.dropout({
       ...o,
@@ -97,7 +104,7 @@ const table: { readonly [K in OpName]: Lowering } = {
         out: h.outAt(),
       }),
     ]),
-  takeRows: gather,
+  takeRows,
   embed: gather,
   embedGrad: (c, s) =>
     alone(c, s, (h) => [
@@ -111,47 +118,9 @@ const table: { readonly [K in OpName]: Lowering } = {
         dtype: h.dtype,
       }),
     ]),
-  rmsNorm: (c, s) =>
-    alone(c, s, (h) => [
-      norm.rmsNorm({
-        ...h.shape,
-        dtype: h.dtype,
-        x: h.arg(0),
-        w: h.argAt(1),
-        out: h.out(),
-        eps: attr(s, 'eps'),
-      }),
-    ]),
-  rmsNormGrad: (c, s) =>
-    alone(c, s, (h) => [
-      norm.rmsNormGrad({
-        ...h.shape,
-        dtype: h.dtype,
-        x: h.arg(0),
-        w: h.argAt(1),
-        ct: h.arg(2),
-        out: h.out(),
-        eps: attr(s, 'eps'),
-      }),
-    ]),
-  rmsNormWeightGrad: (c, s) => {
-    const shape = shapeOf(c.type(argOf(s, 0)))
-    return alone(
-      c,
-      s,
-      (h) =>
-        norm.rmsNormWeightGrad({
-          ...shape,
-          dtype: h.dtype,
-          x: h.arg(0),
-          ct: h.arg(2),
-          out: h.outAt(),
-          workspace: h.scratch(0),
-          eps: attr(s, 'eps'),
-        }),
-      [norm.rmsNormWeightGradWorkspaceBytes(shape.rows)],
-    )
-  },
+  rmsNorm,
+  rmsNormGrad,
+  rmsNormWeightGrad,
   swiglu: (c, s) =>
     alone(c, s, (h) => [
       elementwise.swiglu({
@@ -257,7 +226,7 @@ const table: { readonly [K in OpName]: Lowering } = {
   classCrossEntropyGrad,
   dequantize: (c, s) =>
     alone(c, s, (h) =>
-      nf4.dequantize([{ type: c.type(argOf(s, 0)), offset: h.argAt(0), out: h.out() }], h.dtype),
+      dequantize([{ type: c.type(argOf(s, 0)), offset: h.argAt(0), out: h.out() }], h.dtype),
     ),
   clipCoefficient: (c, s) =>
     alone(c, s, (h) => [

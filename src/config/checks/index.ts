@@ -5,16 +5,20 @@ import { showPath } from '../yaml/node.ts'
 import type { Check, Given } from './check.ts'
 import { dataChecks } from './data.ts'
 import { modelChecks } from './model.ts'
+import { optimizerChecks } from './optimizer.ts'
+import { outputChecks } from './outputs.ts'
 import { preferenceChecks } from './preference.ts'
 import { promptChecks } from './prompt.ts'
 import { trainingChecks } from './training.ts'
 
 const checks: ReadonlyArray<Check> = [
   ...dataChecks,
+  ...outputChecks,
   ...promptChecks,
   ...modelChecks,
   ...trainingChecks,
   ...preferenceChecks,
+  ...optimizerChecks,
 ]
 
 const within = (inner: string, outer: string): boolean =>

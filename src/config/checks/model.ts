@@ -2,28 +2,62 @@
 import { problem, when, type Check } from './check.ts'
 
 const quantized: Check = {
-  reads: ['adapter', 'quantization', 'trainer.type'],
-  find: ({ adapter, quantization, trainer }) =>
-    when(quantization !== null && adapter === null && trainer.type !== 'none', () =>
+  reads: ['adapter', 'quantization', 'trainer.type', 'input_features'],
+  find: ({ adapter, quantization, trainer, input_features: [{ encoder }] }) => {
+    const trained = trainer.type !== 'none' && encoder?.trainable !== false
+    return when(quantization !== null && adapter === null && trained, () =>
       problem(
         'quantization',
         'quantized weights cannot be trained themselves',
         'add `adapter: {type: lora}`, or remove `quantization`',
       ),
+    )
+  },
+}
+
+/** PEFT refuses these too. */
+const layers: Check = {
+  reads: ['adapter'],
+  find: ({ adapter: a }) => [
+    ...when(
+      a !== null &&
+        a.layers_to_transform !== null &&
+        typeof a.target_modules === 'string' &&
+        a.target_modules !== 'all-linear',
+      () =>
+        problem(
+          'adapter.layers_to_transform',
+          'a regular expression for target_modules says itself which layers it means',
+          'leave it out, or write target_modules as a list',
+        ),
     ),
+    ...when(
+      a !== null &&
+        a.init_lora_weights === 'orthogonal' &&
+        [a.r, ...Object.values(a.rank_pattern ?? {})].some((r) => r % 2 !== 0),
+      () =>
+        problem(
+          'adapter.init_lora_weights',
+          'orthogonal splits the rank in two halves, and a rank is odd',
+          'write `init_lora_weights: default`, or an even rank',
+        ),
+    ),
+  ],
 }
 
 const untrained: Check = {
   reads: ['adapter', 'trainer.type'],
   find: ({ adapter, trainer }, given) =>
-    when(adapter !== null && trainer.type === 'none', () =>
-      problem(
-        'adapter',
-        'an adapter that is never trained changes nothing',
-        given('trainer.type')
-          ? 'remove it, or write `type: finetune` in `trainer`'
-          : 'add `trainer: {type: finetune}`: without a trainer nothing is trained, as in Ludwig',
-      ),
+    when(
+      adapter !== null && adapter.pretrained_adapter_weights === null && trainer.type === 'none',
+      () =>
+        problem(
+          'adapter',
+          'an adapter that is never trained changes nothing',
+          given('trainer.type')
+            ? 'remove it, or write `type: finetune` in `trainer`'
+            : 'add `trainer: {type: finetune}`: without a trainer nothing is trained, as in Ludwig',
+        ),
     ),
 }
 
@@ -92,6 +126,7 @@ const sampling: Check = {
 
 export const modelChecks: ReadonlyArray<Check> = [
   quantized,
+  layers,
   untrained,
   computeDtype,
   recompute,

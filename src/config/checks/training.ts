@@ -58,21 +58,47 @@ const floor: Check = {
   },
 }
 
-const validationField: Check = {
-  reads: ['trainer.validation_field', 'output_features'],
-  find: ({ trainer, output_features: [output] }) =>
-    when(trainer.validation_field !== output.name, () =>
-      problem(
-        'trainer.validation_field',
-        `validation_field is ${JSON.stringify(trainer.validation_field)}, which is no output feature`,
-        `write ${JSON.stringify(output.name)} or leave it out`,
-      ),
+/** Sums of decimal fractions are off by their last bits. */
+const near = (a: number, b: number): boolean => Math.abs(a - b) < 1e-9
+
+const wsd: Check = {
+  reads: [
+    'trainer.learning_rate_scheduler.wsd_warmup_fraction',
+    'trainer.learning_rate_scheduler.wsd_stable_fraction',
+    'trainer.learning_rate_scheduler.wsd_decay_fraction',
+  ],
+  find: ({ trainer: { learning_rate_scheduler: s } }) => {
+    const begun = s.wsd_warmup_fraction + s.wsd_stable_fraction
+    const decay = s.wsd_decay_fraction
+    return when(
+      s.decay === 'wsd' && (decay === null ? begun > 1 + 1e-9 : !near(begun + decay, 1)),
+      () =>
+        problem(
+          `trainer.learning_rate_scheduler.wsd_${decay === null ? 'stable' : 'decay'}_fraction`,
+          `warm-up, plain and decay of wsd are ${[s.wsd_warmup_fraction, s.wsd_stable_fraction, ...(decay === null ? [] : [decay])].join(' + ')} of the steps, and not 1`,
+          decay === null || begun > 1
+            ? 'write `wsd_stable_fraction: 0.8`, and set `wsd_warmup_fraction: 0.1`, and leave out `wsd_decay_fraction`'
+            : 'leave it out: the decay takes what is left',
+        ),
+    )
+  },
+}
+
+const plateau: Check = {
+  reads: ['trainer.learning_rate_scheduler', 'trainer.evaluate_training_set'],
+  find: ({ trainer: { learning_rate_scheduler: s, ...t } }) =>
+    when(
+      s.reduce_on_plateau > 0 &&
+        s.reduce_eval_split === 'training' &&
+        s.reduce_eval_metric.endsWith('accuracy') &&
+        !t.evaluate_training_set,
+      () =>
+        problem(
+          'trainer.learning_rate_scheduler.reduce_eval_metric',
+          `the ${s.reduce_eval_metric} of the training split is not measured`,
+          'write `reduce_eval_split: validation`, or set `trainer.evaluate_training_set: true`',
+        ),
     ),
 }
 
-export const trainingChecks: ReadonlyArray<Check> = [
-  arithmetic,
-  checkpoints,
-  floor,
-  validationField,
-]
+export const trainingChecks: ReadonlyArray<Check> = [arithmetic, checkpoints, floor, wsd, plateau]

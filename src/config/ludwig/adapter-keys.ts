@@ -1,30 +1,9 @@
 /** What else Ludwig knows inside `adapter`, `quantization` and `model_parameters`. */
 import { keysOfType, no, type Known } from './known.ts'
 
-const plainLora = 'leave it out: the adapter is plain LoRA with the scale alpha / r'
-const uniform = 'leave it out: r and alpha are the same for every module'
-
-/** Rank-stabilised LoRA scales by alpha / √r. */
-const sameScale = (adapter: Readonly<Record<string, unknown>>): string => {
-  const positive = (x: unknown): x is number => typeof x === 'number' && x > 0
-  const r = positive(adapter['r']) ? adapter['r'] : 8
-  const alpha = positive(adapter['alpha']) ? adapter['alpha'] : 2 * r
-  return `leave it out, and set \`alpha: ${Number((alpha * Math.sqrt(r)).toPrecision(9))}\`, which gives the same scale`
-}
-
 const lora: Known = {
-  pretrained_adapter_weights: no(
-    'leave it out: merge that adapter into the base first and train on the result',
-    null,
-  ),
-  use_rslora: no(sameScale, false),
-  use_dora: no(plainLora, false),
-  loraplus_lr_ratio: no('leave it out: both matrices learn at `trainer.learning_rate`', null),
-  init_lora_weights: no('leave it out: A starts random, B zero', 'default'),
   eva_config: no('leave it out: A starts random, B zero', null),
   loftq_config: no('leave it out: A starts random, B zero', null),
-  rank_pattern: no(uniform, null, {}),
-  alpha_pattern: no(uniform, null, {}),
   layer_replication: no('leave it out: the base keeps its layers', null),
 }
 
@@ -33,7 +12,7 @@ const otherTypes: Known = {
     'adalora',
     'target_r init_r tinit tfinal delta_t beta1 beta2 orth_reg_weight total_step',
   ),
-  ...keysOfType('ia3', 'feedforward_modules fan_in_fan_out modules_to_save init_ia3_weights'),
+  ...keysOfType('ia3', 'feedforward_modules fan_in_fan_out init_ia3_weights'),
   ...keysOfType('vera', 'projection_prng_key'),
   ...keysOfType('fourierft waveft', 'n_frequency scaling'),
   ...keysOfType('waveft', 'wavelet_family'),

@@ -2,38 +2,55 @@
 import type * as t from 'io-ts'
 
 import { rank } from '../bounds.ts'
+import { indices, names, pathPattern, patternOf, positiveNumber } from './modules.ts'
 import {
   bounded,
   completed,
   either,
   fraction,
-  guard,
   nullable,
   numberThat,
   oneOf,
   section,
+  text,
   truth,
   withDefault,
   type Filled,
 } from './codec.ts'
-
-const moduleNames = guard(
-  'a list of module names',
-  (u): u is ReadonlyArray<string> =>
-    Array.isArray(u) && u.length > 0 && u.every((m) => typeof m === 'string' && m.trim() !== ''),
-)
 
 const open = section({
   type: oneOf('lora'),
   /** Rank. */
   r: withDefault(bounded(rank), 8),
   /** The update is scaled by alpha / r; 2·r unless given. PEFT divides any number. */
-  alpha: withDefault(nullable(numberThat('a number greater than 0', (n) => n > 0)), null),
+  alpha: withDefault(nullable(positiveNumber), null),
+  /** Ranks and alphas of modules whose path ends as a regular expression says. */
+  rank_pattern: withDefault(nullable(patternOf(bounded(rank))), null),
+  alpha_pattern: withDefault(nullable(patternOf(positiveNumber)), null),
+  /** Scaled by alpha / √r instead. */
+  use_rslora: withDefault(truth, false),
+  /** Lengths of the rows of W + s·B·A are trained apart from their directions. */
+  use_dora: withDefault(truth, false),
+  init_lora_weights: withDefault(oneOf('default', 'gaussian', 'orthogonal'), 'default'),
   /** On the adapter's input. */
   dropout: withDefault(fraction, 0.05),
-  bias_type: withDefault(oneOf('none'), 'none'),
+  /** Biases of the base that are trained: none, all, or those of adapted modules. */
+  bias_type: withDefault(oneOf('none', 'all', 'lora_only'), 'none'),
   /** Null: the model's default, q_proj and v_proj for Llama. */
-  target_modules: withDefault(nullable(either(oneOf('all-linear'), moduleNames)), null),
+  target_modules: withDefault(
+    nullable(either(oneOf('all-linear'), either(names('module names'), pathPattern))),
+    null,
+  ),
+  /** Layers that get adapters, by index; null: all. */
+  layers_to_transform: withDefault(nullable(indices), null),
+  /** Names of lists of layers that the indices count in, as `layers`; null: any. */
+  layers_pattern: withDefault(nullable(names('names of lists of layers')), null),
+  /** Modules trained in full beside the adapters, and saved with them. */
+  modules_to_save: withDefault(nullable(names('module names')), null),
+  /** LoRA+: how many times as fast B learns as A; null: as fast. */
+  loraplus_lr_ratio: withDefault(nullable(positiveNumber), null),
+  /** A PEFT adapter to go on from: its own settings count. */
+  pretrained_adapter_weights: withDefault(nullable(text), null),
   postprocessor: section({
     /** Also save the 16-bit base with the adapter added in. */
     merge_adapter_into_base_model: withDefault(truth, false),

@@ -1,38 +1,49 @@
-/** `trainer.optimizer`, `trainer.learning_rate_scheduler` and `trainer.gradient_clipping`. */
+/** `trainer.learning_rate_scheduler` and `trainer.gradient_clipping`. */
 import * as E from 'fp-ts/lib/Either.js'
 import * as t from 'io-ts'
 
 import {
   atLeastZero,
   fraction,
-  guard,
+  natural,
   nullable,
   numberThat,
   oneOf,
   positive,
   section,
+  share,
+  truth,
   withDefault,
 } from './codec.ts'
 
-const betas = guard(
-  'two numbers in [0, 1), such as [0.9, 0.999]',
-  (u): u is readonly [number, number] => Array.isArray(u) && u.length === 2 && u.every(fraction.is),
+export const metrics = oneOf(
+  'loss',
+  'perplexity',
+  'next_token_perplexity',
+  'token_accuracy',
+  'sequence_accuracy',
 )
 
-export const optimizer = section({
-  /** `adam` adds weight decay to the gradient, `adamw` to the step. */
-  type: withDefault(oneOf('adam', 'adamw'), 'adam'),
-  betas: withDefault(betas, [0.9, 0.999]),
-  eps: withDefault(
-    numberThat('a number greater than 0', (n) => n > 0),
-    1e-8,
-  ),
-  weight_decay: withDefault(atLeastZero, 0),
-})
+const above = numberThat('a number greater than 0', (n) => n > 0)
+const whole = numberThat('a number in [0, 1]', (n) => n >= 0 && n <= 1)
 
 export const learningRateScheduler = section({
   /** After warm-up; null and constant are the same. */
-  decay: withDefault(nullable(oneOf('linear', 'cosine', 'constant')), null),
+  decay: withDefault(
+    nullable(
+      oneOf(
+        'linear',
+        'cosine',
+        'constant',
+        'exponential',
+        'inverse_sqrt',
+        'polynomial',
+        'wsd',
+        'one_cycle',
+      ),
+    ),
+    null,
+  ),
   /** Share of all steps; the larger of the two warm-ups wins. */
   warmup_fraction: withDefault(fraction, 0),
   /** Warm-up in evaluations. */
@@ -43,6 +54,33 @@ export const learningRateScheduler = section({
   t_mult: withDefault(positive, 1),
   /** The learning rate at the end of a cosine period. */
   eta_min: withDefault(atLeastZero, 0),
+  /** Exponential: decay_rate to the power of 1 + steps / decay_steps, whole with `staircase`. */
+  decay_rate: withDefault(share, 0.96),
+  decay_steps: withDefault(positive, 10000),
+  staircase: withDefault(truth, false),
+  /** Inverse square root: steps before which it does not fall. */
+  inverse_sqrt_warmup_steps: withDefault(positive, 4000),
+  polynomial_power: withDefault(above, 1),
+  /** Share of the learning rate at the end. */
+  polynomial_end_lr: withDefault(whole, 0),
+  /** Shares of all steps; what is left is decay. */
+  wsd_warmup_fraction: withDefault(whole, 0.1),
+  wsd_stable_fraction: withDefault(whole, 0.8),
+  /** Says again what is left. */
+  wsd_decay_fraction: withDefault(nullable(whole), null),
+  /** One cycle: its greatest learning rate, null for the learning rate itself. */
+  max_lr: withDefault(nullable(share), null),
+  /** Share of the steps in which it rises. */
+  pct_start: withDefault(whole, 0.3),
+  /** It begins at max_lr / div_factor, and ends at a final_div_factor-th of that. */
+  div_factor: withDefault(above, 25),
+  final_div_factor: withDefault(above, 10000),
+  /** How often it may be reduced, each time after more than `patience` evaluations without improvement. */
+  reduce_on_plateau: withDefault(natural, 0),
+  reduce_on_plateau_patience: withDefault(natural, 10),
+  reduce_on_plateau_rate: withDefault(whole, 0.1),
+  reduce_eval_metric: withDefault(metrics, 'loss'),
+  reduce_eval_split: withDefault(oneOf('training', 'validation'), 'training'),
 })
 
 const norm = new t.Type<number | null, unknown, unknown>(

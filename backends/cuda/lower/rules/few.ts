@@ -2,19 +2,12 @@
 import type { Id } from '../../../../ir/graph.ts'
 import { tensor } from '../../../../ir/type.ts'
 import { elementBytes } from '../../kernels/element.ts'
-import {
-  FEW,
-  few as product,
-  fewLow,
-  fewPlan,
-  fewReads,
-  fewWorkspaceBytes,
-  type FewPlan,
-} from '../../kernels/few.ts'
+import { FEW, fewPlan, fewReads, type FewPlan } from '../../kernels/few-plan.ts'
+import { few as product, fewLow, fewWorkspaceBytes } from '../../kernels/few.ts'
 import { soleReader, type Context, type Site } from '../context.ts'
 import { argOf, attr, outOf } from '../pattern.ts'
 import { steps, type Proposal, type Rule } from '../rule.ts'
-import type { Step } from '../step.ts'
+import type { Made, Step } from '../step.ts'
 import { groups, memberOf, type Adapter, type Member } from './layers.ts'
 import { startsOf, sum } from './sizes.ts'
 
@@ -65,27 +58,37 @@ interface Layer {
   readonly members: ReadonlyArray<Member>
   readonly plan: FewPlan
   readonly norm: Site | null
+  /** The norm of the one result, where parts are joined anyway. */
+  readonly after: Site | null
   readonly swiglu: Site | null
 }
+
+/** A norm of the sum that this layer leaves to the stream, which no product makes for itself. */
+const afterOf = (c: Context, [only, ...others]: ReadonlyArray<Member>): Site | null =>
+  others.length > 0 || only!.residual === null
+    ? null
+    : (c.readers(only!.y).find((s) => s.eqn.op === 'rmsNorm' && argOf(s, 0) === only!.y) ?? null)
 
 const layerOf = (c: Context, x: Id, members: ReadonlyArray<Member>): Layer | null => {
   const [rows, k] = c.type(x).shape as readonly [number, number]
   const swiglu = swigluOf(c, members)
-  const paired = swiglu === null ? null : fewPlan({ rows, k, pair: true }, c.target)
-  const plan = paired ?? fewPlan({ rows, k, pair: false }, c.target)
+  const plan = fewPlan({ rows, k, pair: swiglu !== null }, c.target)
   if (plan === null) return null
-  const norm =
-    rows <= NORMED && plan.parts === 1
-      ? normOf(
-          c,
-          x,
-          members.flatMap((m) => m.covers),
-        )
-      : null
-  return { x, members, plan, norm, swiglu: paired === null ? null : swiglu }
+  const covers = members.flatMap((m) => m.covers)
+  const norm = rows <= NORMED && plan.parts === 0 ? normOf(c, x, covers) : null
+  return {
+    x,
+    members,
+    plan,
+    norm,
+    after: plan.parts > 0 && rows > NORMED ? afterOf(c, members) : null,
+    swiglu,
+  }
 }
 
-const stepOf = (c: Context, { x, members, plan, norm, swiglu }: Layer): Step => {
+const made = (s: Site): Made => ({ key: outOf(s), type: s.eqn.types[0]! })
+
+const stepOf = (c: Context, { x, members, plan, norm, after, swiglu }: Layer): Step => {
   const dtype = members[0]!.w.to
   const [rows, k] = c.type(x).shape as readonly [number, number]
   const shape = { rows, k, pair: swiglu !== null }
@@ -96,23 +99,25 @@ const stepOf = (c: Context, { x, members, plan, norm, swiglu }: Layer): Step => 
   const from = norm === null ? x : argOf(norm, 0)
   const weights = members.map((m) => ({ type: m.w.state.type }))
   return {
-    rule: `few${norm === null ? '' : '+norm'}${ranks === 0 ? '' : '+adapters'}${swiglu === null ? '' : '+swiglu'}`,
+    rule: `few${norm === null ? '' : '+norm'}${ranks === 0 ? '' : '+adapters'}${swiglu === null ? '' : '+swiglu'}${after === null ? '' : '+norm after'}`,
     group: 'product',
     covers: [
       ...members.flatMap((m) => m.covers),
-      ...[norm, swiglu].flatMap((s) => (s === null ? [] : [s.index])),
+      ...[norm, swiglu, after].flatMap((s) => (s === null ? [] : [s.index])),
     ],
     reads: [
       from,
-      ...(norm === null ? [] : [argOf(norm, 1)]),
+      ...[norm, after].flatMap((n) => (n === null ? [] : [argOf(n, 1)])),
       ...(residual === null ? [] : [residual]),
       ...members.map((m) => m.w.id),
       ...adapters.flatMap((a) => [a.a, a.b]),
     ],
-    writes:
-      swiglu === null
+    writes: [
+      ...(swiglu === null
         ? members.map((m) => ({ key: m.y, type: tensor(dtype, rows, m.out) }))
-        : [{ key: outOf(swiglu), type: swiglu.eqn.types[0]! }],
+        : [made(swiglu)]),
+      ...(after === null ? [] : [made(after)]),
+    ],
     // Other blocks of threads still read x when a result is written.
     over: residual === null || residual === from ? [] : [[members[0]!.y, residual]],
     scratch: [rows * ranks * elementBytes[dtype], fewWorkspaceBytes(shape, plan, weights)],
@@ -153,6 +158,14 @@ const stepOf = (c: Context, { x, members, plan, norm, swiglu }: Layer): Step => 
                   },
           })),
           residual: residual === null ? null : at.rows(residual),
+          after:
+            after === null
+              ? null
+              : {
+                  w: at.offset(argOf(after, 1)),
+                  eps: attr<number>(after, 'eps'),
+                  out: at.rows(outOf(after)),
+                },
           low: ranks === 0 ? null : low,
           workspace: at.scratch(1),
         }),
@@ -167,7 +180,7 @@ export const forwardOnly = (c: Context): boolean =>
 
 export const few: Rule = {
   name: 'few',
-  doc: '(rmsNorm →) x·dequantize(W₁)ᵀ, x·dequantize(W₂)ᵀ, … + adapters + residual (→ swiglu), few rows, forward alone → one product from the codes, which takes a quarter of the bytes of decoding first',
+  doc: '(rmsNorm →) x·dequantize(W₁)ᵀ, x·dequantize(W₂)ᵀ, … + adapters + residual (→ swiglu or rmsNorm), few rows, forward alone → one product from the codes, which takes a quarter of the bytes of decoding first',
   propose: (c) =>
     forwardOnly(c)
       ? groups(c).flatMap(([x, sites]): ReadonlyArray<Proposal> => {

@@ -1,6 +1,6 @@
 /** Products of a handful of rows with weights of 16 bit, such as the vocabulary: bound by the weights' bytes, with the norm before and the sum behind. */
 import type { Float } from '../../../../ir/type.ts'
-import { FEW } from '../../kernels/few.ts'
+import { FEW } from '../../kernels/few-plan.ts'
 import { wide as product, widePlan, wideWorkspaceBytes } from '../../kernels/wide.ts'
 import type { Context, Site } from '../context.ts'
 import { addend, argOf, attr, isDot, outOf, soleSum } from '../pattern.ts'

@@ -1,0 +1,125 @@
+/** LoRA adapters as PEFT writes them: exported from a session, and proven. */
+import { join } from 'node:path'
+import * as E from 'fp-ts/lib/Either.js'
+import { pipe } from 'fp-ts/lib/function.js'
+import * as TE from 'fp-ts/lib/TaskEither.js'
+import type { Session } from '../../backends/backend.ts'
+import type { Program, State } from '../../ir/graph.ts'
+import type { Lora } from '../../passes/index.ts'
+import { issue, type Issue } from '../issue.ts'
+import { atomicFolder, atomicWrite } from '../tensors/atomic.ts'
+import { openFile, openFolder } from '../tensors/reader.ts'
+import { writeSumsOf } from '../tensors/sums.ts'
+import { writeFile } from '../tensors/writer.ts'
+import { call } from '../train/problem.ts'
+import { readState } from '../train/states.ts'
+import type { Carried } from './carried.ts'
+import { plainName, referenceTo } from '../hub/reference.ts'
+import { configName, configText } from './config.ts'
+import { copyFiles, tokenizerFiles, writeChanged } from './files.ts'
+import { isA, trainedOf, weightsName } from './names.ts'
+import { readme } from './readme.ts'
+
+export interface Exported {
+  readonly session: Session
+  readonly program: Program
+  readonly lora: Lora
+  /** As the config names it. */
+  readonly baseModel: string
+  /** Where it lies. */
+  readonly baseFolder: string
+  readonly carried: Carried
+  readonly start: Start
+}
+
+/** Bytes of a trained tensor before the first step. */
+export type Start = (s: State) => TE.TaskEither<Issue, Uint8Array>
+
+/** Whether a session's adapter changes what it began as; A alone changes nothing. */
+export const hasLearned =
+  (session: Session, program: Program, start: Start): TE.TaskEither<Issue, boolean> =>
+  async () => {
+    for (const { state } of trainedOf(program).filter((t) => !isA(t.state.name))) {
+      const both = await pipe(
+        TE.Do,
+        TE.bind('was', () => start(state)),
+        TE.bind('is', () => call(session.read(state.name))),
+      )()
+      if (E.isLeft(both)) return both
+      if (Buffer.compare(both.right.was, both.right.is) !== 0) return E.right(true)
+    }
+    return E.right(false)
+  }
+
+/** Reads a written adapter back. Left: a bit that differs from the session, or an adapter that changes nothing. */
+const prove =
+  ({ session, program, start }: Exported, path: string) =>
+  async (): Promise<E.Either<Issue, void>> => {
+    const file = await openFile(path)()
+    if (E.isLeft(file)) return file
+    for (const { state, name } of trainedOf(program)) {
+      const both = await pipe(
+        TE.Do,
+        TE.bind('stored', () => file.right.read(name)),
+        TE.bind('held', () => call(session.read(state.name))),
+      )()
+      if (E.isLeft(both)) return both
+      if (Buffer.compare(both.right.stored, both.right.held) !== 0)
+        return E.left(
+          issue('the written adapter differs from the trained one', {
+            file: path,
+            path: state.name,
+          }),
+        )
+    }
+    const learned = await hasLearned(session, program, start)()
+    if (E.isLeft(learned) || learned.right) return E.map(() => undefined)(learned)
+    return E.left(
+      issue('the adapter is a no-op: every trained tensor but A is as it began', {
+        file: path,
+        hint: 'nothing was learned: check the learning rate and the number of steps',
+      }),
+    )
+  }
+
+/** Writes the adapter folder, which appears only once what lies in it has been read back and compared. */
+export const exportAdapter = (e: Exported, folder: string): TE.TaskEither<Issue, void> =>
+  atomicFolder(folder, (temporary) =>
+    pipe(
+      writeFile(
+        join(temporary, weightsName),
+        trainedOf(e.program).map(({ state, name }) => ({
+          name,
+          dtype: 'F32',
+          shape: state.type.shape,
+          data: () => readState(e.session, state),
+        })),
+      ),
+      TE.chainFirst(() => prove(e, join(temporary, weightsName))),
+      TE.chainFirst(() =>
+        atomicWrite(
+          join(temporary, configName),
+          // A path in the config is relative to it; PEFT would look from wherever it is called.
+          Buffer.from(configText(e.lora, referenceTo(e.baseModel, e.baseFolder))),
+        ),
+      ),
+      TE.bindTo('sum'),
+      TE.bind('base', () => openFolder(e.baseFolder)),
+      TE.bind('changed', ({ base }) => writeChanged(base, temporary, e.carried)),
+      TE.chainFirst(({ changed }) =>
+        atomicWrite(
+          join(temporary, 'README.md'),
+          Buffer.from(
+            readme(
+              plainName(e.baseModel),
+              referenceTo(e.baseModel, e.baseFolder),
+              changed,
+              e.carried,
+            ),
+          ),
+        ),
+      ),
+      TE.chainFirst(() => copyFiles(e.baseFolder, temporary, tokenizerFiles)),
+      TE.chain(({ sum }) => writeSumsOf(temporary, new Map([[weightsName, sum]]))),
+    ),
+  )
