@@ -18,6 +18,8 @@ export interface MicroBatch {
   readonly keys: Int32Array
   /** Of each scored place its sequence: those of the n-th sample of `samples` come one behind the other; −1 elsewhere. */
   readonly sequences: Int32Array
+  /** Tokens of the sample at each place; 1 in the tail. */
+  readonly lengths: Float32Array
   /** How many targets are not −100. */
   readonly scored: number
   /** Indices into the list that was packed, row by row. */
@@ -150,6 +152,7 @@ const write = (
     into.positions[start + i] = i
     into.segments[start + i] = segment
     into.keys[start + i] = hash32(index, 0, before + i)
+    into.lengths[start + i] = ids.length
     const next = ids[i + 1]
     if (next === undefined) return
     const answers = i + 1 >= prompt.length
@@ -180,6 +183,7 @@ const fill = (
     positions: new Int32Array(size),
     segments: new Int32Array(size),
     keys: new Int32Array(size),
+    lengths: new Float32Array(size).fill(1),
     targets: new Int32Array(size).fill(unscored),
     sequences: new Int32Array(size).fill(-1),
     scored: 0,

@@ -6,23 +6,16 @@ import type { Config } from '../config/schema/config.ts'
 import { answerCap } from '../config/outputs.ts'
 import { isEmpty, locate, rowName, unknownColumn, type Table } from '../data/cell.ts'
 import type { Dataset as Rows } from '../data/dataset.ts'
-import { bothKinds, labelsOf, rejectedOf, type Extras } from '../data/preference-cells.ts'
 import { promptColumns, renderPrompts, type PromptSpec } from '../data/prompt.ts'
 import { str } from '../data/python.ts'
-import {
-  buildSamples,
-  withOthers,
-  type RowText,
-  type Sample,
-  type SampleOptions,
-  type Samples,
-} from '../data/samples.ts'
+import { buildSamples, type RowText, type SampleOptions, type Samples } from '../data/samples.ts'
 import { sampleRows, splitNames, splitRows, type Split } from '../data/split.ts'
 import { readTable } from '../data/table.ts'
 import type { Target } from '../data/targets.ts'
 import { roomOf } from '../data/pack.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import type { ModelSpec } from '../models/spec.ts'
+import { extrasOf, preferred } from './preferences.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
 import { labelledSamples, type Known, type LabelledRows } from './labelled.ts'
 
@@ -49,20 +42,6 @@ export const usedColumns = (c: Config): ReadonlySet<string> => {
     ...(split.type === 'random' ? [] : [split.column]),
   ])
 }
-
-/** What preferences are read from, of every row. */
-const extrasOf = (
-  { trainer: { rejected_column: rejected, label_column: label } }: Config,
-  table: Table,
-  asking: boolean,
-): E.Either<Issues, Extras> =>
-  asking
-    ? E.right([])
-    : rejected !== null
-      ? rejectedOf(table, rejected)
-      : label !== null
-        ? labelsOf(table, label)
-        : E.right([])
 
 const textsOf = (
   c: Config,
@@ -140,30 +119,6 @@ export const longRow = ({ samples, table }: Dataset, length: number): Issue | nu
   )
 }
 
-/** Labelled rows learn also from answers that belong to other rows. Left: all labels are the same. */
-const preferred = (
-  c: Config,
-  spec: ModelSpec,
-  file: string,
-  { train, ...held }: Dataset['samples'],
-): E.Either<Issues, Dataset['samples']> => {
-  const { label_column: label } = c.trainer
-  if (label === null || train.some((s) => s.desirable === undefined))
-    return E.right({ train, ...held })
-  const mixed = (samples: ReadonlyArray<Sample>) => withOthers(samples, sequenceLimit(c, spec))
-  return pipe(
-    bothKinds(
-      train.map((s) => s.desirable === true),
-      label,
-      file,
-    ),
-    E.map(() => ({
-      train: mixed(train),
-      validation: mixed(held.validation),
-      test: mixed(held.test),
-    })),
-  )
-}
 const writtenSamples = (
   { table, split, texts, tokenizer }: LabelledRows,
   options: SampleOptions,
@@ -218,7 +173,7 @@ export const prepareDataset = (
             ),
           )
         : pipe(
-            preferred(c, spec, rest.table.file, {
+            preferred(c, sequenceLimit(c, spec), rest.table.file, {
               train: train!,
               validation: validation!,
               test: test!,

@@ -39,7 +39,7 @@ export interface Asking {
   readonly program: Program
   readonly grid: Pick<Grid, 'rows' | 'length'>
   readonly backend: string
-  /** SHA-256 of the base's tensors. */
+  /** SHA-256 of the base's tensors, and of an adapter that training goes on from. */
   readonly weights: string
   readonly samples: ReadonlyArray<Sample>
   /** The issue of a loss that is no number. */

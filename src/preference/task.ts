@@ -83,6 +83,7 @@ const fed = (l: Learning, session: Session, samples: ReadonlyArray<Sample>) =>
         micros: batches.map((b) => ({
           inputs: feedsOf(l.p, b, samples, known, whole),
           keys: b.keys,
+          lengths: b.lengths,
           samples: b.samples,
         })),
         metrics: stepMetrics(l, batches, samples, kl),

@@ -98,4 +98,26 @@ const metric: Check = {
   },
 }
 
-export const preferenceChecks: ReadonlyArray<Check> = [typed, smoothing, columns, shown, metric]
+const texts: Check = {
+  reads: ['model_type', 'trainer.type', 'output_features'],
+  find: ({ model_type: model, trainer: { type }, output_features: outputs }) =>
+    when(
+      typesOfKey.beta.includes(type) &&
+        (model !== 'llm' || outputs.length > 1 || outputs.some((f) => f.type !== 'text')),
+      () =>
+        problem(
+          'trainer.type',
+          `${type} compares answers that a language model writes: \`model_type: llm\` with one text output`,
+          'write `type: finetune`',
+        ),
+    ),
+}
+
+export const preferenceChecks: ReadonlyArray<Check> = [
+  texts,
+  typed,
+  smoothing,
+  columns,
+  shown,
+  metric,
+]
