@@ -78,7 +78,6 @@ export const sayings: ReadonlyMap<string, string> = new Map([
   ['dpo_label_smoothing', 'leave it out: it belongs to a trainer of `type: dpo`'],
   ['kto_beta', 'leave it out: it belongs to a trainer of `type: kto`'],
   ['orpo_beta', 'leave it out: it belongs to a trainer of `type: orpo`'],
-  ['trainer.optimizer.beta', 'did you mean `betas`?'],
   ['trainer.optimizer.params', 'write its keys one level up, in `trainer.optimizer`'],
 ])
 
@@ -116,6 +115,8 @@ export const suggestKey = (section: string, key: string): string | undefined => 
     sayings.get(`${section}.${key}`) ??
     sayings.get(key.toLowerCase()) ??
     synonym(section, key) ??
+    // The same word but for its end is nearer than the very word elsewhere.
+    (near?.startsWith(key) === true ? `did you mean \`${near}\`?` : undefined) ??
     lookAt(key) ??
     (near === undefined ? undefined : `did you mean \`${near}\`?`) ??
     (known && `${known.instead ?? 'leave it out'} (Ludwig has it under \`${known.section}\`)`) ??
