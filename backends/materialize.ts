@@ -2,10 +2,10 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
-import type { Recipe, State } from '../ir/graph.ts'
-import { kaiming, normal, orthogonal } from '../ir/initial.ts'
-import { quantize } from '../ir/nf4.ts'
-import { bytes, size, type TensorType } from '../ir/type.ts'
+import { encodes, type Recipe, type State } from '../ir/graph.ts'
+import { kaiming, normal, orthogonal, rowLengths } from '../ir/initial.ts'
+import { quantize, roundTrip } from '../ir/encoding.ts'
+import { bytes, isEncoded, size, type TensorType } from '../ir/type.ts'
 import { encode } from './bytes.ts'
 
 /** Gives the f32 values of a checkpoint tensor of the expected shape. */
@@ -13,6 +13,10 @@ export type Source<Err> = (
   key: string,
   shape: ReadonlyArray<number>,
 ) => TE.TaskEither<Err, Float32Array>
+
+/** Values as a state tensor of this type gives them back. */
+const throughCodes = (type: TensorType, x: Float32Array): Float32Array =>
+  isEncoded(type.dtype) ? roundTrip(type, x) : x
 
 const values = <Err>(
   name: string,
@@ -25,6 +29,7 @@ const values = <Err>(
     case 'load':
       return source(recipe.key, type.shape)
     case 'nf4':
+    case 'int8':
       return values(name, type, recipe.of, source, seed)
     case 'fill':
       return TE.right(new Float32Array(size(type)).fill(recipe.value))
@@ -32,6 +37,11 @@ const values = <Err>(
       return TE.right(kaiming(name, type, seed))
     case 'normal':
       return TE.right(normal(name, type, recipe.deviation, seed))
+    case 'norms':
+      return pipe(
+        values(name, recipe.type, recipe.of, source, seed),
+        TE.map((x) => rowLengths(throughCodes(recipe.type, x), recipe.type.shape[1]!)),
+      )
     case 'orthogonal':
       return TE.right(orthogonal(recipe.of, recipe.part, type, seed))
   }
@@ -54,7 +64,7 @@ export const materialize = <Err>(
     : pipe(
         values(name, type, recipe, source, seed),
         TE.map((x) => {
-          if (recipe._tag !== 'nf4') return encode(type, x)
+          if (!encodes(recipe)) return encode(type, x)
           const out = new Uint8Array(bytes(type))
           quantize(x, type, out)
           return out

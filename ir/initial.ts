@@ -32,6 +32,12 @@ export const normal = (
   return new Float32Array(size(type)).map((_, i) => deviation * z(i))
 }
 
+/** The length of each row of a matrix. */
+export const rowLengths = (x: Float32Array, columns: number): Float32Array =>
+  new Float32Array(x.length / columns).map((_, i) =>
+    Math.hypot(...x.subarray(i * columns, (i + 1) * columns)),
+  )
+
 /** Rows made orthogonal and of length one, from first to last (Gram and Schmidt); in place. */
 export const orthonormal = (rows: ReadonlyArray<Float64Array>): void => {
   rows.forEach((row, i) => {

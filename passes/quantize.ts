@@ -41,15 +41,26 @@ export const quantize = (o: Quantize): Pass => ({
         target: 'quantization',
         known: ['frozen linear weights only; add an adapter'],
       })
-    const state = p.state.map((s): State =>
-      chosen.has(s.name)
-        ? { ...s, type: like(s.type, dtype), recipe: { _tag: 'nf4', of: s.recipe } }
-        : s,
-    )
+    const state = p.state.map((s): State => {
+      const { recipe: r } = s
+      if (chosen.has(s.name))
+        return { ...s, type: like(s.type, dtype), recipe: { _tag: 'nf4', of: r } }
+      // What is made of a weight is made of the decoded one.
+      return r._tag === 'norms' && r.of._tag === 'load' && chosen.has(r.of.key)
+        ? {
+            ...s,
+            recipe: { _tag: 'norms', of: { _tag: 'nf4', of: r.of }, type: like(r.type, dtype) },
+          }
+        : s
+    })
     return rewrite(p, state, ({ eqn, args, b, state: read }) => {
-      const to = chosen.get(read(1)?.name ?? '')
-      return eqn.op === 'dot' && to !== undefined
-        ? b.emit('dot', eqn.attrs, args[0]!, b.alg.dequantize(to, args[1]!))
+      const to = args.map((_, i) => chosen.get(read(i)?.name ?? ''))
+      return to.some((d) => d !== undefined)
+        ? b.emit(
+            eqn.op,
+            eqn.attrs,
+            ...args.map((a, i) => (to[i] === undefined ? a : b.alg.dequantize(to[i], a))),
+          )
         : null
     })
   },

@@ -13,8 +13,7 @@ const wanted = (from: string): boolean => {
   const [, , inside] = path.relative(root, from).split(path.sep)
   return (
     !from.includes(`${path.sep}fixtures${path.sep}`) ||
-    inside === 'nf4_test_vectors.json' ||
-    inside === 'adapters'
+    ['nf4_test_vectors.json', 'adapters', 'optimizers', 'train'].includes(inside ?? '')
   )
 }
 

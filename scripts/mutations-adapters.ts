@@ -2,6 +2,27 @@
 import { m, type Mutation } from './mutation.ts'
 
 export const adapterMutations: ReadonlyArray<Mutation> = [
+  m(
+    'DoRA measures the rows of W alone',
+    'ir/ops/adapters.ts',
+    '(w[o * into + c]! + by * low) ** 2',
+    'w[o * into + c]! ** 2',
+    'adapter-kinds',
+  ),
+  m(
+    'lengths of rows start from weights that are not rounded',
+    'passes/quantize.ts',
+    "r._tag === 'norms' && r.of._tag === 'load' && chosen.has(r.of.key)",
+    'false',
+    'passes',
+  ),
+  m(
+    'LoRA+ hastens A',
+    'passes/optimizer.ts',
+    "name.endsWith('.lora_B.weight')",
+    "name.endsWith('.lora_A.weight')",
+    'adapter-kinds',
+  ),
   m('LoRA scales by alpha', 'passes/lora.ts', 'Math.sqrt(r) : r)', 'Math.sqrt(r) : 1)', 'passes'),
   m(
     'rank-stabilized LoRA is not',

@@ -1,17 +1,13 @@
 /** The ways the compiler is broken by `mutate.ts`, each with the test file that must notice. */
-
 import { adapterMutations } from './mutations-adapters.ts'
+import { asking } from './mutations-asking.ts'
 import { m, type Mutation } from './mutation.ts'
+import { optimizerMutations } from './mutations-optimizers.ts'
 
 export const mutations: ReadonlyArray<Mutation> = [
   ...adapterMutations,
-  m(
-    'freeze leaves every weight trained',
-    'passes/freeze.ts',
-    "{ ...s, role: 'frozen' }",
-    '{ ...s }',
-    'passes',
-  ),
+  ...optimizerMutations,
+  ...asking,
   m(
     'attention sees one token ahead',
     'ir/ops/attention.ts',

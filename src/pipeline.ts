@@ -5,7 +5,10 @@ import {
   asked,
   differentiate,
   freeze,
+  heads,
+  hold,
   lora,
+  neftune,
   optimizer,
   precision,
   prefer,
@@ -23,6 +26,7 @@ import {
   type Quantize,
 } from '../passes/index.ts'
 import type { Pass } from '../passes/pass.ts'
+import { REORDER } from './models/llama.ts'
 
 /** What a config asks of the compiler; null switches a technique off. */
 export interface Techniques {
@@ -35,6 +39,12 @@ export interface Techniques {
   readonly back?: Float8
   readonly optimizer: Optimizer
   readonly recompute: Policy
+  /** Noise on embeddings in training, by NEFTune's alpha. */
+  readonly neftune?: number
+  /** Heads over an encoder: the only thing trained, or beside what else is. */
+  readonly heads?: 'alone' | 'beside'
+  /** Names of trained tensors that are held as they are: a regular expression. */
+  readonly hold?: string
   /** Nothing is trained: the program only evaluates and answers. */
   readonly frozen?: true
 }
@@ -43,6 +53,10 @@ export interface Techniques {
 export const modelPasses = (o: Techniques): ReadonlyArray<Pass> => [
   // First: it looks for the original weights, and freezing them decides what may be quantized.
   ...(o.lora === null ? [] : [lora(o.lora)]),
+  // After lora, which freezes all but adapters; what heads leave frozen may be quantized.
+  ...(o.heads === undefined || (o.heads === 'beside' && o.lora === null)
+    ? []
+    : [heads({ alone: o.heads === 'alone' })]),
   // LoRA freezes the base itself; without it and without training there is nothing else to tell frozen weights by.
   ...(o.frozen === undefined || o.lora !== null ? [] : [freeze]),
   // Frozen weights only, so after lora; before precision, which says what decoding rounds to.
@@ -51,10 +65,12 @@ export const modelPasses = (o: Techniques): ReadonlyArray<Pass> => [
   ...(o.compute === 'f32'
     ? []
     : [precision({ compute: o.compute, ...(o.back === undefined ? {} : { back: o.back }) })]),
+  // After precision: what is held keeps its f32, as its trained neighbours do. Before differentiate, which spares its gradients.
+  ...(o.hold === undefined || o.frozen !== undefined ? [] : [hold(o.hold)]),
 ]
 
 /** Functions of a model that is asked. */
-const ASKED = ['evaluate', 'prefill', 'decode']
+const ASKED = ['evaluate', 'prefill', 'decode', REORDER]
 
 /** `measure` is what a budget counts: the memory of the backend that the program is for. */
 export const pipeline = (o: Techniques, measure: Measure = byLiveness): ReadonlyArray<Pass> =>
@@ -71,6 +87,8 @@ const answering = (o: Techniques): ReadonlyArray<Pass> => [
 const trained = (o: Techniques, measure: Measure): ReadonlyArray<Pass> => [
   // What is minimized, before anything is made of it; it touches the loss alone.
   ...(o.prefer === undefined ? [] : [prefer(o.prefer)]),
+  // Noise in training alone; before differentiate, and before recomputation, which makes it anew from its hash.
+  ...(o.neftune === undefined ? [] : [neftune(o.neftune)]),
   ...modelPasses(o),
   // Towards trainable state alone, which lora has chosen.
   differentiate,

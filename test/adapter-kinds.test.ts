@@ -40,6 +40,7 @@ const cases: Readonly<Record<string, string>> = {
   regex: "r: 2, alpha: 3, target_modules: '.*\\.0\\..*(k|gate)_proj'",
   'bias-all': 'r: 2, alpha: 3, target_modules: [q_proj], bias_type: all',
   'bias-lora': 'r: 2, alpha: 3, target_modules: [q_proj], bias_type: lora_only',
+  dora: 'r: 2, alpha: 3, target_modules: [q_proj, down_proj], use_dora: true',
   save: 'r: 2, alpha: 3, modules_to_save: [embed_tokens, norm]',
   'save-head': 'r: 2, alpha: 3, modules_to_save: [lm_head, mlp]',
 }
@@ -68,12 +69,20 @@ const feeds = {
   inverse_count: Float32Array.of(1 / targets.filter((t) => t !== -100).length),
 }
 
-const programOf = (o: Lora): Program => {
+const programOf = (o: Lora, ratioB?: number): Program => {
   const techniques: Techniques = {
     lora: o,
     quantize: null,
     compute: 'f32',
-    optimizer: { beta1: 0.9, beta2: 0.999, eps: 1e-8, decay: 0.1, decoupled: true, clip: null },
+    optimizer: {
+      beta1: 0.9,
+      beta2: 0.999,
+      eps: 1e-8,
+      decay: 0.1,
+      decoupled: true,
+      clip: null,
+      ...(ratioB === undefined ? {} : { ratioB }),
+    },
     recompute: { _tag: 'none' },
   }
   const forward = right(model('kinds', base.spec, { rows, length, generate: null }))
@@ -145,6 +154,27 @@ for (const [name, words] of Object.entries(cases))
       await merges(name, golden, path.join(folder, 'merged'))
       right(await session.close()())
     }))
+
+test('loraplus: three steps in which B learns four times as fast', async () => {
+  const golden = tensorsOf(at('loraplus', 'golden.safetensors'))
+  const o = configured('r: 2, alpha: 3')
+  const program = programOf(o, 4)
+  const session = await sessionOf(program)
+  right(await importAdapter(session, program, o, at('loraplus'))())
+  for (const step of [1, 2, 3]) {
+    right(await session.run('micro', feeds)())
+    const at = { lr: Float32Array.of(0.01), step: Float32Array.of(step) }
+    right(await session.run('update', at)())
+  }
+  for (const t of trainedOf(program))
+    close(
+      t.name,
+      f32(right(await session.read(t.state.name)())),
+      golden.get(`final.${t.name}`)!,
+      1e-5,
+    )
+  right(await session.close()())
+})
 
 test('settings that mean nothing of the model are named', () => {
   const refused: ReadonlyArray<readonly [string, string, RegExp]> = [

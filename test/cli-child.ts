@@ -10,6 +10,8 @@ import { terminal } from '../src/cli/terminal.ts'
 
 // Commands are tested as on a machine without a GPU: what they say and plan must not depend on a card.
 process.env['CUDA_VISIBLE_DEVICES'] = ''
+// Nor on a network.
+process.env['HF_HUB_OFFLINE'] = '1'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 

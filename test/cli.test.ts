@@ -251,21 +251,23 @@ test('a problem found after reading still points at the line to blame', async ()
     )
   }))
 
-test('a hub id is not downloaded: the command that does so puts it where it is found', async () =>
+test('a hub id that is not in the cache names what fetches it, and a folder of that name is preferred', async () =>
   inFolder(async (folder) => {
     const file = await smallJob(folder)
     const text = await fs.readFile(file, 'utf8')
     await fs.writeFile(file, text.replace('base_model: base', 'base_model: someone/a-model'))
     const gone = await here('check', file)
     assert.equal(gone.code, 1)
-    const [, id, where] = /tunec downloads nothing[^]*`hf download (\S+) --local-dir (\S+)`/.exec(
+    assert.match(
       gone.err,
-    )!
-    assert.equal(id, 'someone/a-model')
-    await fs.cp(path.join(folder, 'base'), path.join(folder, where!), { recursive: true })
+      /someone\/a-model is not in the cache, and HF_HUB_OFFLINE[^]*at .*job\.yaml:2/,
+    )
+    await fs.cp(path.join(folder, 'base'), path.join(folder, 'someone/a-model'), {
+      recursive: true,
+    })
     assert.equal((await here('check', file)).code, 0)
     const known = await here('check', llama)
-    assert.match(known.out, /tunec downloads nothing[^]*hf download meta-llama\/Llama-2-7b-hf /)
+    assert.match(known.out, /tunec download meta-llama\/Llama-2-7b-hf/)
   }))
 
 test('a config that trains nothing is asked, and train leads to the command that asks', async () =>

@@ -54,14 +54,14 @@ trainer:
   effective_batch_size: 16
   optimizer: {type: radam, betas: [2, 0.9]}
 prompt: {template: "{b}"}
-generation: {num_beams: 4, temperature: hot}
+generation: {num_beam_groups: 4, temperature: hot}
 `
   assert.deepEqual(
     problemsOf(text).map((line) => line.replace(/;.*/, '')),
     [
       '1:1 `model_type` is missing',
       '2:1 unknown key `quantisation`',
-      '6:17 Ludwig knows `stratify` for `preprocessing.split.type`',
+      '6:3 `preprocessing.split.column` is missing',
       '6:42 `preprocessing.split.probabilities` is [0.8, 0.2]',
       '7:1 `trainer.type` is missing',
       '8:3 unknown key `learning_rte`',
@@ -72,8 +72,8 @@ generation: {num_beams: 4, temperature: hot}
       '14:21 Ludwig knows `radam` for `trainer.optimizer.type`',
       '14:35 `trainer.optimizer.betas` is [2, 0.9]',
       "15:20 the template shows the answer: `{b}` is the output's column",
-      '16:14 Ludwig knows `generation.num_beams`',
-      '16:41 `generation.temperature` is "hot"',
+      '16:14 Ludwig knows `generation.num_beam_groups`',
+      '16:47 `generation.temperature` is "hot"',
     ],
   )
 })

@@ -31,7 +31,8 @@ const defaults: Config = {
       name: 'instruction',
       type: 'text',
       column: 'instruction',
-      preprocessing: { max_sequence_length: null },
+      preprocessing: { max_sequence_length: null, cache_encoder_embeddings: false },
+      encoder: null,
     },
   ],
   output_features: [
@@ -48,10 +49,12 @@ const defaults: Config = {
     sample_size: null,
     global_max_sequence_length: null,
     split: { type: 'random', probabilities: [0.7, 0.1, 0.2] },
+    oversample_minority: null,
+    undersample_majority: null,
   },
   adapter: null,
   quantization: null,
-  model_parameters: { rope_scaling: null },
+  model_parameters: { neftune_noise_alpha: 0, rope_scaling: null },
   trainer: {
     type: 'finetune',
     epochs: 100,
@@ -61,6 +64,7 @@ const defaults: Config = {
     max_batch_size: 1099511627776,
     effective_batch_size: 'auto',
     gradient_accumulation_steps: 'auto',
+    layers_to_freeze_regex: null,
     optimizer: {
       type: 'adam',
       betas: [0.9, 0.999],
@@ -118,6 +122,12 @@ const defaults: Config = {
     temperature: 0.1,
     top_k: 50,
     top_p: 1,
+    num_beams: 1,
+    length_penalty: 1,
+    early_stopping: false,
+    repetition_penalty: 1,
+    no_repeat_ngram_size: 0,
+    stop_strings: null,
   },
   random_seed: 42,
   backend: { type: 'local' },
@@ -141,6 +151,7 @@ const lora: Config['adapter'] = {
   rank_pattern: null,
   alpha_pattern: null,
   use_rslora: false,
+  use_dora: false,
   init_lora_weights: 'default',
   dropout: 0.05,
   bias_type: 'none',
@@ -148,6 +159,7 @@ const lora: Config['adapter'] = {
   layers_to_transform: null,
   layers_pattern: null,
   modules_to_save: null,
+  loraplus_lr_ratio: null,
   pretrained_adapter_weights: null,
   postprocessor: { merge_adapter_into_base_model: false },
 }
@@ -307,7 +319,8 @@ trainer: &t {type: finetune}
 `
   const config = read(shared, true)
   assert.equal(config.input_features[0].preprocessing.max_sequence_length, 9)
-  assert.equal(config.output_features[0].preprocessing.max_sequence_length, 5)
+  const [output] = config.output_features
+  assert.equal(output.type === 'text' && output.preprocessing.max_sequence_length, 5)
 })
 
 test('a list may close in the column of its key, as PyYAML has it', () => {

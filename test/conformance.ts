@@ -9,7 +9,7 @@ import type { Attrs, Fn, Id, Program, Recipe, Role, State } from '../ir/graph.ts
 import { stateOf } from '../ir/graph.ts'
 import type { Tensor } from '../ir/op.ts'
 import { opNames, opOf, type OpName } from '../ir/ops/index.ts'
-import { isEncoded, isFloat, tensor, type Float } from '../ir/type.ts'
+import { isEncoded, isFourBit, isFloat, tensor, type Float } from '../ir/type.ts'
 import { reference } from '../backends/reference/index.ts'
 import { schedule, type Compute, type Policy } from '../passes/index.ts'
 import { compile } from '../passes/pass.ts'
@@ -112,7 +112,9 @@ const single = (op: OpName, attrs: Attrs, args: ReadonlyArray<Tensor>): Program 
     name: `a${i}`,
     type: a.type,
     role: 'frozen',
-    recipe: isEncoded(a.type.dtype) ? { _tag: 'nf4', of: zero } : zero,
+    recipe: isEncoded(a.type.dtype)
+      ? { _tag: isFourBit(a.type.dtype) ? 'nf4' : 'int8', of: zero }
+      : zero,
   }))
   const b = builder()
   const outs = right(building(() => b.emit(op, attrs, ...state.map((s) => b.read(s)))))
@@ -123,7 +125,7 @@ const single = (op: OpName, attrs: Attrs, args: ReadonlyArray<Tensor>): Program 
   }
 }
 
-export const conformanceSuite = (backend: Backend): void => {
+export const exampleSuite = (backend: Backend): void => {
   for (const op of opNames)
     test(`${backend.name}: ${op} does its examples`, async () => {
       for (const e of opOf(op).examples) {
@@ -132,6 +134,10 @@ export const conformanceSuite = (backend: Backend): void => {
         await compare(backend, p, (s) => args[Number(s.name.slice(1))]!, {}, 1e-5)
       }
     })
+}
+
+export const conformanceSuite = (backend: Backend): void => {
+  exampleSuite(backend)
   test(`${backend.name}: random programs`, () =>
     fc.assert(
       fc.asyncProperty(continuous, fc.nat(1000), async (grown, seed) => {
@@ -252,7 +258,7 @@ const longRows = async (backend: Backend, { length, d, dtype, bound }: Long): Pr
 
 const grid = { rows: 2, length: 8 }
 
-export const trained = (compute: Compute, recompute: Policy): Program =>
+export const trained = (compute: Compute, recompute: Policy, hold?: string): Program =>
   right(
     compile(
       pipeline({
@@ -261,6 +267,7 @@ export const trained = (compute: Compute, recompute: Policy): Program =>
         compute,
         optimizer: { beta1: 0.9, beta2: 0.99, eps: 1e-8, decay: 0.1, decoupled: true, clip: 1 },
         recompute,
+        ...(hold === undefined ? {} : { hold }),
       }),
     )(right(model('small', small, { ...grid, generate: null }))),
   ).program

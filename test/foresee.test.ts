@@ -73,7 +73,7 @@ test('a schedule whose every step has rate 0 is refused with its line; a longer 
 test('a base without weights is what training refuses of it, not its data', async () => {
   const { code, err } = await here('train', 'examples/llama-2-7b/llama2_7b_4bit.yaml')
   assert.equal(code, 1)
-  assert.match(err, /only the architecture of .* is known here[^]*llama2_7b_4bit\.yaml:\d+:/)
+  assert.match(err, /Llama-2-7b-hf is not in the cache[^]*llama2_7b_4bit\.yaml:\d+:/)
 })
 
 /** The rates of all updates, tick by tick as Ludwig's loop has it. */

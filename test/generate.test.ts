@@ -88,6 +88,7 @@ test('an EOS ends an answer and is not part of it; before min_new_tokens there i
   assert.deepEqual(ended, {
     ids: free.ids.slice(0, first),
     text: free.ids.slice(0, first).join(' '),
+    logProbs: [],
     stopped: 'eos',
     cut: 0,
   })

@@ -120,6 +120,28 @@ test('lora: invisible at first, bit for bit', () => {
   )
 })
 
+test('dora: invisible at first up to rounding, over 4-bit weights too', () => {
+  fc.assert(
+    fc.property(adapted, layouts, seeded, ({ p, o }, q, seed) => {
+      const w = worldOf(seed)
+      for (const before of [p, through(quantize(q))(p)]) {
+        const after =
+          before === p
+            ? through(lora({ ...o, dora: true }))(p)
+            : through(lora({ ...o, dora: true }), quantize(q))(p)
+        holds(
+          agree(
+            close(1e-6),
+            run(before, w, 'step', 'real').outs,
+            run(after, w, 'step', 'real').outs,
+          ),
+        )
+      }
+    }),
+    runs(60),
+  )
+})
+
 const isAdapter = (s: State): boolean => /\.lora_[AB]\.weight$/.test(s.name)
 
 /** The world in which a weight W is W + alpha/r · B·A of the adapters beside it. */

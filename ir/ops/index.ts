@@ -1,5 +1,6 @@
 /** The op set. A new op is one record in a sibling file; every table keyed by `OpName` then fails to compile until it has it. */
 import type { Op } from '../op.ts'
+import * as adapters from './adapters.ts'
 import * as attention from './attention.ts'
 import * as cache from './cache.ts'
 import * as classes from './classes.ts'
@@ -9,6 +10,7 @@ import * as linalg from './linalg.ts'
 import * as logistic from './logistic.ts'
 import * as loss from './loss.ts'
 import * as nn from './nn.ts'
+import * as noise from './noise.ts'
 import * as optim from './optim.ts'
 import * as quant from './quant.ts'
 import * as rope from './rope.ts'
@@ -17,8 +19,10 @@ import * as segments from './segments.ts'
 export const ops = {
   ...elementwise,
   ...linalg,
+  ...adapters,
   ...float8,
   ...nn,
+  ...noise,
   ...rope,
   ...attention,
   ...cache,

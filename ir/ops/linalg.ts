@@ -96,6 +96,42 @@ export const addRow: Op<None> = op({
   ],
 })
 
+export const mulRow: Op<None> = op({
+  doc: 'Multiplies every row of a matrix by a vector, column by column.',
+  arity: 2,
+  attrs: none,
+  infer: (_, [a, b]) =>
+    matrix(a) &&
+    b !== undefined &&
+    b.dtype === a.dtype &&
+    b.shape.length === 1 &&
+    b.shape[0] === a.shape[1]
+      ? ok(a)
+      : fail(
+          `mulRow takes a matrix and a row, got ${[a, b].map((x) => (x ? show(x) : '?')).join(' and ')}`,
+        ),
+  evaluate: (_, args) => {
+    const [n, b] = [dim(args, 0, 1), values(args, 1)]
+    return [values(args, 0).map((x, i) => x * b[i % n]!)]
+  },
+  vjp: ({ alg, args: [a, b], cts: [ct] }) => [
+    () => alg.mulRow(ct!, b!),
+    () => alg.sumRows(alg.mul(a!, ct!)),
+  ],
+  flops: (_, [a]) => size(a!),
+  overwrites: [0],
+  examples: [
+    {
+      attrs: {},
+      args: [
+        ['f32[2, 2]', [1, 2, 3, 4]],
+        ['f32[2]', [10, -1]],
+      ],
+      outs: [['f32[2, 2]', [10, -2, 30, -4]]],
+    },
+  ],
+})
+
 export const sumRows: Op<None> = op({
   doc: 'Sum over the rows of a matrix: [m, n] to [n].',
   arity: 1,
@@ -151,15 +187,21 @@ export const spread: Op<{ shape: ReadonlyArray<number> }> = op({
 })
 
 export const takeRows: Op<None> = op({
-  doc: 'The rows of a matrix at the given indices: [n, d] and i32[m] to [m, d].',
+  doc: 'Rows at the given indices, whatever a row is: [n, …] and i32[m] to [m, …].',
   arity: 2,
   attrs: none,
   infer: (_, [a, index]) =>
-    matrix(a) && index !== undefined && index.dtype === 'i32' && index.shape.length === 1
-      ? ok(tensor(a.dtype, index.shape[0]!, a.shape[1]!))
-      : fail('takeRows takes a float matrix and i32 indices'),
+    a !== undefined &&
+    isFloat(a.dtype) &&
+    a.shape.length > 1 &&
+    index !== undefined &&
+    index.dtype === 'i32' &&
+    index.shape.length === 1
+      ? ok(tensor(a.dtype, index.shape[0]!, ...a.shape.slice(1)))
+      : fail('takeRows takes floats of rows and i32 indices'),
   evaluate: (_, args, [out]) => {
-    const [a, index, d] = [values(args, 0), values(args, 1), dim(args, 0, 1)]
+    const [a, index] = [values(args, 0), values(args, 1)]
+    const d = a.length / dim(args, 0, 0)
     return [
       new Float64Array(size(out!)).map((__, i) => a[index[Math.floor(i / d)]! * d + (i % d)]!),
     ]
@@ -174,6 +216,14 @@ export const takeRows: Op<None> = op({
         ['i32[1]', [1]],
       ],
       outs: [['f32[1, 2]', [3, 4]]],
+    },
+    {
+      attrs: {},
+      args: [
+        ['f32[3, 2, 1]', [1, 2, 3, 4, 5, 6]],
+        ['i32[3]', [2, 0, 0]],
+      ],
+      outs: [['f32[3, 2, 1]', [5, 6, 1, 2, 1, 2]]],
     },
   ],
 })

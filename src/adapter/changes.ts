@@ -5,7 +5,7 @@ import { moduleOf } from '../../passes/linear.ts'
 import { issue, type Issue } from '../issue.ts'
 import { EMBEDDING, HEAD } from '../models/head.ts'
 import type { Checkpoint, TensorEntry, TensorFile } from '../tensors/reader.ts'
-import { adapterMatrices, peftName, wrappedBias } from './names.ts'
+import { adapterMatrices, magnitudeOf, peftName, wrappedBias } from './names.ts'
 
 export type Change =
   /** s·B·A is added. */
@@ -14,6 +14,8 @@ export type Change =
       readonly a: TensorEntry
       readonly b: TensorEntry
       readonly scale: number
+      /** DoRA: the lengths that rows of the sum are given. */
+      readonly lengths: TensorEntry | null
     }
   /** The tensor is another one. */
   | { readonly _tag: 'whole'; readonly by: TensorEntry }
@@ -60,11 +62,16 @@ const changeOf = (
     w.shape.length === 2 &&
     a.shape.join() === `${r},${w.shape[1]}` &&
     b.shape.join() === `${w.shape[0]},${r}`
-  return fits ? E.right({ _tag: 'low', a, b, scale }) : E.left(misfit(adapter, w, shown(b, a)))
+  const lengths = adapter.tensors.get(magnitudeOf(module)) ?? null
+  return fits && (lengths === null || lengths.shape.join() === `${w.shape[0]}`)
+    ? E.right({ _tag: 'low', a, b, scale, lengths })
+    : E.left(misfit(adapter, w, shown(b, a)))
 }
 
 const usedBy = (c: Change): ReadonlyArray<string> =>
-  c._tag === 'whole' ? [c.by.name] : [c.a.name, c.b.name]
+  c._tag === 'whole'
+    ? [c.by.name]
+    : [c.a, c.b, ...(c.lengths === null ? [] : [c.lengths])].map((t) => t.name)
 
 /** By the names of the base's tensors. Left: a tensor of the adapter that fits none. */
 export const changesOf = (

@@ -5,6 +5,7 @@ import { pipe } from 'fp-ts/lib/function.js'
 import * as t from 'io-ts'
 import type { Lora } from '../../passes/index.ts'
 import { regex } from '../../passes/targets.ts'
+import type { Reference } from '../hub/reference.ts'
 import { issue, type Issue } from '../issue.ts'
 import { readJsonFile } from '../text-file.ts'
 import { isObject, type JsonObject } from '../tokenizer/json.ts'
@@ -12,10 +13,10 @@ import { isObject, type JsonObject } from '../tokenizer/json.ts'
 export const configName = 'adapter_config.json'
 
 /** The keys that every PEFT since LoRA came knows; sorted, as PEFT sorts them. */
-export const configText = (lora: Lora, baseModel: string): string => {
+export const configText = (lora: Lora, base: Reference): string => {
   const keys = {
     alpha_pattern: lora.alphas ?? {},
-    base_model_name_or_path: baseModel,
+    base_model_name_or_path: base.name,
     bias: lora.bias ?? 'none',
     fan_in_fan_out: false,
     inference_mode: true,
@@ -28,9 +29,10 @@ export const configText = (lora: Lora, baseModel: string): string => {
     peft_type: 'LORA',
     r: lora.r,
     rank_pattern: lora.ranks ?? {},
+    ...(base.revision === null ? {} : { revision: base.revision }),
     target_modules: lora.targets,
     task_type: 'CAUSAL_LM',
-    use_dora: false,
+    use_dora: lora.dora ?? false,
     use_rslora: lora.rslora ?? false,
   }
   return `${JSON.stringify(keys, null, 2)}\n`
@@ -56,6 +58,7 @@ const codec = t.intersection([
     modules_to_save: maybe(listed(t.string)),
     bias: t.union([t.literal('none'), t.literal('all'), t.literal('lora_only')]),
     use_rslora: maybe(t.boolean),
+    use_dora: maybe(t.boolean),
   }),
 ])
 
@@ -68,7 +71,6 @@ const empty = (v: unknown): boolean =>
 /** Techniques that are not known here: each changes what the tensors mean. */
 const beyond: ReadonlyArray<readonly [key: string, plain: (v: unknown) => boolean]> = [
   ...[
-    'use_dora',
     'use_qalora',
     'use_bdlora',
     'lora_bias',
@@ -114,6 +116,7 @@ const loraOf = (json: t.TypeOf<typeof codec>): Lora => {
     ...(empty(save) ? {} : { save: save! }),
     ...(bias === 'none' ? {} : { bias }),
     ...(json.use_rslora === true ? { rslora: true } : {}),
+    ...(json.use_dora === true ? { dora: true } : {}),
   }
 }
 

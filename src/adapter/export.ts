@@ -1,5 +1,5 @@
 /** LoRA adapters as PEFT writes them: exported from a session, and proven. */
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
@@ -14,6 +14,7 @@ import { writeFile } from '../tensors/writer.ts'
 import { call } from '../train/problem.ts'
 import { readState } from '../train/states.ts'
 import type { Carried } from './carried.ts'
+import { plainName, referenceTo } from '../hub/reference.ts'
 import { configName, configText } from './config.ts'
 import { copyFiles, tokenizerFiles, writeChanged } from './files.ts'
 import { isA, trainedOf, weightsName } from './names.ts'
@@ -98,8 +99,8 @@ export const exportAdapter = (e: Exported, folder: string): TE.TaskEither<Issue,
       TE.chainFirst(() =>
         atomicWrite(
           join(temporary, configName),
-          // The name in the config is relative to it; PEFT would look from wherever it is called.
-          Buffer.from(configText(e.lora, resolve(e.baseFolder))),
+          // A path in the config is relative to it; PEFT would look from wherever it is called.
+          Buffer.from(configText(e.lora, referenceTo(e.baseModel, e.baseFolder))),
         ),
       ),
       TE.bindTo('sum'),
@@ -108,7 +109,14 @@ export const exportAdapter = (e: Exported, folder: string): TE.TaskEither<Issue,
       TE.chainFirst(({ changed }) =>
         atomicWrite(
           join(temporary, 'README.md'),
-          Buffer.from(readme(e.baseModel, resolve(e.baseFolder), changed, e.carried)),
+          Buffer.from(
+            readme(
+              plainName(e.baseModel),
+              referenceTo(e.baseModel, e.baseFolder),
+              changed,
+              e.carried,
+            ),
+          ),
         ),
       ),
       TE.chainFirst(() => copyFiles(e.baseFolder, temporary, tokenizerFiles)),

@@ -5,6 +5,7 @@ import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Session } from '../../backends/backend.ts'
 import type { Program, State } from '../../ir/graph.ts'
+import { plainName } from '../hub/reference.ts'
 import { issue, type Issue } from '../issue.ts'
 import { atomicFolder, atomicWrite } from '../tensors/atomic.ts'
 import { fromF32, toF32, type FloatDtype } from '../tensors/convert.ts'
@@ -18,7 +19,9 @@ import { copyModelFiles } from './files.ts'
 import { SHARD_BYTES } from './merge.ts'
 import { modelReadme } from './readme.ts'
 
-const trained = (p: Program): ReadonlyArray<State> => p.state.filter((s) => s.role === 'train')
+/** What is trained, and what was to be and is held: a model is both. */
+const trained = (p: Program): ReadonlyArray<State> =>
+  p.state.filter((s) => s.role === 'train' || s.role === 'held')
 
 /** F64 weights were read as f32, and are written so. */
 const dtypeOf = (base: Checkpoint, s: State): FloatDtype => {
@@ -78,7 +81,7 @@ const prove =
 
 const card = (program: Program, base: Checkpoint, baseModel: string): Uint8Array => {
   const dtypes = new Set(trained(program).map((s) => dtypeOf(base, s)))
-  return Buffer.from(modelReadme(baseModel, [...dtypes]))
+  return Buffer.from(modelReadme(plainName(baseModel), [...dtypes]))
 }
 
 /** Writes the model folder, which appears only once what lies in it has been read back and compared. */

@@ -2,6 +2,7 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
+import { rowLengths } from '../../ir/initial.ts'
 import { issue, type Issue } from '../issue.ts'
 import { atomicFolder } from '../tensors/atomic.ts'
 import { fromF32, toF32, type FloatDtype } from '../tensors/convert.ts'
@@ -49,6 +50,16 @@ export const added = (
   })
 }
 
+/** Rows given other lengths. */
+const lengthened = (w: Float32Array, lengths: Float32Array): Float32Array => {
+  const columns = w.length / lengths.length
+  const now = rowLengths(w, columns)
+  return w.map((x, i) => {
+    const row = Math.floor(i / columns)
+    return (x * lengths[row]!) / now[row]!
+  })
+}
+
 const values = (
   read: (name: string) => TE.TaskEither<Issue, Uint8Array>,
   entry: TensorEntry,
@@ -91,7 +102,13 @@ const sumOf = (
         TE.bind('w', () => values(base.read, entry)),
         TE.bind('A', () => values(adapter.read, change.a)),
         TE.bind('B', () => values(adapter.read, change.b)),
-        TE.map(({ w, A, B }) => added(w, A, B, change.a.shape[0]!, change.scale)),
+        TE.bind('lengths', () =>
+          change.lengths === null ? TE.right(null) : values(adapter.read, change.lengths),
+        ),
+        TE.map(({ w, A, B, lengths }) => {
+          const sum = added(w, A, B, change.a.shape[0]!, change.scale)
+          return lengths === null ? sum : lengthened(sum, lengths)
+        }),
       )
 
 /** Left: a weight of integers, or one that overflows its dtype. */

@@ -15,6 +15,9 @@ export const adapterMatrices = (module: string): readonly [a: string, b: string]
   `${PREFIX}${module}.lora_B.weight`,
 ]
 
+/** DoRA's lengths of rows. */
+export const magnitudeOf = (module: string): string => `${PREFIX}${module}.lora_magnitude_vector`
+
 export interface Named {
   readonly state: State
   readonly name: string
@@ -31,7 +34,7 @@ export const adaptedModules = (p: Program): ReadonlyArray<string> =>
 export const trainedOf = (p: Program): ReadonlyArray<Named> => {
   const adapted = new Set(adaptedModules(p))
   return p.state
-    .filter((s) => s.role === 'train')
+    .filter((s) => s.role === 'train' || s.role === 'held')
     .map((state) => {
       const module = state.name.replace(/\.bias$/, '')
       const wrapped = module !== state.name && adapted.has(module)

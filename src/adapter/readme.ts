@@ -1,6 +1,7 @@
 /** The cards that lie beside trained weights. */
 import type { Carried } from './carried.ts'
 import { CONFIG, GENERATION, type Changed } from './files.ts'
+import type { Reference } from '../hub/reference.ts'
 
 const python = (...lines: ReadonlyArray<string>): string =>
   ['```python', ...lines, '```'].join('\n')
@@ -36,19 +37,20 @@ const differences = (
   ]
 }
 
-const loading = (folder: string, changed: ReadonlyArray<Changed>): string => {
+const loading = (base: Reference, changed: ReadonlyArray<Changed>): string => {
   const [config, generation] = [CONFIG, GENERATION].map((n) => changed.some((c) => c.name === n))
   const names = [
     ...(config ? ['AutoConfig'] : []),
     'AutoModelForCausalLM',
     ...(generation ? ['GenerationConfig'] : []),
   ]
+  const from = `${JSON.stringify(base.name)}${base.revision === null ? '' : `, revision="${base.revision}"`}`
   return python(
     'from peft import PeftModel',
     `from transformers import ${names.join(', ')}`,
     '',
     ...(config ? ['config = AutoConfig.from_pretrained(".")'] : []),
-    `base = AutoModelForCausalLM.from_pretrained(${JSON.stringify(folder)}${config ? ', config=config' : ''})`,
+    `base = AutoModelForCausalLM.from_pretrained(${from}${config ? ', config=config' : ''})`,
     ...(generation ? ['base.generation_config = GenerationConfig.from_pretrained(".")'] : []),
     'model = PeftModel.from_pretrained(base, ".")',
   )
@@ -57,7 +59,7 @@ const loading = (folder: string, changed: ReadonlyArray<Changed>): string => {
 /** Of an adapter; `baseModel` as the config names it. The code runs in the adapter's folder. */
 export const readme = (
   baseModel: string,
-  baseFolder: string,
+  base: Reference,
   changed: ReadonlyArray<Changed>,
   carried: Carried,
 ): string => {
@@ -69,7 +71,7 @@ library_name: peft
 
 A LoRA adapter for \`${baseModel}\`, trained with tunec.
 ${said.length === 0 ? '' : `\n${said.join('\n')}\nLoad it as below: \`AutoPeftModelForCausalLM\` would take the base's own files.\n`}
-${loading(baseFolder, changed)}
+${loading(base, changed)}
 `
 }
 

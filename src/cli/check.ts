@@ -52,7 +52,7 @@ const unpromised = async ({ base, program }: Plan): Promise<Issue | null> => {
 }
 
 export const run: Run = async (file, o, t) => {
-  const opened = await openHere(file, o)
+  const opened = await openHere(file, o, t)
   if (E.isLeft(opened)) return refuse(opened.left, t)
   showNotices(file, opened.right.notices, t)
   const planned = runnableFrom(opened.right, t)

@@ -15,6 +15,7 @@ import { plural } from '../report/units.ts'
 import { storedAs } from '../train/given.ts'
 import { cardHere } from './card.ts'
 import { textOf, type Exit, type Options, type Run } from './command.ts'
+import { foresee } from '../train/foresee.ts'
 import { openPlan, refuse } from './open.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -139,7 +140,9 @@ const write = async (plan: Plan, o: Options, t: Terminal): Promise<Issue | null>
 export const run: Run = async (file, o, t) => {
   if (textOf(o, 'arch') !== undefined && textOf(o, 'dumpKernels') === undefined)
     return refuse([issue('--arch says what --dump-kernels compiles for, and stands alone here')], t)
-  const opened = await openPlan(file, o, t)
+  // A plan that is kept tells the files of its base, weights too.
+  const extent = textOf(o, 'output') === undefined ? 'small' : 'whole'
+  const opened = await openPlan(file, o, t, foresee, extent)
   if (E.isLeft(opened)) return refuse(opened.left, t)
   const plan = opened.right
   const [diff, stop] = [textOf(o, 'diff'), textOf(o, 'stopAfter')]

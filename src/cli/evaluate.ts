@@ -24,9 +24,11 @@ import { flagOf, type Options, type Run } from './command.ts'
 import { deviceHere } from './card.ts'
 import { engineFor } from './engine.ts'
 import { limitLines } from './ask.ts'
+import { runLabels } from './labels.ts'
 import { nearby, refuse } from './open.ts'
 import { splitIn, splitOf, whatOf, withRows, type Wanted } from './rows.ts'
 import type { Terminal } from './terminal.ts'
+import { generationNames } from '../models/llama.ts'
 import { askingProgram } from '../plan/asking.ts'
 import { dataFindings } from '../plan/data-report.ts'
 import { openTrained, planTrained, withSession } from './trained.ts'
@@ -109,6 +111,7 @@ export const run: Run = async (name, o, t) => {
   const found = await openTrained(name, o, t)()
   if (E.isLeft(found)) return refuse(found.left, t)
   const trained = found.right
+  if (trained.config.model_type === 'ecd') return runLabels(trained, false, o, t)
   const device = await deviceHere(trained.config, o)
   const opened = pipe(
     E.Do,
@@ -131,8 +134,7 @@ export const run: Run = async (name, o, t) => {
       pipe(
         askingProgram(plan.base, plan.techniques, { ...plan.shapes, generate: grid }, [
           'evaluate',
-          'prefill',
-          'decode',
+          ...(grid === null ? [] : generationNames(grid)),
         ]),
         E.map((c) => c.program),
       ),

@@ -69,7 +69,7 @@ const show = (plan: Plan, l: Ladder, fit: Fit | null, o: Options, t: Terminal): 
 
 const planAndLadder = async (file: string, o: Options, t: Terminal) =>
   pipe(
-    await openHere(file, o),
+    await openHere(file, o, t),
     E.chainFirst(({ notices }) =>
       E.right(flagOf(o, 'json') ? undefined : showNotices(file, notices, t)),
     ),

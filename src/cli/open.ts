@@ -5,6 +5,7 @@ import { pipe } from 'fp-ts/lib/function.js'
 import { parseConfig, type Config, type Notice } from '../config/index.ts'
 import { readYaml } from '../config/yaml/convert.ts'
 import { positionOf } from '../config/yaml/node.ts'
+import { datasetArgument } from '../hub/dataset-path.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import type { Device } from '../plan/device.ts'
 import { isPlanFile, readPlan } from '../plan/file.ts'
@@ -13,7 +14,8 @@ import { foresee } from '../train/foresee.ts'
 import { renderIssues } from '../report/issues.ts'
 import { readText } from '../text-file.ts'
 import { deviceHere } from './card.ts'
-import { flagOf, textOf, type Exit, type Options } from './command.ts'
+import { flagOf, numberOf, textOf, type Exit, type Options } from './command.ts'
+import { obtained, type Extent } from './hub.ts'
 import type { Terminal } from './terminal.ts'
 
 export interface OpenedConfig {
@@ -30,12 +32,15 @@ const textOfFile = (file: string): E.Either<Issues, string> =>
     E.mapLeft(one),
   )
 
-/** `--dataset` is relative to where the command runs, unlike the key it replaces. */
+/** What options say in place of keys; `--dataset` is relative to where the command runs, unlike its key. */
 const overridden = (c: Config, o: Options): Config => {
-  const dataset = textOf(o, 'dataset')
-  return dataset === undefined
-    ? c
-    : { ...c, compiler: { ...c.compiler, dataset: path.resolve(dataset) } }
+  const [dataset, seed] = [textOf(o, 'dataset'), numberOf(o, 'randomSeed')]
+  return {
+    ...c,
+    random_seed: seed ?? c.random_seed,
+    compiler:
+      dataset === undefined ? c.compiler : { ...c.compiler, dataset: datasetArgument(dataset) },
+  }
 }
 
 export const openConfig = (file: string, o: Options): E.Either<Issues, OpenedConfig> =>
@@ -81,10 +86,19 @@ export interface OpenedHere extends OpenedConfig {
   readonly device: Device | null
 }
 
-export const openHere = async (file: string, o: Options): Promise<E.Either<Issues, OpenedHere>> => {
+/** `extent`: how much of a base model that lies on a hub is needed. */
+export const openHere = async (
+  file: string,
+  o: Options,
+  t: Terminal,
+  extent: Extent = 'small',
+): Promise<E.Either<Issues, OpenedHere>> => {
   const opened = openConfig(file, o)
   if (E.isLeft(opened)) return opened
-  return E.right({ ...opened.right, device: await deviceHere(opened.right.config, o) })
+  const { config, folder } = opened.right
+  const here = await obtained(config, folder, extent, t)()
+  if (E.isLeft(here)) return E.left(placed(file, here.left))
+  return E.right({ ...opened.right, device: await deviceHere(config, o) })
 }
 
 /** Compiles a config after `change`. */
@@ -130,10 +144,11 @@ export const openPlan = async (
   o: Options,
   t: Terminal,
   demand: Demand = foresee,
+  extent: Extent = 'small',
 ): Promise<E.Either<Issues, Plan>> => {
   if (!isPlanFile(file))
     return pipe(
-      await openHere(file, o),
+      await openHere(file, o, t, extent),
       E.chainFirst(({ notices }) => E.right(showNotices(file, notices, t))),
       E.chain((opened) => runnableFrom(opened, t, demand)),
     )

@@ -1,6 +1,5 @@
 /** The prompts that `generate` puts to a model: one from the command line, or those of a file's rows. */
 import fs from 'node:fs'
-import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import type { Config } from '../config/index.ts'
@@ -10,6 +9,7 @@ import { promptColumns, renderPrompts, templateColumns } from '../data/prompt.ts
 import { missingWordsOf } from '../data/reading.ts'
 import { listRows } from '../data/row-list.ts'
 import { readTable, type Table } from '../data/table.ts'
+import { datasetArgument, datasetPath } from '../hub/dataset-path.ts'
 import { issue, one, type Issues } from '../issue.ts'
 import { promptSpec } from '../plan/dataset.ts'
 import { plural } from '../report/units.ts'
@@ -47,7 +47,8 @@ const promptsOf = (c: Config, file: string): E.Either<Issues, Asked> => {
   const spec = promptSpec(c)
   const uses = new Set(promptColumns(spec))
   return pipe(
-    readTable(path.resolve(file), { uses, naAsText: c.compiler.na_as_text }),
+    pipe(datasetPath(datasetArgument(file), '.'), E.mapLeft(one)),
+    E.chain((at) => readTable(at, { uses, naAsText: c.compiler.na_as_text })),
     E.bindTo('table'),
     E.bind('prompts', ({ table }) => renderPrompts(spec, table)),
     E.map(({ table, prompts }) => ({

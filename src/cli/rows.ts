@@ -1,6 +1,6 @@
 /** Which rows a command looks at: a split of the run's own data, or other data. */
-import path from 'node:path'
 import type { SplitName } from '../data/split.ts'
+import { datasetArgument } from '../hub/dataset-path.ts'
 import { textOf, type Options } from './command.ts'
 import type { Trained } from './trained.ts'
 
@@ -28,7 +28,7 @@ export const withRows = (x: Trained, o: Options, wanted: Wanted): Trained => {
       compiler:
         dataset === undefined
           ? compiler
-          : { ...compiler, dataset: path.resolve(dataset), row_length: 'auto' },
+          : { ...compiler, dataset: datasetArgument(dataset), row_length: 'auto' },
     },
   }
 }

@@ -10,7 +10,10 @@ import type { Program } from '../../ir/graph.ts'
 import { arenaBytes } from '../../passes/schedule.ts'
 import { importAdapter } from '../adapter/import.ts'
 import { parseConfig, type Config } from '../config/index.ts'
-import { issue, one, type Issues } from '../issue.ts'
+import { modelRepo } from '../hub/address.ts'
+import { datasetArgument } from '../hub/dataset-path.ts'
+import type { Target } from '../data/targets.ts'
+import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { affordable } from '../machine.ts'
 import {
   changed,
@@ -25,9 +28,11 @@ import { readJsonFile } from '../text-file.ts'
 import { currentFolder } from '../tensors/atomic.ts'
 import { verifySums, type Sum } from '../tensors/sums.ts'
 import { call } from '../train/problem.ts'
+import { importHeads, readMeaning, withoutHeads } from '../train/heads.ts'
 import { descriptionName, weightsFolder } from '../train/results.ts'
 import { initializePlan } from '../train/initialize.ts'
-import type { Options } from './command.ts'
+import { textOf, type Options } from './command.ts'
+import { obtained } from './hub.ts'
 import { openConfig, remarked, showNotices } from './open.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -38,6 +43,11 @@ export interface Trained {
   readonly adapter: string | null
   /** The base that was tuned; null: it never was. */
   readonly untuned: string | null
+  /** Of a run that predicts labels: where its heads lie, and what they predict. */
+  readonly heads: {
+    readonly results: string
+    readonly targets: ReadonlyArray<Target>
+  } | null
   /** Of the base that an adapter was trained on: its small files, and the SHA-256 of its tensors. */
   readonly trainedOn: {
     readonly files: ReadonlyArray<Fingerprint>
@@ -107,6 +117,37 @@ const weightsIn = (results: string): TE.TaskEither<Issues, string> =>
     TE.chainFirst((weights) => pipe(verifySums(weights), TE.mapLeft(one))),
   )
 
+/** The base where it was, or by its name where it came from a hub and the cache was cleared since. */
+const baseOf = (folder: string | null, { base_model: name }: Config): string =>
+  folder === null || (!fs.existsSync(folder) && modelRepo(name) !== null) ? name : folder
+
+/** An encoder that was not trained: its heads are all there is. */
+const isFrozen = ({ model_type, input_features: [{ encoder }] }: Config): boolean =>
+  model_type === 'ecd' && encoder?.trainable === false
+
+const headsIn = (results: string, config: Config): TE.TaskEither<Issues, Trained['heads']> =>
+  config.model_type === 'llm'
+    ? TE.right(null)
+    : pipe(
+        readMeaning(results, config),
+        TE.bimap(one, (targets) => ({ results, targets })),
+      )
+
+/** Who asks a model reads each row once. */
+const uncached = (c: Config): Config => {
+  const [input] = c.input_features
+  const preprocessing = { ...input.preprocessing, cache_encoder_embeddings: false }
+  return { ...c, input_features: [{ ...input, preprocessing }] }
+}
+
+/** Why a model gives no text; null: it does. */
+export const writesNothing = ({ config }: Trained): Issue | null =>
+  config.model_type === 'llm'
+    ? null
+    : issue('this model predicts labels and writes no text', {
+        hint: 'ask it with `tunec predict RESULTS --dataset FILE`',
+      })
+
 /** A run's results: its own config, with the base and the data where they were, and its adapter. */
 const fromResults = (results: string): TE.TaskEither<Issues, Trained> => {
   const file = path.join(results, descriptionName)
@@ -114,32 +155,47 @@ const fromResults = (results: string): TE.TaskEither<Issues, Trained> => {
     TE.Do,
     TE.bind('is', () => TE.fromEither(readDescription(file))),
     TE.chainFirst(() => pipe(verifySums(results), TE.mapLeft(one))),
-    TE.bind('weights', () => weightsIn(results)),
     // JSON is YAML.
     TE.bind('parsed', ({ is }) => TE.fromEither(parseConfig(JSON.stringify(is.config), { file }))),
-    TE.map(({ is, weights, parsed: { config } }) => {
+    TE.bind('heads', ({ parsed: { config } }) => headsIn(results, config)),
+    TE.bind('weights', ({ is, parsed: { config } }) =>
+      isFrozen(config) ? TE.right(baseOf(is.base_model_folder, config)) : weightsIn(results),
+    ),
+    TE.map(({ is, weights, heads, parsed: { config } }) => {
       const lora = config.adapter !== null
+      const same = lora || isFrozen(config)
       return {
+        heads,
         folder: path.resolve(results),
         adapter: lora ? weights : null,
-        untuned: is.base_model_folder ?? config.base_model,
-        trainedOn: lora ? { files: is.base_model_files, sha256: is.base_model_sha256 } : null,
+        untuned: baseOf(is.base_model_folder, config),
+        trainedOn: same ? { files: is.base_model_files, sha256: is.base_model_sha256 } : null,
         config: {
-          ...config,
+          ...uncached(config),
           // The adapter says itself what it is.
           adapter:
             config.adapter === null
               ? null
               : { ...config.adapter, pretrained_adapter_weights: weights },
-          base_model: lora ? (is.base_model_folder ?? config.base_model) : weights,
+          base_model: lora ? baseOf(is.base_model_folder, config) : weights,
           // A full model's own config.json carries the positions already.
-          model_parameters: lora ? config.model_parameters : { rope_scaling: null },
+          model_parameters: same
+            ? config.model_parameters
+            : { ...config.model_parameters, rope_scaling: null },
           compiler: { ...config.compiler, dataset: is.dataset },
         },
       }
     }),
     TE.chainFirstEitherK(sameFiles),
   )
+}
+
+/** With the data that `--dataset` names instead. */
+const asked = (c: Config, o: Options): Config => {
+  const dataset = textOf(o, 'dataset')
+  return dataset === undefined
+    ? c
+    : { ...c, compiler: { ...c.compiler, dataset: datasetArgument(dataset) } }
 }
 
 /** A folder is results, a file is a config. */
@@ -149,14 +205,18 @@ export const openTrained = (
   t: Terminal,
 ): TE.TaskEither<Issues, Trained> =>
   fs.existsSync(name) && fs.statSync(name).isDirectory()
-    ? fromResults(name)
+    ? pipe(
+        fromResults(name),
+        TE.chainFirst(({ config, folder }) => obtained(asked(config, o), folder, 'whole', t)),
+      )
     : pipe(
         TE.fromEither(openConfig(name, o)),
+        TE.chainFirst(({ config, folder }) => obtained(asked(config, o), folder, 'whole', t)),
         TE.map(({ config, folder, notices }) => {
           showNotices(name, notices, t)
           const named = config.adapter?.pretrained_adapter_weights ?? null
           const adapter = named === null ? null : path.resolve(folder, named)
-          return { config, folder, adapter, untuned: null, trainedOn: null }
+          return { config, folder, adapter, heads: null, untuned: null, trainedOn: null }
         }),
       )
 
@@ -167,6 +227,7 @@ export const untuned = (x: Trained): Trained | null =>
     : {
         ...x,
         adapter: null,
+        heads: null,
         trainedOn: null,
         config: {
           ...x.config,
@@ -184,7 +245,7 @@ const unbound = (c: Config, device: Device | null | undefined): Config =>
 
 /** Decides shapes and reads data as a run on that device would. A base that is asked as it is gets no adapter. */
 export const planTrained = (
-  { config, folder }: Trained,
+  { config, folder, heads }: Trained,
   t: Terminal,
   device?: Device | null,
   asking = false,
@@ -194,6 +255,7 @@ export const planTrained = (
       folder,
       clock: t.clock,
       asking,
+      ...(heads === null ? {} : { targets: heads.targets }),
       ...(device === undefined
         ? {}
         : { device: device === null ? null : { ...device, freeBytes: null } }),
@@ -205,7 +267,7 @@ const filled = (
   session: Session,
   plan: Plan,
   program: Program,
-  { adapter, trainedOn }: Trained,
+  { adapter, heads, trainedOn }: Trained,
 ): TE.TaskEither<Issues, void> =>
   pipe(
     initializePlan({ ...plan, program }, session),
@@ -217,7 +279,12 @@ const filled = (
     TE.chain(() =>
       adapter === null || plan.techniques.lora === null
         ? TE.right(undefined)
-        : importAdapter(session, program, plan.techniques.lora, adapter),
+        : importAdapter(session, withoutHeads(program), plan.techniques.lora, adapter),
+    ),
+    TE.chain(() =>
+      heads === null
+        ? TE.right(undefined)
+        : TE.mapLeft(one)(importHeads(session, program, heads.results)),
     ),
   )
 

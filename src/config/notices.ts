@@ -5,6 +5,7 @@ import type { Given } from './checks/check.ts'
 import { pathOf } from './checks/check.ts'
 import { resolveBatch } from './batch.ts'
 import { idleAdapter } from './idle-adapter.ts'
+import { idleLabels } from './idle-labels.ts'
 import { idleTraining, type Idle } from './idle-training.ts'
 import type { Config } from './schema/config.ts'
 import { leavesBelow } from './schema/codec.ts'
@@ -115,6 +116,7 @@ const surprises: ReadonlyArray<Rule> = [
 /** Keys that the file holds and another key puts out of use. */
 const idle: ReadonlyArray<Idle> = [
   ...idleAdapter,
+  ...idleLabels,
   ...leavesBelow('trainer', trainer)
     .filter((key) => key !== 'trainer.type')
     .map((key): Idle => [key, (c) => !trains(c.trainer), 'nothing is trained']),
@@ -138,6 +140,14 @@ const idle: ReadonlyArray<Idle> = [
         `generation.${key}`,
         ({ generation }: Config) => generation.do_sample && generation.top_k === 1,
         'top_k is 1, so there is one candidate',
+      ] as const,
+  ),
+  ...['length_penalty', 'early_stopping'].map(
+    (key) =>
+      [
+        `generation.${key}`,
+        ({ generation }: Config) => generation.num_beams === 1,
+        'num_beams is 1, so no answers are weighed against each other',
       ] as const,
   ),
   [

@@ -7,20 +7,13 @@ import { issue, one, type Issues } from '../issue.ts'
 import { decodeText } from '../text-file.ts'
 import type { Table, Uses } from './cell.ts'
 import { parseDelimited, type DelimitedOptions } from './csv.ts'
+import { byExtension, type Format } from './formats.ts'
 import { parseJson } from './json.ts'
 import { parseJsonLines } from './jsonl.ts'
 
 export type { Cell, Row, Table } from './cell.ts'
 
-export type Format = 'csv' | 'tsv' | 'json' | 'jsonl'
-
-const byExtension: Readonly<Record<string, Format>> = {
-  '.csv': 'csv',
-  '.tsv': 'tsv',
-  '.json': 'json',
-  '.jsonl': 'jsonl',
-  '.ndjson': 'jsonl',
-}
+export type { Format } from './formats.ts'
 
 type Parser = (
   bytes: Uint8Array,

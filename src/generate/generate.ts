@@ -6,8 +6,13 @@ import type { Feeds, Session, Values } from '../../backends/backend.ts'
 import { issue, type Issue } from '../issue.ts'
 import type { Shapes } from '../models/llama.ts'
 import { call } from '../train/problem.ts'
-import type { Options } from './options.ts'
-import { finish, grid, openRow, placeholder, stepGrid, type Row } from './rows.ts'
+import { beamBatch } from './beam-batch.ts'
+import { found, openSearch, type Search } from './beams.ts'
+import { breathe } from './breathe.ts'
+import { broken } from './broken.ts'
+import { constrained, isFree, unconstrained } from './constraints.ts'
+import type { Beams, Options } from './options.ts'
+import { finish, grid, openRow, placeholder, stepGrid, type Ending, type Row } from './rows.ts'
 import { choose, logProb } from './sample.ts'
 
 /** Sequences decoded side by side, the longest prompt, and the places of the cache. */
@@ -26,7 +31,7 @@ export interface Answer {
   readonly text: string
   /** ln of each id's probability by the model itself, before temperature, penalties and bans; empty unless asked for. */
   readonly logProbs: ReadonlyArray<number>
-  readonly stopped: 'eos' | 'length'
+  readonly stopped: Ending
   /** Tokens left out near the prompt's beginning because it did not fit. */
   readonly cut: number
 }
@@ -47,6 +52,7 @@ const bannedOf = (row: Row, o: Options): ReadonlyArray<number> =>
 const wantedOf = (rows: ReadonlyArray<Row>, o: Options): 'next' | 'logits' =>
   o.sampling.temperature === 0 &&
   o.scored !== true &&
+  isFree(o.constraints ?? unconstrained) &&
   rows.every((r) => r.stopped !== null || bannedOf(r, o).length === 0)
     ? 'next'
     : 'logits'
@@ -64,7 +70,9 @@ const chosenOf = ({ wanted, values }: Scores, r: number, row: Row, o: Options): 
   if (wanted === 'next') return values[r]! < 0 ? null : values[r]!
   const logits = logitsOf(values, r, o)
   const position = row.prompt.length + row.ids.length + row.cut
-  return choose(logits, o.sampling, { sequence: row.sequence, position }, bannedOf(row, o))
+  const ids = [...row.prompt, ...row.ids]
+  const open = constrained(logits, ids, o.constraints ?? unconstrained, bannedOf(row, o))
+  return choose(open, o.sampling, { sequence: row.sequence, position })
 }
 
 /** Gives every row its next token. Left: the model's numbers are broken. */
@@ -72,31 +80,21 @@ const advance = (rows: ReadonlyArray<Row>, scores: Scores, o: Options): Issue | 
   for (const [r, row] of rows.entries()) {
     if (row.stopped !== null) continue
     const id = chosenOf(scores, r, row, o)
-    if (id === null)
-      return issue('the model gives no finite score to any token, so none can be chosen', {
-        hint: 'its weights overflowed in training (lower trainer.learning_rate), or compute_dtype is too narrow for it',
-      })
-    finish(
-      row,
-      id,
-      o.eosIds,
-      o.scored === true ? logProb(logitsOf(scores.values, r, o), id) : undefined,
-    )
+    if (id === null) return broken
+    const scored = o.scored === true ? logProb(logitsOf(scores.values, r, o), id) : undefined
+    finish(row, id, o, scored)
   }
   return null
 }
 
 const open = (rows: ReadonlyArray<Row>): boolean => rows.some((r) => r.stopped === null)
 
-/** Lets signals and timers have their turn: a backend may compute without ever waiting. */
-const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
-
 const runBatch = async (
   session: Session,
   g: Grid,
   rows: ReadonlyArray<Row>,
   o: Options,
-  onTokens: (count: number) => void,
+  onStep: () => void,
 ): Promise<E.Either<Issue, void>> => {
   const full = [...rows, ...Array.from({ length: g.batch - rows.length }, () => placeholder)]
   const run = (fn: 'prefill' | 'decode', inputs: Feeds): Promise<E.Either<Issue, Scores>> => {
@@ -111,7 +109,7 @@ const runBatch = async (
     if (E.isLeft(ran)) return ran
     const why = advance(full, ran.right, o)
     if (why !== null) return E.left(why)
-    onTokens(rows.reduce((n, r) => n + r.ids.length, 0))
+    onStep()
     if (!open(full)) return E.right(undefined)
     await breathe()
     ran = await run('decode', stepGrid(full, g))
@@ -135,13 +133,73 @@ export const unanswerable = (requests: ReadonlyArray<Request>, vocab: number): I
   return null
 }
 
-const answerOf = (row: Row, o: Options): Answer => ({
-  ids: row.ids,
-  logProbs: row.logProbs,
-  text: o.decode(row.ids),
-  stopped: row.stopped ?? 'length',
-  cut: row.cut,
+/** What one kind of batch does: opens requests, answers those of a batch, and says how far it is and what came out. */
+interface Way<S> {
+  readonly open: (r: Request) => S
+  readonly prompt: (s: S) => number
+  readonly run: (batch: ReadonlyArray<S>, report: () => void) => Promise<E.Either<Issue, void>>
+  readonly isDone: (s: S) => boolean
+  readonly answer: (s: S) => Omit<Answer, 'text'>
+  /** Requests of a batch. */
+  readonly atOnce: number
+}
+
+const singly = (session: Session, g: Grid, o: Options): Way<Row> => ({
+  open: (r) => openRow(r, g, o),
+  prompt: (row) => row.prompt.length,
+  run: (rows, report) => runBatch(session, g, rows, o, report),
+  isDone: (row) => row.stopped !== null,
+  answer: ({ ids, logProbs, stopped, cut }) => ({
+    ids,
+    logProbs,
+    stopped: stopped ?? 'length',
+    cut,
+  }),
+  atOnce: g.batch,
 })
+
+const byBeams = (session: Session, g: Grid, o: Options, b: Beams): Way<Search> => ({
+  open: (r) => openSearch(r, g, o, b.width),
+  prompt: (s) => s.prompt.length,
+  run: (searches, report) => beamBatch(session, g, searches, o, b, report),
+  isDone: (s) => !s.open,
+  answer: (s) => {
+    const { ids, logProbs, stopped } = found(s, o)
+    return { ids, logProbs: o.scored === true ? logProbs : [], stopped, cut: s.cut }
+  },
+  atOnce: Math.floor(g.batch / b.width),
+})
+
+const answerWith = <S>(
+  way: Way<S>,
+  requests: ReadonlyArray<Request>,
+  o: Options,
+  onProgress: (p: GenerationProgress) => void,
+): TE.TaskEither<Issue, ReadonlyArray<Answer>> =>
+  pipe(
+    async (): Promise<E.Either<Issue, ReadonlyArray<S>>> => {
+      const all = requests.map(way.open)
+      const sorted = all.toSorted((a, b) => way.prompt(b) - way.prompt(a))
+      const tokensOf = (list: ReadonlyArray<S>) =>
+        list.reduce((n, s) => n + way.answer(s).ids.length, 0)
+      for (let at = 0, tokens = 0; at < sorted.length; at += way.atOnce) {
+        const batch = sorted.slice(at, at + way.atOnce)
+        const ran = await way.run(batch, () => {
+          const done = at + batch.filter(way.isDone).length
+          onProgress({ done, of: all.length, tokens: tokens + tokensOf(batch) })
+        })
+        if (E.isLeft(ran)) return ran
+        tokens += tokensOf(batch)
+      }
+      return E.right(all)
+    },
+    TE.map((all) =>
+      all.map((s) => {
+        const made = way.answer(s)
+        return { ...made, text: o.decode(made.ids) }
+      }),
+    ),
+  )
 
 /**
  * One answer a request, in their order. Prompts of like length share a batch; which do changes no answer. A prompt
@@ -153,24 +211,10 @@ export const answer = (
   requests: ReadonlyArray<Request>,
   o: Options,
   onProgress: (p: GenerationProgress) => void = () => {},
-): TE.TaskEither<Issue, ReadonlyArray<Answer>> =>
-  pipe(
-    async (): Promise<E.Either<Issue, ReadonlyArray<Row>>> => {
-      const why = unanswerable(requests, o.vocab)
-      if (why !== null) return E.left(why)
-      const rows = requests.map((r) => openRow(r, g, o))
-      const sorted = rows.toSorted((a, b) => b.prompt.length - a.prompt.length)
-      for (let at = 0, tokens = 0; at < sorted.length; at += g.batch) {
-        const batch = sorted.slice(at, at + g.batch)
-        const report = (more: number): void => {
-          const done = at + batch.filter((r) => r.stopped !== null).length
-          onProgress({ done, of: rows.length, tokens: tokens + more })
-        }
-        const ran = await runBatch(session, g, batch, o, report)
-        if (E.isLeft(ran)) return ran
-        tokens += batch.reduce((n, r) => n + r.ids.length, 0)
-      }
-      return E.right(rows)
-    },
-    TE.map((rows) => rows.map((row) => answerOf(row, o))),
-  )
+): TE.TaskEither<Issue, ReadonlyArray<Answer>> => {
+  const why = unanswerable(requests, o.vocab)
+  if (why !== null) return TE.left(why)
+  return o.beams === undefined
+    ? answerWith(singly(session, g, o), requests, o, onProgress)
+    : answerWith(byBeams(session, g, o, o.beams), requests, o, onProgress)
+}

@@ -2,6 +2,7 @@
 import type { Feeds } from '../../backends/backend.ts'
 import type { Grid, Request } from './generate.ts'
 import type { Options } from './options.ts'
+import { endsWithStop } from './stops.ts'
 
 /** A sequence on its way; `ids` and `stopped` change with every step. */
 export interface Row {
@@ -13,7 +14,16 @@ export interface Row {
   readonly ids: Array<number>
   /** Of each id its log-probability, where it is asked for. */
   readonly logProbs: Array<number>
-  stopped: 'eos' | 'length' | null
+  stopped: Ending | null
+}
+
+/** Its own end, one of the texts that end an answer, or a limit. */
+export type Ending = 'eos' | 'stop' | 'length'
+
+/** What the grid has to know of a row. */
+export interface Held {
+  readonly prompt: ReadonlyArray<number>
+  readonly ids: ReadonlyArray<number>
 }
 
 /** A row of the grid that no request fills: one token that never goes on. */
@@ -40,39 +50,41 @@ const keptOf = (prompt: ReadonlyArray<number>, g: Grid, o: Options): ReadonlyArr
 }
 
 /** After a prompt that fills the cache there is still one token: it is never looked at again. */
-export const openRow = ({ prompt, sequence }: Request, g: Grid, o: Options): Row => {
+export const cutOf = (
+  { prompt }: Request,
+  g: Grid,
+  o: Options,
+): Pick<Row, 'prompt' | 'cut' | 'limit'> => {
   const kept = keptOf(prompt, g, o)
   const limit = Math.min(o.maxNew, Math.max(1, g.capacity - kept.length))
-  const stopped = limit === 0 ? 'length' : null
-  return {
-    prompt: kept,
-    sequence,
-    cut: prompt.length - kept.length,
-    limit,
-    ids: [],
-    logProbs: [],
-    stopped,
-  }
+  return { prompt: kept, cut: prompt.length - kept.length, limit }
+}
+
+export const openRow = (r: Request, g: Grid, o: Options): Row => {
+  const is = cutOf(r, g, o)
+  const stopped = is.limit === 0 ? 'length' : null
+  return { ...is, sequence: r.sequence, ids: [], logProbs: [], stopped }
 }
 
 /** Adds an id, or ends the row. */
 export const finish = (
   row: Row,
   id: number,
-  eosIds: ReadonlyArray<number>,
+  o: Pick<Options, 'eosIds' | 'stops'>,
   logProb?: number,
 ): void => {
-  if (eosIds.includes(id)) {
+  if (o.eosIds.includes(id)) {
     row.stopped = 'eos'
     return
   }
   row.ids.push(id)
   if (logProb !== undefined) row.logProbs.push(logProb)
-  if (row.ids.length === row.limit) row.stopped = 'length'
+  if (endsWithStop([...row.prompt, ...row.ids], o)) row.stopped = 'stop'
+  else if (row.ids.length === row.limit) row.stopped = 'length'
 }
 
 /** Prompts in [batch, prompt], padded on the right by a segment of their own. */
-export const grid = (rows: ReadonlyArray<Row>, g: Grid): Feeds => {
+export const grid = (rows: ReadonlyArray<Held>, g: Grid): Feeds => {
   const size = rows.length * g.prompt
   const tokens = new Int32Array(size)
   const segments = new Int32Array(size)
@@ -90,8 +102,8 @@ export const grid = (rows: ReadonlyArray<Row>, g: Grid): Feeds => {
 }
 
 /** Each row's newest token at its place, which is always one of the cache's: what a row that has ended writes there, nobody reads. */
-export const stepGrid = (rows: ReadonlyArray<Row>, g: Grid): Feeds => {
-  const newest = (r: Row): number => r.ids.at(-1) ?? r.prompt.at(-1)!
+export const stepGrid = (rows: ReadonlyArray<Held>, g: Grid): Feeds => {
+  const newest = (r: Held): number => r.ids.at(-1) ?? r.prompt.at(-1)!
   return {
     tokens: Int32Array.from(rows, newest),
     positions: Int32Array.from(

@@ -40,11 +40,21 @@ export const likeliest = (logits: Float32Array): number | null => {
   return best
 }
 
+/** ln of the sum of exponentials. */
+const logSum = (logits: Float32Array): number => {
+  let [most, sum] = [-Infinity, 0]
+  for (let i = 0; i < logits.length; i++) if (logits[i]! > most) most = logits[i]!
+  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i]! - most)
+  return most + Math.log(sum)
+}
+
 /** ln of the probability that the logits give an id. */
-export const logProb = (logits: Float32Array, id: number): number => {
-  const most = logits.reduce((m, x) => Math.max(m, x), -Infinity)
-  const sum = logits.reduce((s, x) => s + Math.exp(x - most), 0)
-  return logits[id]! - most - Math.log(sum)
+export const logProb = (logits: Float32Array, id: number): number => logits[id]! - logSum(logits)
+
+/** ln of every id's probability; null when there is none. */
+export const logProbs = (logits: Float32Array): Float32Array | null => {
+  const all = logSum(logits)
+  return Number.isFinite(all) ? logits.map((x) => x - all) : null
 }
 
 /** The k-th largest of the logits, in one pass with the k largest so far in ascending order. */
@@ -106,7 +116,7 @@ const sink = (heap: Int32Array, size: number, i: number, weights: Float64Array):
 }
 
 /** The smallest set of likeliest tokens whose probability reaches p; never empty. Only what is taken is put in order. */
-const topP = ({ ids, weights }: Kept, p: number): Kept => {
+const topP = ({ ids, weights }: Kept, p: number, fewest = 1): Kept => {
   if (p >= 1) return { ids, weights }
   const wanted = p * total(weights)
   let size = ids.length
@@ -114,7 +124,7 @@ const topP = ({ ids, weights }: Kept, p: number): Kept => {
   for (let i = (size >> 1) - 1; i >= 0; i--) sink(heap, size, i, weights)
   const taken = new Int32Array(size)
   let [sum, count] = [0, 0]
-  while (size > 0 && (count === 0 || sum < wanted)) {
+  while (size > 0 && (count < fewest || sum < wanted)) {
     const best = heap[0]!
     sum += weights[best]!
     taken[count++] = best
@@ -127,6 +137,29 @@ const topP = ({ ids, weights }: Kept, p: number): Kept => {
 
 const keptOf = (logits: Float32Array, s: Sampling, most: number): Kept =>
   topP(topK(logits, s.topK, s.temperature, most), s.topP)
+
+/** The ids that a beam may go on with and their scores, where beams are drawn after temperature, top-k and top-p; at least `fewest`. */
+export const warped = (
+  scores: Float32Array,
+  s: Sampling,
+  fewest: number,
+): { readonly ids: Int32Array; readonly values: Float32Array } => {
+  const t = s.temperature === 0 ? 1 : s.temperature
+  const limits = s.temperature === 0 ? { k: 0, p: 1 } : { k: s.topK, p: s.topP }
+  const most = scores[likeliest(scores) ?? 0]!
+  const k = limits.k === 0 ? 0 : Math.max(limits.k, fewest)
+  const { ids } = topP(topK(scores, k, t, most), limits.p, fewest)
+  return { ids, values: Float32Array.from(ids, (id) => scores[id]! / t) }
+}
+
+/** Tells the draws of beams from those of tokens. */
+const BEAMS = 5
+
+/** Numbers that, added to logarithms of probabilities, make the largest of them a draw, and the k largest one without replacement (Gumbel). */
+export const gumbels = (seed: number, { sequence, position }: Place): (() => number) => {
+  const { next } = random(seed, BEAMS, sequence, position)
+  return () => -Math.log(-Math.log((next() + 0.5) / 2 ** 32))
+}
 
 /** The tokens that may be drawn, and their probabilities. */
 export const distribution = (
@@ -150,16 +183,9 @@ const draw = (logits: Float32Array, s: Sampling, at: Place, most: number): numbe
   return ids.at(-1)!
 }
 
-/** An id for logits [vocab], none of the `banned`. Null: the logits hold no number to choose by. */
-export const choose = (
-  logits: Float32Array,
-  s: Sampling,
-  at: Place,
-  banned: ReadonlyArray<number> = [],
-): number | null => {
-  const open = banned.length === 0 ? logits : logits.slice()
-  for (const id of banned) open[id] = -Infinity
-  const best = likeliest(open)
-  if (best === null || !Number.isFinite(open[best])) return null
-  return s.temperature === 0 ? best : draw(open, s, at, open[best]!)
+/** An id for logits [vocab]. Null: the logits hold no number to choose by. */
+export const choose = (logits: Float32Array, s: Sampling, at: Place): number | null => {
+  const best = likeliest(logits)
+  if (best === null || !Number.isFinite(logits[best])) return null
+  return s.temperature === 0 ? best : draw(logits, s, at, logits[best]!)
 }

@@ -3,10 +3,13 @@ import fs from 'node:fs'
 import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
+import { modelRepo } from '../hub/address.ts'
+import { cachedSnapshot } from '../hub/cache.ts'
 import { issue, type Issue } from '../issue.ts'
 import { dtypeRemarks } from './dtype.ts'
 import { hasOwnHead } from './head.ts'
 import { knownModels } from './known.ts'
+import type { Labels } from './labels.ts'
 import { packedIn, packingOf, type Packed } from './packed.ts'
 import { configRemarks } from './remarks.ts'
 import { readJsonFile } from '../text-file.ts'
@@ -22,6 +25,8 @@ export interface Base {
   readonly spec: ModelSpec
   /** Null where its weights are not quantized yet. */
   readonly packed: Packed | null
+  /** Heads over it, where it is an encoder. */
+  readonly labels?: Labels
   /** Where its files say something twice or in vain, and what is done about it. */
   readonly remarks: ReadonlyArray<string>
 }
@@ -61,9 +66,22 @@ const folders = (name: string, beside: string): ReadonlyArray<string> =>
 
 /** What to do about a name that is a hub id by its form: `owner/model`. */
 export const fetching = (name: string): string =>
-  /^[\w.-]+\/[\w.-]+$/.test(name)
-    ? `tunec downloads nothing: if this is a model of the Hugging Face hub, \`hf download ${name} --local-dir ${name}\` puts it where it is looked for; `
-    : ''
+  modelRepo(name) === null
+    ? ''
+    : `if this is a model of the Hugging Face hub, \`tunec download ${name}\` fetches it; `
+
+/** Where a hub's model lies that was fetched before. */
+const fetched = (name: string): string | null => {
+  const repo = modelRepo(name)
+  return repo === null ? null : cachedSnapshot(repo)
+}
+
+/** Whether a name means a folder here, so that no hub is asked. */
+export const isFolderHere = (name: string, beside: string): boolean =>
+  folders(name, beside).some((f) => fs.existsSync(f))
+
+/** Whether its shapes are known without any file. */
+export const isKnown = (name: string): boolean => knownModels[name] !== undefined
 
 /** `name` as written in the config that lies in the folder `beside`. */
 export const findBase = (name: string, beside: string): E.Either<Issue, Base> => {
@@ -71,6 +89,8 @@ export const findBase = (name: string, beside: string): E.Either<Issue, Base> =>
   const folder = tried.find((f) => fs.existsSync(path.join(f, CONFIG)))
   if (folder !== undefined) return fromFolder(name, folder)
   const bare = tried.find((f) => fs.existsSync(f))
+  const cached = bare === undefined ? fetched(name) : null
+  if (cached !== null) return fromFolder(name, cached)
   const known = knownModels[name]
   if (bare === undefined && known !== undefined)
     return pipe(

@@ -16,6 +16,8 @@ export interface Shapes {
     readonly batch: number
     readonly prompt: number
     readonly capacity: number
+    /** Rows for each prompt, whose caches change places; absent: one. */
+    readonly beams?: number
     /** Shorter prompts that have a `prefill` of their own, so that they need not pay for the longest. */
     readonly shorter?: ReadonlyArray<number>
   } | null
@@ -24,7 +26,7 @@ export interface Shapes {
 /** Attention of one layer: packed rows in training, a cache in generation. */
 type Attend = (layer: number, q: Id, k: Id, v: Id) => Id
 
-interface Context {
+export interface Context {
   readonly b: Builder
   readonly spec: ModelSpec
   readonly weight: (name: string, ...shape: ReadonlyArray<number>) => Id
@@ -87,14 +89,33 @@ interface Batch {
   readonly targets: Id
 }
 
+const inSegments =
+  (c: Context, segments: Id): Attend =>
+  (_, q, k, v) =>
+    c.b.alg.attention(heads(c.spec), q, k, v, segments)[0]
+
 const packed = (c: Context, s: Shapes): Batch & { readonly hidden: Id } => {
   const grid = tensor('i32', s.rows, s.length)
   const input = (name: string): Id => c.b.input(name, grid)
   const [tokens, positions, segments, targets] = ['tokens', 'positions', 'segments', 'targets'].map(
     input,
   ) as [Id, Id, Id, Id]
-  const attend: Attend = (_, q, k, v) => c.b.alg.attention(heads(c.spec), q, k, v, segments)[0]
-  return { tokens, positions, segments, targets, hidden: body(c, tokens, positions, attend) }
+  return {
+    tokens,
+    positions,
+    segments,
+    targets,
+    hidden: body(c, tokens, positions, inSegments(c, segments)),
+  }
+}
+
+/** Final hidden states of packed rows, where nothing is to be predicted token by token. */
+export const encoded = (c: Context, s: Shapes): Id => {
+  const grid = tensor('i32', s.rows, s.length)
+  const [tokens, positions, segments] = ['tokens', 'positions', 'segments'].map((name) =>
+    c.b.input(name, grid),
+  ) as [Id, Id, Id]
+  return body(c, tokens, positions, inSegments(c, segments))
 }
 
 /** Loss of a packed batch: negative log-likelihoods × `inverse_count` (1 / scored tokens of the whole effective batch). */
@@ -146,10 +167,16 @@ const caches = (spec: ModelSpec, g: Generation): ReadonlyArray<State> => {
 export const prefillName = (g: Generation, prompt: number): string =>
   prompt === g.prompt ? 'prefill' : `prefill${prompt}`
 
+/** The function that moves rows of the caches to where their beams go on. */
+export const REORDER = 'reorder'
+
+const hasBeams = ({ beams = 1 }: Generation): boolean => beams > 1
+
 /** The functions of generation. */
 export const generationNames = (g: Generation): ReadonlyArray<string> => [
   ...[...(g.shorter ?? []), g.prompt].map((n) => prefillName(g, n)),
   'decode',
+  ...(hasBeams(g) ? [REORDER] : []),
 ]
 
 /** After one more stretch of tokens: logits [B, vocab], and of each row the likeliest id; keys and values go into the cache. */
@@ -190,8 +217,21 @@ const generateFn = (
   return b.done({ name, outs, updates })
 }
 
-/** The forward program: `step` (what training minimizes), `evaluate`, and with generation `prefill` and `decode`. */
-export const model = (name: string, spec: ModelSpec, s: Shapes): Either<Reason, Program> => {
+const reorderFn = (b: Builder, g: Generation, cache: ReadonlyMap<string, State>): Fn => {
+  const rows = b.input('rows', tensor('i32', g.batch))
+  const updates = b.at({ scope: 'cache' }, () =>
+    [...cache.values()].map((state) => ({
+      state: state.name,
+      id: b.alg.takeRows(b.read(state), rows),
+    })),
+  )
+  return b.done({ name: REORDER, outs: [], updates })
+}
+
+/** Functions over the same weights, all that any of them has asked for. */
+export const contexts = (
+  spec: ModelSpec,
+): { readonly context: () => Context; readonly weights: ReadonlyMap<string, State> } => {
   const weights = new Map<string, State>()
   const context = (): Context => {
     const b = builder()
@@ -211,13 +251,20 @@ export const model = (name: string, spec: ModelSpec, s: Shapes): Either<Reason, 
       },
     }
   }
-  return building(() => {
+  return { context, weights }
+}
+
+/** The forward program: `step` (what training minimizes), `evaluate`, and with generation `prefill` and `decode`. */
+export const model = (name: string, spec: ModelSpec, s: Shapes): Either<Reason, Program> =>
+  building(() => {
+    const { context, weights } = contexts(spec)
     const kept = s.generate === null ? [] : caches(spec, s.generate)
     const byName = new Map(kept.map((k) => [k.name, k]))
     const fns = [stepFn(context(), s), evaluateFn(context(), s)]
-    if (s.generate !== null)
+    if (s.generate !== null) {
       for (const prompt of [...(s.generate.shorter ?? []), s.generate.prompt, null])
         fns.push(generateFn(context(), prompt, s.generate, byName))
+      if (hasBeams(s.generate)) fns.push(reorderFn(builder(), s.generate, byName))
+    }
     return { name, state: [...weights.values(), ...kept], fns }
   })
-}

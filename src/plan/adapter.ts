@@ -27,6 +27,7 @@ export const loraOf = (a: Adapter): Lora => {
     ...(a.layers_pattern === null ? {} : { layersPattern: a.layers_pattern }),
     ...(a.modules_to_save === null ? {} : { save: a.modules_to_save }),
     ...(a.use_rslora ? { rslora: true } : {}),
+    ...(a.use_dora ? { dora: true } : {}),
     ...(a.init_lora_weights === 'default' ? {} : { init: a.init_lora_weights }),
     ...(a.bias_type === 'none' ? {} : { bias: a.bias_type }),
   }

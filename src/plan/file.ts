@@ -7,6 +7,7 @@ import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import { print } from '../../ir/print.ts'
 import { parseConfig, renderConfig, type Config } from '../config/index.ts'
+import { datasetPath } from '../hub/dataset-path.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { findBase, type Base } from '../models/base.ts'
 import { atomicWrite } from '../tensors/atomic.ts'
@@ -22,8 +23,14 @@ import { planOf, type Plan } from './plan.ts'
 const plainly = (value: object): Record<string, unknown> =>
   JSON.parse(JSON.stringify(value)) as Record<string, unknown>
 
+/** Null: none is named, or it was not fetched. */
 const datasetFile = (c: Config, folder: string): string | null =>
-  c.compiler.dataset === null ? null : path.resolve(folder, c.compiler.dataset)
+  c.compiler.dataset === null
+    ? null
+    : pipe(
+        datasetPath(c.compiler.dataset, folder),
+        E.getOrElse<Issue, string | null>(() => null),
+      )
 
 const baseFiles = (base: Base): E.Either<Issue, ReadonlyArray<Fingerprint> | null> =>
   base.folder === null ? E.right(null) : folderFingerprints(base.folder)

@@ -143,7 +143,7 @@ export const footprintOf = (p: Program, machine: Machine = machineOf(null)): Foo
   const { f, at, alive, occupancy } = others.reduce((a, b) => (b.most > a.most ? b : a), first!)
   const { activations, scratch } = useOf(f, alive, at)
   const state = {
-    weights: roleBytes(p, 'frozen', 'train', 'scaler'),
+    weights: roleBytes(p, 'frozen', 'held', 'train', 'scaler'),
     gradients: roleBytes(p, 'gradient'),
     optimizer: roleBytes(p, 'optimizer'),
     cache: roleBytes(p, 'cache'),
@@ -183,7 +183,9 @@ export const weightsOf = (p: Program): Weights => {
   const encoded = p.state.filter((s) => isEncoded(s.type.dtype)).flatMap((s) => parts(s.type))
   const part = (...names: ReadonlyArray<string>): number =>
     sum(encoded, (x) => (names.includes(x.name) ? partBytes(x) : 0))
-  const plain = p.state.filter((s) => s.role === 'frozen' && !isEncoded(s.type.dtype))
+  const plain = p.state.filter(
+    (s) => (s.role === 'frozen' || s.role === 'held') && !isEncoded(s.type.dtype),
+  )
   const wide = (s: State): boolean => s.type.dtype === 'f32'
   const train = p.state.filter((s) => s.role === 'train')
   return {

@@ -72,6 +72,7 @@ export const feedsOf = (plan: Plan): E.Either<Issue, ReadonlyArray<Feeds>> => {
         inverse_count: Float32Array.of(1 / Math.max(1, scored)),
         seed: Int32Array.of(1),
         keys: b.keys,
+        lengths: b.lengths,
       }))
     }),
   )
@@ -81,7 +82,7 @@ const filled = (plan: Plan, s: CudaSession, own: boolean): TE.TaskEither<Issue, 
   own
     ? initializePlan(plan, s)
     : pipe(
-        plan.program.state.filter((x) => x.role === 'frozen' || x.role === 'train'),
+        plan.program.state.filter((x) => ['frozen', 'held', 'train'].includes(x.role)),
         TE.traverseSeqArray((x) => call(s.write(x.name, randomContents(x)))),
       )
 

@@ -19,6 +19,7 @@ const dtypeNames: { readonly [D in Compute]: string } = {
 const loraWords = ({ init = 'default', bias = 'none', ...o }: Lora): ReadonlyArray<string> => [
   `r=${o.r} alpha=${o.alpha}`,
   ...(o.rslora === true ? ['rank-stabilized'] : []),
+  ...(o.dora === true ? ['weight-decomposed'] : []),
   ...(init === 'default' ? [] : [`init=${init}`]),
   ...(o.dropout > 0 ? [`dropout=${o.dropout}`] : []),
   `on ${typeof o.targets === 'string' ? o.targets : o.targets.join(', ')}`,

@@ -76,6 +76,7 @@ export const begin = (
       limit,
       sampling: manner.sampling,
       adjust: manner.adjust,
+      ...(m.options.constraints === undefined ? {} : { constraints: m.options.constraints }),
       minNew: m.options.minNew,
       eosIds: m.options.eosIds,
       wantsScores: false,

@@ -2,6 +2,7 @@
 import * as E from 'fp-ts/lib/Either.js'
 import type { Feeds, Session, Values } from '../../backends/backend.ts'
 import type { Grid } from '../generate/generate.ts'
+import { constrained, isFree, unconstrained, type Constraints } from '../generate/constraints.ts'
 import { choose } from '../generate/sample.ts'
 import { issue, type Issue } from '../issue.ts'
 import { prefillName } from '../models/llama.ts'
@@ -37,7 +38,11 @@ const plain = ({ work: { adjust: a } }: Running): boolean =>
 
 /** Whether a slot's token can be the device's own choice: an id comes back, not a vocabulary of scores. */
 const greedy = (r: Running): boolean =>
-  r.work.sampling.temperature === 0 && !r.work.wantsScores && plain(r) && bannedOf(r).length === 0
+  r.work.sampling.temperature === 0 &&
+  !r.work.wantsScores &&
+  plain(r) &&
+  isFree(constraintsOf(r)) &&
+  bannedOf(r).length === 0
 
 const adjusted = (scores: Float32Array, r: Running): Float32Array => {
   if (plain(r)) return scores
@@ -48,6 +53,11 @@ const adjusted = (scores: Float32Array, r: Running): Float32Array => {
   for (const id of r.ids) changed[id]! -= frequency
   return changed
 }
+
+const constraintsOf = ({ work }: Running): Constraints => work.constraints ?? unconstrained
+
+const allowed = (scores: Float32Array, r: Running): Float32Array =>
+  constrained(adjusted(scores, r), [...r.work.prompt, ...r.ids], constraintsOf(r), bannedOf(r))
 
 interface Chosen {
   readonly id: number | null
@@ -79,7 +89,7 @@ export const openEngine = (session: Session, g: Grid, most: number): Engine => {
     const vocab = values.length / g.batch
     const scores = (values as Float32Array).subarray(s * vocab, (s + 1) * vocab)
     const place = { sequence: r.work.sequence, position: lengthOf(r) }
-    return { id: choose(adjusted(scores, r), r.work.sampling, place, bannedOf(r)), scores }
+    return { id: choose(allowed(scores, r), r.work.sampling, place), scores }
   }
 
   const advance = (s: number, r: Running, { id, scores }: Chosen): void => {

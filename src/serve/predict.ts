@@ -83,7 +83,8 @@ const predicted = async (
     sequence,
     limit: Math.min(m.options.maxNew, m.context - prompt.length),
   }))
-  const manner = { sampling: m.options.sampling, adjust: unadjusted, stop: [] }
+  const stop = m.options.stops?.strings ?? []
+  const manner = { sampling: m.options.sampling, adjust: unadjusted, stop }
   return pipe(await answerAll(m, choices, manner, signal), E.mapLeft(unanswered))
 }
 

@@ -1,5 +1,6 @@
 /** What the engine is asked: a prompt, how its tokens are chosen, and who takes them. */
 import type { Issue } from '../issue.ts'
+import type { Constraints } from '../generate/constraints.ts'
 import type { Sampling } from '../generate/sample.ts'
 
 /** Why a sequence ended. `stop`: whoever takes its tokens had enough. */
@@ -24,6 +25,8 @@ export interface Work {
   readonly sequence: number
   readonly sampling: Sampling
   readonly adjust: Adjust
+  /** What the config's `generation` forbids; absent: nothing. */
+  readonly constraints?: Constraints
   /** No end before this many tokens. */
   readonly minNew: number
   readonly eosIds: ReadonlyArray<number>

@@ -7,6 +7,7 @@ import { openTrained, planTrained, withSession } from '../cli/trained.ts'
 import type { Terminal } from '../cli/terminal.ts'
 import { generateTexts, gridFor, optionsOf } from '../generate/index.ts'
 import { issue, one, type Issues } from '../issue.ts'
+import { generationNames } from '../models/llama.ts'
 import { askingProgram } from '../plan/asking.ts'
 import { plain } from '../report/style.ts'
 import { loadTokenizer } from '../tokenizer/tokenizer.ts'
@@ -75,7 +76,7 @@ export const answererOn =
         )
         const shapes = { ...plan.shapes, generate: grid }
         return pipe(
-          TE.fromEither(askingProgram(plan.base, plan.techniques, shapes, ['prefill', 'decode'])),
+          TE.fromEither(askingProgram(plan.base, plan.techniques, shapes, generationNames(grid))),
           TE.chain(({ program }) =>
             withSession(tfjsOn(tf as Tf), plan, program, trained, (session) =>
               pipe(

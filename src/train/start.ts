@@ -3,14 +3,14 @@ import { join } from 'node:path'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Session } from '../../backends/backend.ts'
-import { materialize } from '../../backends/materialize.ts'
 import type { Start } from '../adapter/export.ts'
 import { importAdapter, openAdapter, storedValues } from '../adapter/import.ts'
 import { trainedOf, weightsName } from '../adapter/names.ts'
 import { one, type Issues } from '../issue.ts'
 import type { Plan } from '../plan/plan.ts'
 import { sumOfFile, type Sum } from '../tensors/sums.ts'
-import { openBase, sourceOf } from './state.ts'
+import { firstOf } from './initialize.ts'
+import { openBase } from './state.ts'
 
 type Planned = Pick<Plan, 'base' | 'program' | 'config' | 'pretrained'>
 
@@ -21,7 +21,7 @@ export const startOf =
     pretrained === null
       ? pipe(
           openBase(base, program),
-          TE.chain((checkpoint) => materialize(s, sourceOf(checkpoint), config.random_seed)),
+          TE.chain((checkpoint) => firstOf(checkpoint, config.random_seed)(s)),
         )
       : pipe(
           openAdapter(pretrained.folder),

@@ -38,7 +38,15 @@ export interface Lowered {
 }
 
 /** State of one role lies together, in one order for parameters, gradients and moments. */
-const order: ReadonlyArray<Role> = ['frozen', 'cache', 'scaler', 'train', 'gradient', 'optimizer']
+const order: ReadonlyArray<Role> = [
+  'frozen',
+  'cache',
+  'scaler',
+  'held',
+  'train',
+  'gradient',
+  'optimizer',
+]
 /** Kernels may read a tile beyond the last row they use. */
 const SLACK = 4096
 
@@ -59,10 +67,13 @@ const placeState = (p: Program): ReadonlyMap<string, Port> => {
   )
 }
 
-/** From the first trained f32 tensor to the end of the last. */
+/** Kept in f32 whatever is computed in: what is trained, or would be. */
+const isMaster = (s: State): boolean => s.role === 'train' || s.role === 'held'
+
+/** From the first f32 master to the end of the last. */
 export const mastersOf = (p: Program, state: ReadonlyMap<string, Port>): Span => {
   const ports = p.state.flatMap((s) =>
-    s.role === 'train' && s.type.dtype === 'f32' ? [state.get(s.name)!] : [],
+    isMaster(s) && s.type.dtype === 'f32' ? [state.get(s.name)!] : [],
   )
   const [first, last] = [ports[0], ports.at(-1)]
   return first === undefined || last === undefined
@@ -125,6 +136,7 @@ const lowerFn = (
 /** Profile group of a kernel by its source, where it is always the same. */
 const groups: Readonly<Record<string, string>> = {
   'nf4.cu': 'decode',
+  'int8.cu': 'decode',
   'lora.cu': 'lora',
   'lora_mma.cu': 'lora',
   'norm.cu': 'norm',

@@ -16,6 +16,23 @@ export const gather: Lowering = (c, s) =>
     }),
   ])
 
+/** A row is all that lies behind one index: of more than one axis it is one long row, without a gap. */
+export const takeRows: Lowering = (c, s) => {
+  const [rows, ...rest] = s.eqn.types[0]!.shape as readonly [number, ...number[]]
+  if (rest.length < 2) return gather(c, s)
+  const width = rest.reduce((a, b) => a * b, 1)
+  return alone(c, s, (h) => [
+    gatherRows({
+      rows,
+      width,
+      dtype: h.dtype,
+      table: { offset: h.argAt(0), ld: width },
+      index: h.argAt(1),
+      out: { offset: h.outAt(), ld: width },
+    }),
+  ])
+}
+
 /** The gradient of an embedding one column wide. */
 export const segmentSum: Lowering = (c, s) =>
   alone(c, s, (h) => [

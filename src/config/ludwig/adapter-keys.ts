@@ -1,10 +1,7 @@
 /** What else Ludwig knows inside `adapter`, `quantization` and `model_parameters`. */
 import { keysOfType, no, type Known } from './known.ts'
 
-const plainLora = 'leave it out: the adapter is plain LoRA with the scale alpha / r'
 const lora: Known = {
-  use_dora: no(plainLora, false),
-  loraplus_lr_ratio: no('leave it out: both matrices learn at `trainer.learning_rate`', null),
   eva_config: no('leave it out: A starts random, B zero', null),
   loftq_config: no('leave it out: A starts random, B zero', null),
   layer_replication: no('leave it out: the base keeps its layers', null),
@@ -47,6 +44,5 @@ export const quantizationKeys: Known = {
 }
 
 export const modelParameterKeys: Known = {
-  neftune_noise_alpha: no('leave it out: embeddings get no noise', 0),
   rope_scaling: { section: { type: no('write it as `rope_type`') } },
 }

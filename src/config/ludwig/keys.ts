@@ -5,14 +5,12 @@ import { defaults, no, type Known, type Refusal } from './known.ts'
 import { trainerKeys } from './trainer-keys.ts'
 
 const greedyOrSampled =
-  'leave it out: tokens are sampled by temperature, top_k and top_p, or greedy with `do_sample: false`'
+  'leave it out: tokens are sampled by temperature, top_k and top_p, greedy with `do_sample: false`, or by beams with `num_beams`'
 
 const generationDefaults = {
   max_length: 32,
   min_length: 0,
-  early_stopping: false,
   max_time: null,
-  num_beams: 1,
   num_beam_groups: 1,
   penalty_alpha: null,
   use_cache: true,
@@ -21,10 +19,7 @@ const generationDefaults = {
   epsilon_cutoff: 0,
   eta_cutoff: 0,
   diversity_penalty: 0,
-  repetition_penalty: 1,
   encoder_repetition_penalty: 1,
-  length_penalty: 1,
-  no_repeat_ngram_size: 0,
   bad_words_ids: null,
   force_words_ids: null,
   renormalize_logits: false,
@@ -53,14 +48,12 @@ const generation: Known = Object.fromEntries(
 const noRetrieval = 'leave it out: write the examples into `prompt.template`'
 
 const preprocessing: Known = {
-  oversample_minority: no('leave it out, and balance the rows in the dataset', null),
-  undersample_majority: no('leave it out, and balance the rows in the dataset', null),
-  cache_encoder_embeddings: no('leave it out: it belongs to `model_type: ecd`', false),
-  force_split: no('leave it out: the split is random unless `split.type` is fixed', false),
-  stratify: no(
-    'leave it out, write a `split` column of 0, 1 and 2, and set `split: {type: fixed}`',
-    null,
+  cache_encoder_embeddings: no(
+    'leave it out: it belongs to the input feature of `model_type: ecd`',
+    false,
   ),
+  force_split: no('leave it out: the split is random unless `split.type` is fixed', false),
+  stratify: no('leave it out, and set `split: {type: stratify, column: label}`', null),
 }
 
 export const ludwigKeys: Known = {
@@ -74,7 +67,9 @@ export const ludwigKeys: Known = {
     { text: {} },
   ),
   hyperopt: no('leave it out, and run one config for each setting', null),
-  combiner: no('leave it out: it belongs to `model_type: ecd`', null),
+  combiner: no('leave it out: there is one input, and nothing to combine', null, {
+    type: 'concat',
+  }),
   training: no('write it as `trainer`'),
   input_features: { section: inputFeature },
   output_features: { section: outputFeature },

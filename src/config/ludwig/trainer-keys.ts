@@ -76,10 +76,6 @@ export const trainerKeys: Known = {
   regularization_lambda: no('write it as `optimizer.weight_decay`', 0),
   use_mixed_precision: no('leave it out, and set `compiler.compute_dtype: float16`', false),
   compile: no('leave it out: tunec always compiles', false),
-  layers_to_freeze_regex: no(
-    'leave it out: `adapter.target_modules` chooses what is trained',
-    null,
-  ),
   enable_profiling: no('leave it out', false),
   profiler: no('leave it out', null, { wait: 1, warmup: 1, active: 3, repeat: 5, skip_first: 0 }),
   base_learning_rate: no('write it as `learning_rate`', 0),

@@ -4,6 +4,7 @@ import type * as t from 'io-ts'
 import { rank } from '../bounds.ts'
 import { indices, names, pathPattern, patternOf, positiveNumber } from './modules.ts'
 import {
+  atLeastZero,
   bounded,
   completed,
   either,
@@ -29,6 +30,8 @@ const open = section({
   alpha_pattern: withDefault(nullable(patternOf(positiveNumber)), null),
   /** Scaled by alpha / √r instead. */
   use_rslora: withDefault(truth, false),
+  /** Lengths of the rows of W + s·B·A are trained apart from their directions. */
+  use_dora: withDefault(truth, false),
   init_lora_weights: withDefault(oneOf('default', 'gaussian', 'orthogonal'), 'default'),
   /** On the adapter's input. */
   dropout: withDefault(fraction, 0.05),
@@ -45,6 +48,8 @@ const open = section({
   layers_pattern: withDefault(nullable(names('names of lists of layers')), null),
   /** Modules trained in full beside the adapters, and saved with them. */
   modules_to_save: withDefault(nullable(names('module names')), null),
+  /** LoRA+: how many times as fast B learns as A; null: as fast. */
+  loraplus_lr_ratio: withDefault(nullable(positiveNumber), null),
   /** A PEFT adapter to go on from: its own settings count. */
   pretrained_adapter_weights: withDefault(nullable(text), null),
   postprocessor: section({
@@ -78,6 +83,8 @@ export const quantization = withDefault(
 )
 
 export const modelParameters = section({
+  /** In training, noise in ±alpha / √(tokens · width) on embeddings. */
+  neftune_noise_alpha: withDefault(atLeastZero, 0),
   rope_scaling: withDefault(
     nullable(
       section({

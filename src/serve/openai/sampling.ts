@@ -102,7 +102,7 @@ export const askedOf = (m: Served, fields: Fields): E.Either<ApiError, Asked> =>
         },
         adjust: { bias, presence: presence ?? 0, frequency: frequency ?? 0 },
         n: n ?? 1,
-        stop: (stop ?? []).filter((s) => s !== ''),
+        stop: (stop ?? m.options.stops?.strings ?? []).filter((s) => s !== ''),
         stream: stream ?? false,
         usage,
       }

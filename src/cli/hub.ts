@@ -1,0 +1,62 @@
+/** What a config names by address is fetched before anything is planned; a config that names files asks nobody. */
+import { pipe } from 'fp-ts/lib/function.js'
+import * as TE from 'fp-ts/lib/TaskEither.js'
+import type { Config } from '../config/index.ts'
+import { modelRepo } from '../hub/address.ts'
+import type { FetchOptions } from '../hub/fetch.ts'
+import type { Extent } from '../hub/model.ts'
+import { hubSettings } from '../hub/settings.ts'
+import { one, type Issue, type Issues } from '../issue.ts'
+import { isFolderHere, isKnown } from '../models/base.ts'
+import { size } from '../report/units.ts'
+import type { Terminal } from './terminal.ts'
+
+/** Milliseconds that a broken connection is given at first. */
+const PATIENCE = 1000
+
+export const fetchOptions = (t: Terminal): FetchOptions => ({
+  settings: hubSettings(),
+  onProgress: ({ file, have, of }) => t.status(`fetching ${file}: ${size(have)} of ${size(of)}`),
+  patience: PATIENCE,
+})
+
+const model = (
+  c: Config,
+  folder: string,
+  extent: Extent,
+  t: Terminal,
+): TE.TaskEither<Issue, unknown> => {
+  const repo = modelRepo(c.base_model)
+  if (repo === null || isFolderHere(c.base_model, folder)) return TE.right(undefined)
+  // Shapes that are known need no file to plan with.
+  if (extent === 'small' && isKnown(c.base_model)) return TE.right(undefined)
+  return async () => {
+    const { modelFolder } = await import('../hub/model.ts')
+    return modelFolder(repo, extent, fetchOptions(t))()
+  }
+}
+
+const dataset = (c: Config, t: Terminal): TE.TaskEither<Issue, unknown> => {
+  const name = c.compiler.dataset
+  if (name === null || !name.startsWith('hf://')) return TE.right(undefined)
+  return async () => {
+    const { fetchDataset } = await import('../hub/data.ts')
+    return fetchDataset(name, fetchOptions(t))()
+  }
+}
+
+/** Base and data are here afterwards, as far as they have addresses. Left: their hub gives them not. */
+export const obtained = (
+  c: Config,
+  folder: string,
+  extent: Extent,
+  t: Terminal,
+): TE.TaskEither<Issues, void> =>
+  pipe(
+    model(c, folder, extent, t),
+    TE.chain(() => dataset(c, t)),
+    TE.bimap(one, () => t.status(null)),
+    TE.mapLeft((issues) => (t.status(null), issues)),
+  )
+
+export type { Extent }
