@@ -2,10 +2,10 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
-import type { Recipe, State } from '../ir/graph.ts'
 import { added, factorsOf, type Factors } from '../ir/factors.ts'
+import { encodes, type Recipe, type State } from '../ir/graph.ts'
 import { kaiming, normal, orthogonal, rowLengths } from '../ir/initial.ts'
-import { quantize, roundTrip } from '../ir/nf4.ts'
+import { quantize, roundTrip } from '../ir/encoding.ts'
 import { bytes, isEncoded, size, type TensorType } from '../ir/type.ts'
 import { encode } from './bytes.ts'
 
@@ -32,7 +32,7 @@ const factorsFrom = (source: object, recipe: SplitOf, w: Float32Array): Factors 
 
 /** Values as a state tensor of this type gives them back. */
 const throughCodes = (type: TensorType, x: Float32Array): Float32Array =>
-  isEncoded(type.dtype) ? roundTrip(x, type.dtype) : x
+  isEncoded(type.dtype) ? roundTrip(type, x) : x
 
 const values = <Err>(
   name: string,
@@ -45,6 +45,7 @@ const values = <Err>(
     case 'load':
       return source(recipe.key, type.shape)
     case 'nf4':
+    case 'int8':
       return values(name, type, recipe.of, source, seed)
     case 'fill':
       return TE.right(new Float32Array(size(type)).fill(recipe.value))
@@ -89,7 +90,7 @@ export const materialize = <Err>(
     : pipe(
         values(name, type, recipe, source, seed),
         TE.map((x) => {
-          if (recipe._tag !== 'nf4') return encode(type, x)
+          if (!encodes(recipe)) return encode(type, x)
           const out = new Uint8Array(bytes(type))
           quantize(x, type, out)
           return out

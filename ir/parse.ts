@@ -2,7 +2,19 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import type { Split } from './factors.ts'
-import type { AttrValue, Eqn, Fn, Id, Place, Program, Recipe, Role, Stage, State } from './graph.ts'
+import type {
+  Encoding,
+  AttrValue,
+  Eqn,
+  Fn,
+  Id,
+  Place,
+  Program,
+  Recipe,
+  Role,
+  Stage,
+  State,
+} from './graph.ts'
 import { isOpName, opOf } from './ops/index.ts'
 import type { Reason } from './reason.ts'
 import { parseType, type TensorType } from './type.ts'
@@ -52,8 +64,8 @@ const stringIn = (line: Line, text: string): string =>
   )
 
 const parseRecipe = (line: Line, text: string): Recipe => {
-  const nf4 = /^nf4\((.*)\)$/.exec(text)
-  if (nf4 !== null) return { _tag: 'nf4', of: parseRecipe(line, nf4[1]!) }
+  const encoder = /^(nf4|int8)\((.*)\)$/.exec(text)
+  if (encoder !== null) return { _tag: encoder[1] as Encoding, of: parseRecipe(line, encoder[2]!) }
   if (text === 'kaiming') return { _tag: 'kaiming' }
   const [, word, number] = /^(fill|normal) (\S+)$/.exec(text) ?? []
   if (word === 'fill') return { _tag: 'fill', value: numberIn(line, number!) }

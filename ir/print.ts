@@ -11,7 +11,8 @@ export const showRecipe = (r: Recipe): string => {
     case 'load':
       return `load ${string(r.key)}`
     case 'nf4':
-      return `nf4(${showRecipe(r.of)})`
+    case 'int8':
+      return `${r._tag}(${showRecipe(r.of)})`
     case 'fill':
       return `fill ${number(r.value)}`
     case 'kaiming':

@@ -43,12 +43,14 @@ const narrowed =
       ? { ...s, type: like(s.type, compute) }
       : s
 
-/** Masters are cast where they are used; decoding goes straight to the compute dtype. */
+/** Masters are cast where they are used, to what they meet there; decoding goes straight to the compute dtype. */
 const narrow =
   (compute: Float): Rule =>
   ({ eqn, args, b, state }) => {
     if (eqn.op === 'dequantize') return [b.alg.dequantize(compute, args[0]!)]
-    const cast = args.map((a, i) => (state(i)?.role === 'train' ? b.alg.cast(compute, a) : a))
+    const met = args.find((a, i) => state(i) === undefined && isFloat(b.typeOf(a).dtype))
+    const to = met === undefined ? compute : b.typeOf(met).dtype
+    const cast = args.map((a, i) => (state(i)?.role === 'train' ? b.alg.cast(to, a) : a))
     return copy(b, eqn, cast)
   }
 

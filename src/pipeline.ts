@@ -5,8 +5,10 @@ import {
   asked,
   differentiate,
   freeze,
+  heads,
   hold,
   lora,
+  neftune,
   optimizer,
   precision,
   prefer,
@@ -37,6 +39,10 @@ export interface Techniques {
   readonly back?: Float8
   readonly optimizer: Optimizer
   readonly recompute: Policy
+  /** Noise on embeddings in training, by NEFTune's alpha. */
+  readonly neftune?: number
+  /** Heads over an encoder: the only thing trained, or beside what else is. */
+  readonly heads?: 'alone' | 'beside'
   /** Names of trained tensors that are held as they are: a regular expression. */
   readonly hold?: string
   /** Nothing is trained: the program only evaluates and answers. */
@@ -47,6 +53,10 @@ export interface Techniques {
 export const modelPasses = (o: Techniques): ReadonlyArray<Pass> => [
   // First: it looks for the original weights, and freezing them decides what may be quantized.
   ...(o.lora === null ? [] : [lora(o.lora)]),
+  // After lora, which freezes all but adapters; what heads leave frozen may be quantized.
+  ...(o.heads === undefined || (o.heads === 'beside' && o.lora === null)
+    ? []
+    : [heads({ alone: o.heads === 'alone' })]),
   // LoRA freezes the base itself; without it and without training there is nothing else to tell frozen weights by.
   ...(o.frozen === undefined || o.lora !== null ? [] : [freeze]),
   // Frozen weights only, so after lora; before precision, which says what decoding rounds to.
@@ -77,6 +87,8 @@ const answering = (o: Techniques): ReadonlyArray<Pass> => [
 const trained = (o: Techniques, measure: Measure): ReadonlyArray<Pass> => [
   // What is minimized, before anything is made of it; it touches the loss alone.
   ...(o.prefer === undefined ? [] : [prefer(o.prefer)]),
+  // Noise in training alone; before differentiate, and before recomputation, which makes it anew from its hash.
+  ...(o.neftune === undefined ? [] : [neftune(o.neftune)]),
   ...modelPasses(o),
   // Towards trainable state alone, which lora has chosen.
   differentiate,

@@ -58,6 +58,11 @@ const split: fc.Arbitrary<Config['preprocessing']['split']> = fc.oneof(
     probabilities: [(100 - validation - test) / 100, validation / 100, test / 100] as const,
   })),
   fc.record({ type: fc.constant('fixed' as const), column: named }),
+  named.map((column) => ({
+    type: 'stratify' as const,
+    column,
+    probabilities: [0.5, 0.25, 0.25] as const,
+  })),
 )
 
 const preprocessing: fc.Arbitrary<Config['preprocessing']> = fc
@@ -73,6 +78,8 @@ const preprocessing: fc.Arbitrary<Config['preprocessing']> = fc
       sample_size: fc.constant(sample_size),
       global_max_sequence_length: orNull(positive),
       split,
+      oversample_minority: fc.constant(null),
+      undersample_majority: fc.constant(null),
     }),
   )
 
@@ -252,14 +259,28 @@ const prompt: fc.Arbitrary<Config['prompt']> = fc
     template: isBare ? null : `${words}${field}${task === null ? '' : '{__task__}'}`,
   }))
 
-const feature = (name: string): fc.Arbitrary<Config['input_features'][0]> =>
+const feature = (name: string) => ({
+  name: fc.constant(name),
+  type: fc.constant('text' as const),
+  column: fc.oneof(
+    fc.constant(name),
+    named.map((s) => `column ${s}`),
+  ),
+})
+
+const input = (name: string): fc.Arbitrary<Config['input_features'][0]> =>
   fc.record({
-    name: fc.constant(name),
-    type: fc.constant('text'),
-    column: fc.oneof(
-      fc.constant(name),
-      named.map((s) => `column ${s}`),
-    ),
+    ...feature(name),
+    preprocessing: fc.record({
+      max_sequence_length: orNull(positive),
+      cache_encoder_embeddings: fc.constant(false),
+    }),
+    encoder: fc.constant(null),
+  })
+
+const output = (name: string): fc.Arbitrary<Config['output_features'][0]> =>
+  fc.record({
+    ...feature(name),
     preprocessing: fc.record({ max_sequence_length: orNull(positive) }),
   })
 
@@ -290,17 +311,18 @@ const recomputation: fc.Arbitrary<readonly [Config['compiler']['recompute'], boo
 
 export const config: fc.Arbitrary<Config> = fc
   .tuple(named, named, recomputation, orNull(dtype), fc.constantFrom('none', 'lora', 'qlora'))
-  .chain(([input, output, [recompute, checkpointing], compute, kind]) =>
+  .chain(([from, to, [recompute, checkpointing], compute, kind]) =>
     fc.record({
       model_type: fc.constant('llm' as const),
       base_model: text.map((s) => `models/${s}`),
-      input_features: fc.tuple(feature(`in ${input}`)),
-      output_features: fc.tuple(feature(`out ${output}`)),
+      input_features: fc.tuple(input(`in ${from}`)),
+      output_features: fc.tuple(output(`out ${to}`)),
       prompt,
       preprocessing,
       adapter: kind === 'none' ? fc.constant(null) : adapter,
       quantization: kind === 'qlora' ? quantization(compute) : fc.constant(null),
       model_parameters: fc.record({
+        neftune_noise_alpha: fc.constantFrom(0, 5),
         rope_scaling: orNull(
           fc.record({
             rope_type: fc.constant('linear' as const),
@@ -308,7 +330,7 @@ export const config: fc.Arbitrary<Config> = fc
           }),
         ),
       }),
-      trainer: trainer(`out ${output}`, checkpointing),
+      trainer: trainer(`out ${to}`, checkpointing),
       generation,
       random_seed: fc.nat(2 ** 32 - 1),
       backend: fc.constant({ type: 'local' as const }),

@@ -31,7 +31,8 @@ const defaults: Config = {
       name: 'instruction',
       type: 'text',
       column: 'instruction',
-      preprocessing: { max_sequence_length: null },
+      preprocessing: { max_sequence_length: null, cache_encoder_embeddings: false },
+      encoder: null,
     },
   ],
   output_features: [
@@ -48,10 +49,12 @@ const defaults: Config = {
     sample_size: null,
     global_max_sequence_length: null,
     split: { type: 'random', probabilities: [0.7, 0.1, 0.2] },
+    oversample_minority: null,
+    undersample_majority: null,
   },
   adapter: null,
   quantization: null,
-  model_parameters: { rope_scaling: null },
+  model_parameters: { neftune_noise_alpha: 0, rope_scaling: null },
   trainer: {
     type: 'finetune',
     epochs: 100,
@@ -316,7 +319,8 @@ trainer: &t {type: finetune}
 `
   const config = read(shared, true)
   assert.equal(config.input_features[0].preprocessing.max_sequence_length, 9)
-  assert.equal(config.output_features[0].preprocessing.max_sequence_length, 5)
+  const [output] = config.output_features
+  assert.equal(output.type === 'text' && output.preprocessing.max_sequence_length, 5)
 })
 
 test('a list may close in the column of its key, as PyYAML has it', () => {

@@ -32,23 +32,42 @@ const base: Doc = {
   compiler: { dataset: 'data.csv' },
 }
 
+const weights = { 'about 0': 1, 'about 1': 2, 'about 2': 3, 'about 3': 4 }
+
 /** Another value of every key. A value that is refused says so, which is an effect. */
 const others: Readonly<Record<string, unknown>> = {
-  model_type: 'ecd',
+  model_type: 'gbm',
   base_model: 'other',
   'input_features[0].name': 'topic',
   'input_features[0].type': 'number',
   'input_features[0].column': 'topic',
   'input_features[0].preprocessing.max_sequence_length': 9,
+  'input_features[0].preprocessing.cache_encoder_embeddings': true,
+  'input_features[0].encoder.type': 'auto_transformer',
+  'input_features[0].encoder.trainable': false,
+  'input_features[0].encoder.reduce_output': 'mean',
   'output_features[0].name': 'topic',
-  'output_features[0].type': 'category',
+  'output_features[0].type': 'audio',
   'output_features[0].column': 'topic',
   'output_features[0].preprocessing.max_sequence_length': 1,
+  'output_features[0].preprocessing.fallback_true_label': 'whole',
+  'output_features[0].preprocessing.normalization': 'zscore',
+  'output_features[0].decoder.type': 'mlp_classifier',
+  'output_features[0].decoder.use_bias': false,
+  'output_features[0].loss.type': 'huber',
+  'output_features[0].loss.weight': 2,
+  'output_features[0].loss.class_weights': weights,
+  'output_features[0].loss.positive_class_weight': 3,
+  'output_features[0].loss.label_smoothing': 0.1,
+  'output_features[0].top_k': 2,
+  'output_features[0].threshold': 0.9,
   'prompt.template': '{instruction}!',
   'prompt.task': 'count',
   'preprocessing.sample_ratio': 0.5,
   'preprocessing.sample_size': 8,
   'preprocessing.global_max_sequence_length': 16,
+  'preprocessing.oversample_minority': 1,
+  'preprocessing.undersample_majority': 1,
   'preprocessing.split.type': 'fixed',
   'preprocessing.split.probabilities': [0.25, 0.5, 0.25],
   'preprocessing.split.column': 'part',
@@ -73,6 +92,7 @@ const others: Readonly<Record<string, unknown>> = {
   'quantization.bnb_4bit_quant_type': 'fp4',
   'quantization.bnb_4bit_use_double_quant': false,
   'quantization.bnb_4bit_compute_dtype': 'float16',
+  'model_parameters.neftune_noise_alpha': 5,
   'model_parameters.rope_scaling.rope_type': 'dynamic',
   'model_parameters.rope_scaling.factor': 3,
   'trainer.type': 'none',
@@ -194,11 +214,42 @@ const contexts: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   },
 }
 
+/** The same job with a head that predicts a label; the encoder's own keys stand where those of a language model do. */
+const labels: Readonly<Record<string, unknown>> = {
+  model_type: 'ecd',
+  'input_features[0].encoder': { type: 'llm' },
+  'output_features[0]': { name: 'kind', type: 'category' },
+  generation: undefined,
+}
+
+const labelContexts: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  'a category beside an adapter': labels,
+  'a number, all weights trained': {
+    ...labels,
+    'output_features[0]': { name: 'number', type: 'number' },
+    adapter: undefined,
+    quantization: undefined,
+  },
+  'a truth over a frozen encoder': {
+    ...labels,
+    'output_features[0]': {
+      name: 'even',
+      type: 'binary',
+      preprocessing: { fallback_true_label: 'third' },
+    },
+    'input_features[0].encoder': { type: 'llm', trainable: false },
+    adapter: undefined,
+    quantization: undefined,
+    'preprocessing.split': { type: 'stratify', column: 'even', probabilities: [0.5, 0.25, 0.25] },
+  },
+}
+
 /** Metrics that choose the same of three evaluations, and a third that is the best: other contexts tell them apart. */
 const undecided = [
   'a task, steps, one candidate: trainer.validation_metric',
   'the whole sample, few evaluated, no decay: trainer.validation_metric',
   'full fine-tuning, batches chosen: trainer.early_stop',
+  'a number, all weights trained: trainer.early_stop',
 ]
 
 const writeJob = async (folder: string): Promise<void> => {
@@ -207,9 +258,9 @@ const writeJob = async (folder: string): Promise<void> => {
   const rows = (offset: number): string => {
     const lines = Array.from({ length: 12 }, (_, i) => {
       const [n, part] = [i + offset, i < 6 ? 0 : i < 9 ? 1 : 2]
-      return `Say ${'many '.repeat(i % 3)}${n},${n === 5 ? 'NA' : 2 * n},about ${n % 4},${part},${(part + 1) % 3}`
+      return `Say ${'many '.repeat(i % 3)}${n},${n === 5 ? 'NA' : 2 * n},about ${n % 4},${part},${(part + 1) % 3},${n === 5 ? 'NA' : `${n},${n % 3 === 0 ? 'third' : 'whole'},about ${n % 4}`}${n === 5 ? ',NA,NA' : ''}`
     })
-    return `instruction,output,topic,split,part\n${lines.join('\n')}\n`
+    return `instruction,output,topic,split,part,number,even,kind\n${lines.join('\n')}\n`
   }
   await fs.writeFile(path.join(folder, 'data.csv'), rows(0))
   await fs.writeFile(path.join(folder, 'other.csv'), rows(1))
@@ -226,7 +277,7 @@ test('every key has an effect or a notice in every context', async () =>
   inFolder(async (folder) => {
     await writeJob(folder)
     const idle: Array<string> = []
-    for (const [name, changes] of Object.entries(contexts)) {
+    for (const [name, changes] of Object.entries({ ...contexts, ...labelContexts })) {
       const doc = changed(base, changes)
       const before = observe(folder, doc)
       assert.ok(before.view !== null, `${name}: ${before.said}`)

@@ -82,6 +82,16 @@ const sections: Doc = {
   model_parameters: { rope_scaling: { factor: 2 } },
 }
 
+/** Keys of an encoder and of labels. */
+const labelled = (path: ReadonlyArray<string>): unknown => ({
+  ...least,
+  model_type: 'ecd',
+  input_features: [{ name: 'instruction', type: 'text', encoder: { type: 'llm' } }],
+  output_features: [
+    { name: 'output', type: path.at(-1) === 'normalization' ? 'number' : 'category' },
+  ],
+})
+
 const around = (path: ReadonlyArray<string>): unknown => {
   const doc = ['adapter', 'quantization'].includes(path[0]!)
     ? { ...least, adapter: sections['adapter'] }
@@ -109,7 +119,10 @@ test('every value that tunec lacks', () => {
   for (const [dotted, values] of ludwigValues) {
     const path = dotted.split(/\.|\[(\d)\]\.?/).filter((k) => k)
     for (const value of values.keys())
-      leadsOut(put(around(path), path, readYaml(value)), `${dotted} ${value}`)
+      leadsOut(
+        put(path.length > 3 ? labelled(path) : around(path), path, readYaml(value)),
+        `${dotted} ${value}`,
+      )
   }
 })
 

@@ -1,6 +1,5 @@
 /** `tunec train`: a config or a plan becomes an adapter, with its progress shown on the way. */
 import * as E from 'fp-ts/lib/Either.js'
-import { pipe } from 'fp-ts/lib/function.js'
 import type { Backend } from '../../backends/backend.ts'
 import { compared, unasked, type Exactness, type Question } from '../generate/index.ts'
 import type { Issue } from '../issue.ts'
@@ -132,6 +131,7 @@ const optionsOf = (
   return {
     resultsFolder: textOf(o, 'outputDirectory')!,
     experimentName: textOf(o, 'experimentName')!,
+    modelName: textOf(o, 'modelName')!,
     ...(resume === undefined ? {} : { resume }),
     onEvent: reporter(t),
     stop,
@@ -140,27 +140,43 @@ const optionsOf = (
   }
 }
 
-const trainOn = async (plan: Plan, backend: Backend, o: Options, t: Terminal): Promise<Exit> => {
+/** Left: it was not trained to the end, and why was said. */
+const trainOn = async (
+  plan: Plan,
+  backend: Backend,
+  o: Options,
+  t: Terminal,
+): Promise<E.Either<Exit, TrainResult<Exactness>>> => {
   const done = await interruptible(t, (stop) => train(plan, backend, optionsOf(plan, o, t, stop))())
   t.status(null)
-  if (E.isLeft(done)) return refuse(done.left, t)
+  if (E.isLeft(done)) return E.left(refuse(done.left, t))
   const r = done.right
   t.out(...resultLines(r, numberOf(o, 'show') ?? 0, t))
-  if (!r.stopped) return 0
+  if (!r.stopped) return E.right(r)
   t.out(`to go on: the same command with --resume ${nearby(r.resultsFolder)}`)
-  return 130
+  return E.left(130)
 }
 
-export const run: Run = async (file, o, t) => {
+/** Trains what a config or a plan says, with its progress shown. Left: the exit code of what was said. */
+export const trained = async (
+  file: string,
+  o: Options,
+  t: Terminal,
+): Promise<E.Either<Exit, TrainResult<Exactness>>> => {
   const opened = await openPlan(file, o, t, ready, 'whole')
-  if (E.isLeft(opened)) return refuse(opened.left, t)
+  if (E.isLeft(opened)) return E.left(refuse(opened.left, t))
   const plan = opened.right
   // What a plan file says was free is of another time.
   const small = isPlanFile(file) ? null : tooSmall(plan)
   const problem = overBudget(plan) ?? small ?? unaskedIn(plan, o)
-  if (problem !== null) return refuse([problem], t)
+  if (problem !== null) return E.left(refuse([problem], t))
   const backend = await engineFor(plan.config, o)
-  if (E.isLeft(backend)) return refuse(backend.left, t)
+  if (E.isLeft(backend)) return E.left(refuse(backend.left, t))
   showPlan(plan, o, t)
-  return pipe(backend.right, (b) => trainOn(plan, b, o, t))
+  return trainOn(plan, backend.right, o, t)
+}
+
+export const run: Run = async (file, o, t) => {
+  const done = await trained(file, o, t)
+  return E.isLeft(done) ? done.left : 0
 }

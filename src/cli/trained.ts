@@ -129,7 +129,7 @@ const fromResults = (results: string): TE.TaskEither<Issues, Trained> => {
       return {
         folder: path.resolve(results),
         adapter: lora ? weights : null,
-        untuned: is.base_model_folder ?? config.base_model,
+        untuned: baseOf(is.base_model_folder, config),
         trainedOn: lora ? { files: is.base_model_files, sha256: is.base_model_sha256 } : null,
         config: {
           ...config,
@@ -140,7 +140,9 @@ const fromResults = (results: string): TE.TaskEither<Issues, Trained> => {
               : { ...config.adapter, pretrained_adapter_weights: weights },
           base_model: lora ? baseOf(is.base_model_folder, config) : weights,
           // A full model's own config.json carries the positions already.
-          model_parameters: lora ? config.model_parameters : { rope_scaling: null },
+          model_parameters: lora
+            ? config.model_parameters
+            : { ...config.model_parameters, rope_scaling: null },
           compiler: { ...config.compiler, dataset: is.dataset },
         },
       }

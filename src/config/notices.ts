@@ -5,6 +5,7 @@ import type { Given } from './checks/check.ts'
 import { pathOf } from './checks/check.ts'
 import { resolveBatch } from './batch.ts'
 import { idleAdapter } from './idle-adapter.ts'
+import { idleLabels } from './idle-labels.ts'
 import { idleTraining, type Idle } from './idle-training.ts'
 import type { Config } from './schema/config.ts'
 import { leavesBelow } from './schema/codec.ts'
@@ -115,6 +116,7 @@ const surprises: ReadonlyArray<Rule> = [
 /** Keys that the file holds and another key puts out of use. */
 const idle: ReadonlyArray<Idle> = [
   ...idleAdapter,
+  ...idleLabels,
   ...leavesBelow('trainer', trainer)
     .filter((key) => key !== 'trainer.type')
     .map((key): Idle => [key, (c) => !trains(c.trainer), 'nothing is trained']),

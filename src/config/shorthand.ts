@@ -1,13 +1,9 @@
 /** The short and the old ways of writing a section, turned into the full one. */
-import { notice, type Notice, type Problem } from './problem.ts'
+import { hoistEncoder, type Hoisted } from './hoist.ts'
+import { notice, type Problem } from './problem.ts'
 import { isNull, nodeAt, scalar, withEntry, type MapNode, type Node } from './yaml/node.ts'
 
-export interface Expanded {
-  readonly root: MapNode
-  /** Placed in the file as it was before. */
-  readonly problems: ReadonlyArray<Problem>
-  readonly notices: ReadonlyArray<Notice>
-}
+export type Expanded = Hoisted
 
 type Step = (root: MapNode) => Expanded
 
@@ -109,6 +105,8 @@ const dropVersion: Step = (root) =>
       }
 
 const steps: ReadonlyArray<Step> = [
+  // First: the others look where `model_type: llm` has its keys.
+  hoistEncoder,
   expandWord('adapter', 'type'),
   expandWord('backend', 'type'),
   expandTrainerWords,

@@ -107,7 +107,7 @@ export const findingsOf = (
     altered: alteredOf(
       dataset,
       tokenizer,
-      samples.filter((sample) => !endsInside(sample)),
+      samples.filter((sample) => sample.labels === undefined && !endsInside(sample)),
       list,
     ),
     lost: lostOf(dataset, tokenizer, samples, list),

@@ -16,6 +16,8 @@ export interface MicroBatch {
   readonly targets: Int32Array
   /** A number for each place, by its sample's place in the list that was packed and its own in the sample; 0 in the tail. */
   readonly keys: Int32Array
+  /** Tokens of the sample at each place; 1 in the tail. */
+  readonly lengths: Float32Array
   /** How many targets are not −100. */
   readonly scored: number
   /** Indices into the list that was packed, row by row. */
@@ -45,7 +47,7 @@ const firstFrom = (numbers: ReadonlyArray<number>, n: number): number => {
  * Opens and fills rows: `place` puts a sample of `length` into the fullest row that still has room. Only rooms that
  * there are get looked at: a row may be a million tokens long.
  */
-const rowsOf = (rowLength: number) => {
+const rowsOf = (rowLength: number, perRow: number) => {
   const rows: Array<Array<number>> = []
   const byRoom = new Map<number, Array<Array<number>>>()
   /** The keys of `byRoom`, ascending. */
@@ -77,7 +79,7 @@ const rowsOf = (rowLength: number) => {
     place: (index: number, length: number): void => {
       const [row, room] = take(length)
       row.push(index)
-      if (room > length) leave(row, room - length)
+      if (room > length && row.length < perRow) leave(row, room - length)
     },
   }
 }
@@ -92,17 +94,18 @@ const tooLong = (sample: Sample, rowLength: number): Issue =>
 
 /**
  * Rows of sample indices by best-fit decreasing: longest first, each into the fullest row that has room. Equal
- * lengths keep their order, so the same samples always give the same rows. Left: a sample longer than a row.
+ * lengths keep their order, so the same samples always give the same rows. `perRow`: no row gets more samples.
+ * Left: a sample longer than a row.
  */
 export const pack = (
   samples: ReadonlyArray<Sample>,
-  options: { readonly rowLength: number },
+  options: { readonly rowLength: number; readonly perRow?: number },
 ): E.Either<Issue, ReadonlyArray<ReadonlyArray<number>>> => {
-  const { rowLength } = options
+  const { rowLength, perRow = Infinity } = options
   const long = samples.find((sample) => lengthOf(sample) > rowLength)
   if (long) return E.left(tooLong(long, rowLength))
   const sized = samples.map((sample, index) => ({ index, length: lengthOf(sample) }))
-  const { rows, place } = rowsOf(rowLength)
+  const { rows, place } = rowsOf(rowLength, perRow)
   for (const { index, length } of sized.toSorted((a, b) => b.length - a.length))
     place(index, length)
   return E.right(rows)
@@ -123,6 +126,7 @@ const write = (into: MicroBatch, { start, segment, index }: Place, sample: Sampl
     into.positions[start + i] = i
     into.segments[start + i] = segment
     into.keys[start + i] = hash32(index, 0, i)
+    into.lengths[start + i] = ids.length
     const next = ids[i + 1]
     if (next !== undefined && i + 1 >= sample.prompt.length) into.targets[start + i] = next
   })
@@ -140,6 +144,7 @@ const fill = (
     positions: new Int32Array(size),
     segments: new Int32Array(size),
     keys: new Int32Array(size),
+    lengths: new Float32Array(size).fill(1),
     targets: new Int32Array(size).fill(unscored),
     scored: 0,
     samples: rows.flat(),
@@ -166,10 +171,15 @@ const fill = (
  */
 export const packBatch = (
   samples: ReadonlyArray<Sample>,
-  shape: { readonly rows: number; readonly length: number },
+  shape: { readonly rows: number; readonly length: number; readonly perRow?: number },
 ): E.Either<Issue, ReadonlyArray<MicroBatch>> =>
   E.map((packed: ReadonlyArray<ReadonlyArray<number>>) =>
     Array.from({ length: Math.ceil(packed.length / shape.rows) }, (_, i) =>
       fill(samples, packed.slice(i * shape.rows, (i + 1) * shape.rows), shape),
     ),
-  )(pack(samples, { rowLength: shape.length }))
+  )(
+    pack(samples, {
+      rowLength: shape.length,
+      ...(shape.perRow === undefined ? {} : { perRow: shape.perRow }),
+    }),
+  )

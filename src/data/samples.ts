@@ -9,8 +9,10 @@ export interface Sample {
   readonly row: number
   /** [BOS] and the prompt. */
   readonly prompt: ReadonlyArray<number>
-  /** [BOS if `targetBos`], the answer and EOS (unless cut off); never empty. */
+  /** [BOS if `targetBos`], the answer and EOS (unless cut off); empty where labels are learned. */
   readonly target: ReadonlyArray<number>
+  /** What heads predict, one number each: a class, 0 or 1, or the number itself. */
+  readonly labels?: ReadonlyArray<number>
 }
 
 /** A row's texts; null where the cell is empty. */
@@ -58,11 +60,11 @@ export interface Samples {
 }
 
 /** What Ludwig writes into an empty prompt. */
-const filler = '<UNK>'
+export const filler = '<UNK>'
 
 type Cut = { readonly ids: ReadonlyArray<number>; readonly lost: number }
 
-const cut = (ids: ReadonlyArray<number>, limit: number | undefined): Cut =>
+export const cut = (ids: ReadonlyArray<number>, limit: number | undefined): Cut =>
   limit === undefined || ids.length <= limit
     ? { ids, lost: 0 }
     : { ids: ids.slice(0, limit), lost: ids.length - limit }
@@ -111,7 +113,11 @@ const build = (tokenizer: Tokenizer, eos: number, text: RowText, options: Sample
     : { notes: [...notes, { row, kind: 'nothing scored', tokens: 0 }] }
 }
 
-const tooLarge = (sample: Sample, tokenizer: Tokenizer, vocab: number): string | undefined => {
+export const tooLarge = (
+  sample: Sample,
+  tokenizer: Tokenizer,
+  vocab: number,
+): string | undefined => {
   // Whatever is no id below the vocabulary: -100 would mean "not scored".
   const id = [...sample.prompt, ...sample.target].find(
     (token) => !(Number.isInteger(token) && token >= 0 && token < vocab),

@@ -3,21 +3,26 @@ import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import type { Config } from '../config/schema/config.ts'
+import { answerCap } from '../config/outputs.ts'
 import { isEmpty, locate, rowName, unknownColumn, type Table } from '../data/cell.ts'
 import type { Dataset as Rows } from '../data/dataset.ts'
 import { promptColumns, renderPrompts, type PromptSpec } from '../data/prompt.ts'
 import { str } from '../data/python.ts'
-import { buildSamples, type RowText } from '../data/samples.ts'
+import { buildSamples, type RowText, type SampleOptions, type Samples } from '../data/samples.ts'
 import { sampleRows, splitNames, splitRows, type Split } from '../data/split.ts'
 import { readTable } from '../data/table.ts'
+import type { Target } from '../data/targets.ts'
 import { lengthOf } from '../data/pack.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import type { ModelSpec } from '../models/spec.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
+import { labelledSamples, type Known, type LabelledRows } from './labelled.ts'
 
 /** Prepared rows, and the tokenizer that made tokens of them. */
 export interface Dataset extends Rows {
   readonly tokenizer: Tokenizer
+  /** What heads predict; absent where text is written. */
+  readonly targets?: ReadonlyArray<Target>
 }
 
 export const promptSpec = (c: Config): PromptSpec => ({
@@ -31,8 +36,8 @@ export const usedColumns = (c: Config): ReadonlySet<string> => {
   const { split } = c.preprocessing
   return new Set([
     ...promptColumns(promptSpec(c)),
-    c.output_features[0].column,
-    ...(split.type === 'fixed' ? [split.column] : []),
+    ...c.output_features.map((f) => f.column),
+    ...(split.type === 'random' ? [] : [split.column]),
   ])
 }
 
@@ -41,21 +46,22 @@ const textsOf = (
   table: Table,
   asking: boolean,
 ): E.Either<Issues, ReadonlyArray<RowText>> => {
-  const target = c.output_features[0].column
-  if (!table.columns.includes(target) && !asking)
+  const targets = c.output_features.map((f) => f.column)
+  const gone = targets.findIndex((t) => !table.columns.includes(t))
+  if (gone >= 0 && !asking)
     return E.left(
       one({
-        ...unknownColumn(target, table),
+        ...unknownColumn(targets[gone]!, table),
         file: table.file,
-        path: 'output_features[0].name',
+        path: `output_features[${gone}].name`,
       }),
     )
   return pipe(
     renderPrompts(promptSpec(c), table),
     E.map((prompts) =>
       prompts.map((prompt, row): RowText => {
-        const cell = table.rows[row]![target] ?? null
-        return { row, prompt, target: isEmpty(cell) ? null : str(cell) }
+        const cells = targets.map((t) => table.rows[row]![t] ?? null)
+        return { row, prompt, target: cells.some(isEmpty) ? null : cells.map(str).join(', ') }
       }),
     ),
   )
@@ -71,7 +77,7 @@ const splitOf = (c: Config, table: Table): E.Either<Issues, Split> => {
 
 const limits = (c: Config, spec: ModelSpec) => {
   const prompt = c.input_features[0].preprocessing.max_sequence_length
-  const target = c.output_features[0].preprocessing.max_sequence_length
+  const target = answerCap(c)
   return {
     ...(prompt === null ? {} : { promptLimit: prompt }),
     ...(target === null ? {} : { targetLimit: target }),
@@ -108,13 +114,30 @@ export const longRow = ({ samples, table }: Dataset, length: number): Issue | nu
   )
 }
 
+const writtenSamples = (
+  { table, split, texts, tokenizer }: LabelledRows,
+  options: SampleOptions,
+): E.Either<Issues, { readonly built: ReadonlyArray<Samples> }> =>
+  pipe(
+    [...splitNames],
+    E.traverseArray((name) =>
+      buildSamples(
+        tokenizer,
+        split[name].map((row) => texts[row]!),
+        options,
+        (row) => locate(table, row),
+      ),
+    ),
+    E.map((built) => ({ built })),
+  )
+
 /** Reads and prepares `file` for a model whose tokenizer lies in `folder`; `asking`: rows may lack answers. Left: every problem of file, columns, split. */
 export const prepareDataset = (
   c: Config,
   file: string,
   folder: string,
   spec: ModelSpec,
-  asking = false,
+  { asking = false, targets }: Partial<Known> = {},
 ): E.Either<Issues, Dataset> =>
   pipe(
     E.Do,
@@ -124,20 +147,15 @@ export const prepareDataset = (
     E.bind('texts', ({ table }) => textsOf(c, table, asking)),
     E.bind('split', ({ table }) => splitOf(c, table)),
     E.bind('tokenizer', () => pipe(loadTokenizer(folder), E.mapLeft(one))),
-    E.bind('built', ({ table, texts, split, tokenizer }) =>
-      pipe(
-        [...splitNames],
-        E.traverseArray((name) =>
-          buildSamples(
-            tokenizer,
-            split[name].map((row) => texts[row]!),
-            limits(c, spec),
-            (row) => locate(table, row),
-          ),
-        ),
-      ),
+    E.bind('made', (rows) =>
+      c.model_type === 'ecd'
+        ? labelledSamples(c, rows, limits(c, spec), {
+            asking,
+            ...(targets === undefined ? {} : { targets }),
+          })
+        : writtenSamples(rows, limits(c, spec)),
     ),
-    E.chain(({ built, ...rest }) => {
+    E.chain(({ made: { built, ...more }, ...rest }) => {
       const [train, validation, test] = built.map((b) => b.samples)
       const notes = built.flatMap((b) => b.notes)
       return train!.length === 0 && !asking && c.trainer.type !== 'none'
@@ -151,6 +169,7 @@ export const prepareDataset = (
           )
         : E.right({
             ...rest,
+            ...more,
             notes,
             samples: { train: train!, validation: validation!, test: test! },
           })

@@ -6,6 +6,7 @@ import { lackingFloat8 } from '../../backends/cuda/lower/needs.ts'
 import type { Program } from '../../ir/graph.ts'
 import type { Stage } from '../../passes/pass.ts'
 import type { Config } from '../config/schema/config.ts'
+import type { Target } from '../data/targets.ts'
 import { datasetPath } from '../hub/dataset-path.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { findBase, type Base } from '../models/base.ts'
@@ -16,6 +17,7 @@ import { agreeing } from './techniques.ts'
 import { pretrainedOf, type Pretrained } from './adapter.ts'
 import { chosenFor, type Considered } from './choose.ts'
 import { longRow, prepareDataset, type Dataset } from './dataset.ts'
+import { labelsOf } from './labelled.ts'
 import { deviceFor, type Device } from './device.ts'
 import { machineOf } from './machine.ts'
 import { computeDtype } from './techniques.ts'
@@ -58,6 +60,8 @@ export interface Setting {
   readonly device?: Device | null
   /** Rows are asked, so those without an answer count, too. */
   readonly asking?: boolean
+  /** Of heads that are trained already; absent: the data decides what they predict. */
+  readonly targets?: ReadonlyArray<Target>
 }
 
 /** `model_parameters` over what the model's own config.json says. Left: a factor that no position survives. */
@@ -108,14 +112,19 @@ const computable = (c: Config, device: Device | null): E.Either<Issues, void> =>
 const datasetOf = (
   c: Config,
   base: Base,
-  { folder, asking = false }: Setting,
+  { folder, asking = false, targets }: Setting,
 ): E.Either<Issues, Dataset | null> => {
   const file = c.compiler.dataset
   if (file === null || base.folder === null) return E.right(null)
   const { row_length: length } = c.compiler
   return pipe(
     pipe(datasetPath(file, folder), E.mapLeft(one)),
-    E.chain((at) => prepareDataset(c, at, base.folder!, base.spec, asking)),
+    E.chain((at) =>
+      prepareDataset(c, at, base.folder!, base.spec, {
+        asking,
+        ...(targets === undefined ? {} : { targets }),
+      }),
+    ),
     E.chain((data) => {
       const long = length === 'auto' ? null : longRow(data, length)
       return long === null ? E.right(data) : E.left(one(long))
@@ -128,7 +137,7 @@ export const planOf = (c: Config, setting: Setting): E.Either<Issues, Plan> => {
   const { folder, clock, device: asked } = setting
   return pipe(
     E.Do,
-    E.bind('base', () =>
+    E.bind('bare', () =>
       pipe(
         findBase(c.base_model, folder),
         E.chainFirst((b) => agreeing(c, b)),
@@ -137,7 +146,11 @@ export const planOf = (c: Config, setting: Setting): E.Either<Issues, Plan> => {
       ),
     ),
     E.bind('pretrained', () => E.mapLeft(one)(pretrainedOf(c, folder))),
-    E.bind('data', ({ base }) => datasetOf(c, base, setting)),
+    E.bind('data', ({ bare }) => datasetOf(c, bare, setting)),
+    E.let('base', ({ bare, data }) => {
+      const labels = labelsOf(c, data)
+      return labels === undefined ? bare : { ...bare, labels }
+    }),
     E.let('device', () => (asked === undefined ? deviceFor(c, null) : asked)),
     E.chainFirst(({ device }) => computable(c, device)),
     E.bind('budget', ({ device }) => budgetOf(c, device)),

@@ -46,6 +46,12 @@ export const recomputePolicy = (c: Config, limit: number | null): Policy => {
 const namedBudget = ({ compiler: { memory_budget: said } }: Config): number | null =>
   said === 'auto' ? null : said
 
+/** Heads over an encoder: alone where it is frozen. */
+const headsOf = (c: Config): 'alone' | 'beside' | null => {
+  const [{ encoder }] = c.input_features
+  return c.model_type !== 'ecd' || encoder === null ? null : encoder.trainable ? 'beside' : 'alone'
+}
+
 export const techniquesOf = (
   c: Config,
   limit: number | null = namedBudget(c),
@@ -55,17 +61,25 @@ export const techniquesOf = (
   const { adapter: a, quantization: q } = c
   const { optimizer: o, gradient_clipping: clip } = c.trainer
   const frozen = c.trainer.type === 'none'
+  const cached = c.input_features[0].preprocessing.cache_encoder_embeddings
+  const heads = headsOf(c)
   return {
+    ...(heads === null ? {} : { heads }),
     lora: a === null ? null : (pretrained?.lora ?? loraOf(a)),
     quantize:
-      q === null ? null : { block: BLOCK, nested: q.bnb_4bit_use_double_quant ? NESTED : null },
-    compute: computeDtype(c, target),
+      q === null || cached
+        ? null
+        : { block: BLOCK, nested: q.bnb_4bit_use_double_quant ? NESTED : null },
+    compute: cached ? 'f32' : computeDtype(c, target),
     optimizer: {
       ...optimizerOf(o),
       clip: clip.clipglobalnorm === 0 ? null : clip.clipglobalnorm,
       ...((a?.loraplus_lr_ratio ?? null) === null ? {} : { ratioB: a!.loraplus_lr_ratio! }),
     },
     recompute: frozen ? { _tag: 'none' } : recomputePolicy(c, limit),
+    ...(c.model_parameters.neftune_noise_alpha === 0 || frozen
+      ? {}
+      : { neftune: c.model_parameters.neftune_noise_alpha }),
     ...(c.trainer.layers_to_freeze_regex === null
       ? {}
       : { hold: c.trainer.layers_to_freeze_regex }),

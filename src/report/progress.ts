@@ -20,14 +20,16 @@ const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 
 /** A metric as it is read: perplexity and loss as numbers, accuracies in percent. */
 export const metricText = (name: string, value: number): string =>
-  name.endsWith('accuracy') || name === 'exact_match' ? percent(value) : value.toFixed(4)
+  /accuracy(_micro)?$|hits_at_k$/.test(name) || name === 'exact_match'
+    ? percent(value)
+    : value.toFixed(4)
 
 const lossOf = (m: Partial<Metrics>): string => (m.loss === undefined ? '–' : m.loss.toFixed(4))
 
 /** The accuracy that says most of a split, where there is one. */
 const accuracyOf = (m: Metrics): string => {
   const name = Object.keys(m).find((n) => n.endsWith('accuracy'))
-  return name === undefined ? '' : `, ${name.replaceAll('_', ' ')} ${percent(m[name]!)}`
+  return name === undefined ? '' : `, ${name.replace('token_', 'token ')} ${percent(m[name]!)}`
 }
 
 /** One line an event; null for those a progress line shows better. */

@@ -4,9 +4,9 @@ import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { BackendError, Loader, Session, Stored } from '../../backends/backend.ts'
 import { materialize } from '../../backends/materialize.ts'
-import type { Program, State } from '../../ir/graph.ts'
+import { encodes, type Program, type State } from '../../ir/graph.ts'
 import { rowLengths } from '../../ir/initial.ts'
-import { dequantize, scalesOf } from '../../ir/nf4.ts'
+import { dequantize, scalesOf } from '../../ir/encoding.ts'
 import { isEncoded, type DType } from '../../ir/type.ts'
 import { issue, type Issue } from '../issue.ts'
 import type { Plan } from '../plan/plan.ts'
@@ -105,7 +105,7 @@ export const firstOf = (
   return (s) => {
     const { recipe: r, type } = s
     const of = r._tag === 'norms' ? r.of : r
-    const key = of._tag === 'nf4' ? keyOf(of) : null
+    const key = encodes(of) ? keyOf(of) : null
     if (key === null || !isPacked(base, key)) return materialize(s, source, seed)
     return r._tag === 'norms'
       ? pipe(

@@ -34,7 +34,9 @@ const dataHash = (data: Dataset): string => {
   const hash = createHash('sha256')
   for (const name of splitNames)
     for (const s of data.samples[name])
-      hash.update(`${name} ${s.row}: ${s.prompt.join(' ')} | ${s.target.join(' ')}\n`)
+      hash.update(
+        `${name} ${s.row}: ${s.prompt.join(' ')} | ${s.target.join(' ')}${s.labels === undefined ? '' : ` | ${s.labels.join(' ')}`}\n`,
+      )
   return hash.digest('hex')
 }
 

@@ -98,12 +98,16 @@ export const sinceBest = (history: ReadonlyArray<Evaluation>, metric: string): n
     ? history.length - 1 - (bestOf(history, metric) ?? -1)
     : 0
 
-/** What is known of the training split at an evaluation: a pass over it, or the loss while training. */
-export const runningMetrics = ({ training, running }: Evaluation): Partial<Metrics> =>
+/** What is known of the training split at an evaluation: a pass over it, or the loss while training, of text with what follows from it. */
+export const runningMetrics = (
+  { training, running }: Evaluation,
+  ofText: boolean,
+): Partial<Metrics> =>
   training !== null
     ? metricsOf(training)
     : {
         loss: running,
-        perplexity: perplexity(running),
-        next_token_perplexity: perplexity(running),
+        ...(ofText
+          ? { perplexity: perplexity(running), next_token_perplexity: perplexity(running) }
+          : {}),
       }

@@ -3,7 +3,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Source } from '../../backends/materialize.ts'
-import type { Program, Recipe } from '../../ir/graph.ts'
+import { encodes, type Program, type Recipe } from '../../ir/graph.ts'
 import { editDistance } from '../config/nearest.ts'
 import { issue, type Issue } from '../issue.ts'
 import { fetching, type Base } from '../models/base.ts'
@@ -18,7 +18,7 @@ import { openFolder, type Checkpoint, type TensorEntry } from '../tensors/reader
 export const keyOf = (r: Recipe): string | null =>
   r._tag === 'load'
     ? r.key
-    : r._tag === 'nf4'
+    : encodes(r)
       ? keyOf(r.of)
       : r._tag === 'split' && r.part === 'W'
         ? r.of
@@ -145,7 +145,7 @@ export const promised = (base: Base, program: Program): TE.TaskEither<Issue, voi
           if (key === null) return E.right(null)
           const entry = checkpoint.tensors.get(key)
           if (entry === undefined) return E.left(missing(checkpoint, key))
-          if (s.recipe._tag === 'nf4' && isPacked(checkpoint, key))
+          if (encodes(s.recipe) && isPacked(checkpoint, key))
             return promisesPacked(checkpoint, key, s.type)
           return sameShape(entry.shape, s.type.shape)
             ? pipe(

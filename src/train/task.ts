@@ -9,6 +9,7 @@ import { issue, type Issue } from '../issue.ts'
 import type { Shapes } from '../models/llama.ts'
 import type { Plan } from '../plan/plan.ts'
 import { evaluateSamples, type Blame } from './evaluate.ts'
+import { labelTask } from './label-task.ts'
 import type { Measured } from './measured.ts'
 
 /** One micro-step. */
@@ -16,6 +17,8 @@ export interface Micro {
   readonly inputs: Feeds
   /** For dropout: a number for each place, the same however a batch is cut. */
   readonly keys: Int32Array
+  /** For noise: tokens of the sample at each place. */
+  readonly lengths: Float32Array
   /** Indices into the samples of the step. */
   readonly samples: ReadonlyArray<number>
 }
@@ -54,7 +57,7 @@ const feedTexts =
               scored,
               tokens: batches.reduce((n, b) => n + b.tokensUsed, 0),
               micros: batches.map(
-                ({ tokens, positions, segments, targets, keys, samples: of }) => ({
+                ({ tokens, positions, segments, targets, lengths, keys, samples: of }) => ({
                   inputs: {
                     tokens,
                     positions,
@@ -63,6 +66,7 @@ const feedTexts =
                     inverse_count: Float32Array.of(1 / scored),
                   },
                   keys,
+                  lengths,
                   samples: of,
                 }),
               ),
@@ -76,4 +80,16 @@ export const textTask = (grid: Grid): Task => ({
   measure: (session, samples, blame) => evaluateSamples(session, grid, samples, blame),
 })
 
-export const taskOf = ({ shapes }: Pick<Plan, 'shapes'>): Task => textTask(shapes)
+/** `embeddings`: one vector a row of the table, where a frozen encoder has read them. */
+export const taskOf = (
+  { shapes, base, data }: Pick<Plan, 'shapes' | 'base' | 'data'>,
+  embeddings?: ReadonlyMap<number, Float32Array>,
+): Task =>
+  base.labels === undefined
+    ? textTask(shapes)
+    : labelTask({
+        labels: base.labels,
+        targets: data?.targets ?? [],
+        shapes,
+        ...(embeddings === undefined ? {} : { embeddings }),
+      })

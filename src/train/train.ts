@@ -31,6 +31,8 @@ export interface TrainOptions<A> {
   /** Where results folders are made, `results` by Ludwig's habit. */
   readonly resultsFolder: string
   readonly experimentName: string
+  /** Last part of the folder's name; `run` where it is not given. */
+  readonly modelName?: string
   /** A results folder to go on with. */
   readonly resume?: string
   readonly onEvent: (event: TrainEvent) => void
@@ -236,7 +238,7 @@ export const train = <A = never>(
     TE.chain((data) => {
       const go = (filled: Filled<A>) => (place: Place) =>
         runIn(asBegun(plan, place.saved), data, backend.name, options, filled, place)
-      const { resume, resultsFolder, experimentName } = options
+      const { resume, resultsFolder, experimentName, modelName } = options
       return pipe(
         resume === undefined
           ? pipe(
@@ -244,7 +246,7 @@ export const train = <A = never>(
               TE.chain(() =>
                 withSession(plan, backend, options, (filled) =>
                   pipe(
-                    makeRunFolder(resultsFolder, experimentName),
+                    makeRunFolder(resultsFolder, experimentName, modelName),
                     TE.chain((results) =>
                       locked(results, (lock) => go(filled)({ results, lock, saved: null })),
                     ),

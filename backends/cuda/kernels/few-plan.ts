@@ -1,5 +1,5 @@
 /** How products of a handful of rows are split among warps and blocks of threads. */
-import { blocks, isEncoded, type TensorType } from '../../../ir/type.ts'
+import { blocks, isFourBit, type TensorType } from '../../../ir/type.ts'
 import { divide } from './card.ts'
 
 /** The GPU, as far as the launch depends on it. */
@@ -54,7 +54,7 @@ const STATIC = 512
 
 /** Whether the kernel reads this encoding at all. */
 export const fewReads = (type: TensorType): boolean => {
-  if (!isEncoded(type.dtype)) return false
+  if (!isFourBit(type.dtype)) return false
   const { block, nested } = blocks(type.dtype)
   return (
     block === 64 &&

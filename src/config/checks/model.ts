@@ -2,15 +2,17 @@
 import { problem, when, type Check } from './check.ts'
 
 const quantized: Check = {
-  reads: ['adapter', 'quantization', 'trainer.type'],
-  find: ({ adapter, quantization, trainer }) =>
-    when(quantization !== null && adapter === null && trainer.type !== 'none', () =>
+  reads: ['adapter', 'quantization', 'trainer.type', 'input_features'],
+  find: ({ adapter, quantization, trainer, input_features: [{ encoder }] }) => {
+    const trained = trainer.type !== 'none' && encoder?.trainable !== false
+    return when(quantization !== null && adapter === null && trained, () =>
       problem(
         'quantization',
         'quantized weights cannot be trained themselves',
         'add `adapter: {type: lora}`, or remove `quantization`',
       ),
-    ),
+    )
+  },
 }
 
 /** PEFT refuses these too. */

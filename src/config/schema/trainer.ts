@@ -18,6 +18,19 @@ import { gradientClipping, learningRateScheduler, metrics } from './optimization
 import { optimizer } from './optimizer.ts'
 import { pattern } from './pattern.ts'
 
+/** Those of texts, and those of labels and numbers. */
+const validationMetrics = oneOf(
+  ...metrics.words,
+  'accuracy',
+  'accuracy_micro',
+  'roc_auc',
+  'hits_at_k',
+  'mean_squared_error',
+  'mean_absolute_error',
+  'root_mean_squared_error',
+  'r2',
+)
+
 const openTrainer = section({
   /** none: the model is asked as it is. */
   type: oneOf('finetune', 'none'),
@@ -55,8 +68,8 @@ const openTrainer = section({
   /** A separate pass over the training split at each evaluation. */
   evaluate_training_set: withDefault(truth, false),
   skip_all_evaluation: withDefault(truth, false),
-  /** Chooses the best checkpoint; null in the file: loss. */
-  validation_metric: withDefault(nullable(metrics), null),
+  /** Chooses the best checkpoint; null in the file: loss of a text, else the feature's own default. */
+  validation_metric: withDefault(nullable(validationMetrics), null),
   /** The output feature. */
   validation_field: withDefault(nullable(text), null),
   should_shuffle: withDefault(truth, true),
