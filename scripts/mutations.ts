@@ -359,4 +359,11 @@ export const mutations: ReadonlyArray<Mutation> = [
     '  u32 warp = threadIdx.x >> 5, lane',
     'cuda-decode',
   ),
+  m(
+    'a warp leaves its sums where the last ones are still read',
+    'backends/cuda/kernels/few.cu',
+    'while (turn >= 2 && done + 1 < turn)',
+    'while (turn >= 2 && done + 2 < turn)',
+    'cuda-few',
+  ),
 ]
