@@ -66,12 +66,7 @@ export const ludwigValues: ReadonlyArray<readonly [string, Values]> = [
   ],
   [
     'adapter.init_lora_weights',
-    new Map(
-      all(
-        'write `orthogonal`, or leave it out: A starts random, B zero',
-        'eva pissa olora corda loftq',
-      ),
-    ),
+    new Map(all('write `pissa`, or leave it out: A starts random, B zero', 'eva corda loftq')),
   ],
   ['quantization.bits', new Map(all('write `bits: 4`', '8'))],
   ['quantization.bnb_4bit_quant_type', new Map(all('write `nf4`', 'fp4'))],
