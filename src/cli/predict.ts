@@ -3,6 +3,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Session } from '../../backends/backend.ts'
+import { extracted } from '../config/outputs.ts'
 import { gridFor, unanswerable } from '../generate/index.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { generationNames } from '../models/llama.ts'
@@ -12,13 +13,15 @@ import type { Dataset } from '../plan/dataset.ts'
 import type { Device } from '../plan/device.ts'
 import type { Plan } from '../plan/plan.ts'
 import { columnsOf, statistics, writePredictions, type Format } from '../predict/files.ts'
+import { labelColumns, labelled } from '../predict/labels.ts'
 import { askedOf, predict, type Asked, type Predicted } from '../predict/predict.ts'
+import { matrixLines } from '../report/matrix.ts'
 import { metricText } from '../report/progress.ts'
 import { table } from '../report/table.ts'
 import { plural } from '../report/units.ts'
 import { limitLines } from './ask.ts'
 import { deviceHere } from './card.ts'
-import { flagOf, numberOf, textOf, type Options, type Run } from './command.ts'
+import { flagOf, numberOf, textOf, type Exit, type Options, type Run } from './command.ts'
 import { engineFor } from './engine.ts'
 import { runLabels } from './labels.ts'
 import { nearby, refuse } from './open.ts'
@@ -152,7 +155,18 @@ export const run: Run = async (name, o, t) => {
   const found = await openTrained(name, o, t)()
   if (E.isLeft(found)) return refuse(found.left, t)
   const trained = found.right
-  if (trained.config.model_type === 'ecd') return runLabels(trained, true, o, t)
+  return trained.config.model_type === 'ecd'
+    ? runLabels(trained, true, o, t)
+    : answered(trained, true, o, t)
+}
+
+/** Answers every row; `writes`: into files, too. */
+export const answered = async (
+  trained: Trained,
+  writes: boolean,
+  o: Options,
+  t: Terminal,
+): Promise<Exit> => {
   const device = await deviceHere(trained.config, o)
   const done = await predictedBy(trained, '', device, o, t)()
   t.status(null)
@@ -160,11 +174,19 @@ export const run: Run = async (name, o, t) => {
   const { plan, predicted } = done.right
   const findings = dataFindings(plan, trained.config).map(nearby)
   if (findings.length > 0) t.note(...findings.map(t.noteStyle.yellow))
-  show(done.right, findings, o, t)
-  const [folder, out] = [textOf(o, 'output')!, plan.config.output_features[0].name]
+  const out = plan.config.output_features[0].name
+  const category = extracted(plan.config)
+  const of = category === null ? null : labelled(category, plan.data!.texts, predicted)
+  const metrics = of === null ? predicted.metrics : of.metrics
+  show({ plan, predicted: { ...predicted, metrics } }, findings, o, t)
+  if (of !== null && of.matrix !== null && !flagOf(o, 'json'))
+    t.out('', ...matrixLines(out, of.classes, of.matrix, t.style))
+  if (!writes) return 0
+  const folder = textOf(o, 'output')!
   const format = textOf(o, 'format') as Format
-  const columns = columnsOf(out, predicted)
-  const stats = statistics(out, predicted.metrics)
+  const columns = of === null ? columnsOf(out, predicted) : labelColumns(out, predicted, of)
+  const more = of === null ? {} : { labels: of.classes, confusion_matrix: of.matrix }
+  const stats = statistics(out, metrics, more)
   const wrote = await writePredictions(folder, columns, stats, format)()
   if (E.isLeft(wrote)) return refuse([wrote.left], t)
   if (!flagOf(o, 'json')) t.out(`written to ${nearby(folder)}: ${wrote.right.join(', ')}`)

@@ -53,7 +53,7 @@ const LABELS = ['fallback_label', 'vocab'].map((key) => [
 ])
 const TYPE = ['output_features', '0', 'type']
 
-const isLabel = (type: string): boolean => ['category', 'binary', 'number'].includes(type)
+const isLabel = (type: string): boolean => ['binary', 'number'].includes(type)
 
 interface Whole {
   /** What is about any of these is about the whole. */

@@ -37,11 +37,11 @@ export const columnsOf = (out: string, { rows }: Predicted): ReadonlyArray<Colum
 ]
 
 /** Metrics as Ludwig files them: by feature, and the loss of all features together. */
-export const statistics = (out: string, metrics: Predicted['metrics']): object =>
+export const statistics = (out: string, metrics: Predicted['metrics'], more: object = {}): object =>
   Object.keys(metrics).length === 0
     ? {}
     : {
-        [out]: metrics,
+        [out]: { ...metrics, ...more },
         ...(metrics['loss'] === undefined ? {} : { combined: { loss: metrics['loss'] } }),
       }
 
