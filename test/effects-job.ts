@@ -7,6 +7,8 @@ import { stringify } from 'yaml'
 import { reference } from '../backends/reference/index.ts'
 import { print } from '../ir/print.ts'
 import { parseConfig } from '../src/config/index.ts'
+import { extracted } from '../src/config/outputs.ts'
+import { classesOf, labelIn } from '../src/predict/labels.ts'
 import { ask, heldOut } from '../src/cli/ask.ts'
 import { terminal } from '../src/cli/terminal.ts'
 import { random } from '../src/data/random.ts'
@@ -112,6 +114,15 @@ const views: ReadonlyArray<View> = [
   (plan) => print(plan.program),
   steps,
   (plan) => (plan.budget === null ? '' : (fitIssue(fitOf(plan, plan.budget))?.message ?? '')),
+  // How a label is read out of an answer.
+  ({ config: c, data }) => {
+    const f = extracted(c)
+    const classes = f === null ? [] : classesOf(f, data?.texts ?? [])
+    return JSON.stringify([
+      classes,
+      f && ['', 'a', 'it is ABOUT 1'].map((x) => labelIn(f, classes, x)),
+    ])
+  },
   // What `choose` is asked for.
   ({ config: c }) => c.compiler.backend,
   trained,

@@ -50,10 +50,14 @@ const others: Readonly<Record<string, unknown>> = {
   'output_features[0].type': 'audio',
   'output_features[0].column': 'topic',
   'output_features[0].preprocessing.max_sequence_length': 1,
+  'output_features[0].preprocessing.fallback_label': 'about 1',
+  'output_features[0].preprocessing.vocab': ['about 7'],
   'output_features[0].preprocessing.fallback_true_label': 'whole',
   'output_features[0].preprocessing.normalization': 'zscore',
   'output_features[0].decoder.type': 'mlp_classifier',
   'output_features[0].decoder.use_bias': false,
+  'output_features[0].decoder.match': { 'about 2': { type: 'contains', value: 'a' } },
+  'output_features[0].decoder.fallback_label': 'about 3',
   'output_features[0].loss.type': 'huber',
   'output_features[0].loss.weight': 2,
   'output_features[0].loss.class_weights': weights,
@@ -229,7 +233,15 @@ const labels: Readonly<Record<string, unknown>> = {
   generation: undefined,
 }
 
+/** A label read out of what the model writes; nothing is trained. */
+const extracted: Readonly<Record<string, unknown>> = {
+  'output_features[0]': { name: 'kind', type: 'category', preprocessing: { fallback_label: 'x' } },
+  adapter: undefined,
+  trainer: { type: 'none' },
+}
+
 const labelContexts: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  'a label in an answer': extracted,
   'a category beside an adapter': labels,
   'a number, all weights trained': {
     ...labels,
