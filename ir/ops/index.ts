@@ -10,6 +10,7 @@ import * as linalg from './linalg.ts'
 import * as logistic from './logistic.ts'
 import * as loss from './loss.ts'
 import * as nn from './nn.ts'
+import * as noise from './noise.ts'
 import * as optim from './optim.ts'
 import * as quant from './quant.ts'
 import * as rope from './rope.ts'
@@ -21,6 +22,7 @@ export const ops = {
   ...adapters,
   ...float8,
   ...nn,
+  ...noise,
   ...rope,
   ...attention,
   ...cache,
