@@ -1,11 +1,13 @@
 /** Every pass, by the name it has in the YAML, in traces and on the command line. */
 export { accumulate } from './accumulate.ts'
 export { asked } from './asked.ts'
+export { collect, namedValues, type Collect, type Named } from './collect.ts'
 export { differentiate } from './differentiate.ts'
 export { freeze } from './freeze.ts'
 export { heads, HEADS } from './heads.ts'
 export { hold } from './hold.ts'
 export { lora, sizeOf, type Init, type Lora } from './lora.ts'
+export type { Pattern } from './targets.ts'
 export { neftune } from './neftune.ts'
 export { optimizer, type Optimizer } from './optimizer.ts'
 export type { Settings } from './optimizers/index.ts'
