@@ -64,8 +64,11 @@ test('keys that do not go with the type, the loss or the data are refused by nam
     [{ type: 'orpo', loss_type: 'ipo' }, /loss_type is used only with `type: dpo`/],
     [{ type: 'dpo', loss_type: 'hinge', label_smoothing: 0.1 }, /hinge has no label smoothing/],
     [{ type: 'dpo', rejected_column: 'chosen' }, /which is the output's column/],
-    [{ type: 'dpo', validation_metric: 'perplexity' }, /measures preferences/],
-    [{ type: 'finetune', validation_metric: 'reward_margin' }, /is of preferences/],
+    [{ type: 'dpo', validation_metric: 'perplexity' }, /perplexity is no metric of chosen/],
+    [
+      { type: 'finetune', validation_metric: 'reward_margin' },
+      /reward_margin is no metric of chosen/,
+    ],
     [{ type: 'dpo', beta: 0 }, /expected|beta/],
     [{ type: 'grpo' }, /Ludwig knows `grpo`/],
   ]
