@@ -78,6 +78,8 @@ export const algebra = <V>(emit: Emit<V>, typeOf: (v: V) => TensorType) => ({
   swigluGrad: (gate: V, up: V, ct: V) => two(emit('swigluGrad', {}, gate, up, ct)),
   dropout: (a: { readonly rate: number; readonly salt: number }, x: V, seed: V, keys: V) =>
     one(emit('dropout', a, x, seed, keys)),
+  noise: (salt: number, x: V, seed: V, keys: V, reach: V) =>
+    one(emit('noise', { salt }, x, seed, keys, reach)),
   ropeTable: (a: Rope, positions: V) => two(emit('ropeTable', { ...a }, positions)),
   rope: (inverse: boolean, x: V, cos: V, sin: V) => one(emit('rope', { inverse }, x, cos, sin)),
   attention: (h: Heads, q: V, k: V, v: V, segments: V) =>

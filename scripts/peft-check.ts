@@ -200,7 +200,7 @@ const outputsOf = async (job: Job, full: boolean) => {
     ...config,
     base_model,
     adapter: null,
-    model_parameters: { rope_scaling: null },
+    model_parameters: { ...config.model_parameters, rope_scaling: null },
   })
   const one = async (kind: string, at: string, c: Config, adapter: string | null) => ({
     job: job.name,

@@ -8,6 +8,7 @@ import {
   heads,
   hold,
   lora,
+  neftune,
   optimizer,
   precision,
   prefer,
@@ -38,6 +39,8 @@ export interface Techniques {
   readonly back?: Float8
   readonly optimizer: Optimizer
   readonly recompute: Policy
+  /** Noise on embeddings in training, by NEFTune's alpha. */
+  readonly neftune?: number
   /** Heads over an encoder: the only thing trained, or beside what else is. */
   readonly heads?: 'alone' | 'beside'
   /** Names of trained tensors that are held as they are: a regular expression. */
@@ -84,6 +87,8 @@ const answering = (o: Techniques): ReadonlyArray<Pass> => [
 const trained = (o: Techniques, measure: Measure): ReadonlyArray<Pass> => [
   // What is minimized, before anything is made of it; it touches the loss alone.
   ...(o.prefer === undefined ? [] : [prefer(o.prefer)]),
+  // Noise in training alone; before differentiate, and before recomputation, which makes it anew from its hash.
+  ...(o.neftune === undefined ? [] : [neftune(o.neftune)]),
   ...modelPasses(o),
   // Towards trainable state alone, which lora has chosen.
   differentiate,

@@ -322,6 +322,7 @@ export const config: fc.Arbitrary<Config> = fc
       adapter: kind === 'none' ? fc.constant(null) : adapter,
       quantization: kind === 'qlora' ? quantization(compute) : fc.constant(null),
       model_parameters: fc.record({
+        neftune_noise_alpha: fc.constantFrom(0, 5),
         rope_scaling: orNull(
           fc.record({
             rope_type: fc.constant('linear' as const),

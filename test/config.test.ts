@@ -54,7 +54,7 @@ const defaults: Config = {
   },
   adapter: null,
   quantization: null,
-  model_parameters: { rope_scaling: null },
+  model_parameters: { neftune_noise_alpha: 0, rope_scaling: null },
   trainer: {
     type: 'finetune',
     epochs: 100,

@@ -100,7 +100,13 @@ const roundings = { bf16: 2e-2, f16: 2.5e-3 } as const
 describe('generation on fibers', { skip: noCompiler }, () => {
   for (const [compute, arch, grid, targets] of [
     ['bf16', 80, { batch: 1, prompt: 5, capacity: 9 }, ['q_proj', 'k_proj', 'v_proj']],
-    ['f16', 75, { batch: 3, prompt: 4, capacity: 8 }, ['q_proj', 'down_proj', 'up_proj', 'o_proj']],
+    // Rows in parts.
+    [
+      'f16',
+      75,
+      { batch: 17, prompt: 2, capacity: 8 },
+      ['q_proj', 'down_proj', 'up_proj', 'o_proj'],
+    ],
     // Rows by eights, and a cache in parts.
     ['bf16', 90, { batch: 10, prompt: 3, capacity: 520 }, ['q_proj', 'gate_proj']],
     ['f16', 120, { batch: 1, prompt: 12, capacity: 520 }, ['down_proj']],
@@ -156,7 +162,7 @@ const launchesOf = (batch: number, capacity: number) => {
 const kernels = (list: ReturnType<typeof launchesOf>): ReadonlyArray<string> =>
   list.map((l) => (l._tag === 'kernel' ? l.kernel.name : l._tag))
 
-test('a token of Llama-2-7B: caches in place, six launches a layer, seven with a long cache', () => {
+test('a token of Llama-2-7B: caches in place, six launches a layer, seven with a long cache, ten for 32 rows', () => {
   const layer = ['few_low', 'few_rows', 'token_attention', 'few_rows', 'few_rows', 'few_rows']
   const short = kernels(launchesOf(1, 160))
   assert.deepEqual(short.slice(-8), [...layer, 'few_wide', 'argmax_rows'])
@@ -164,7 +170,20 @@ test('a token of Llama-2-7B: caches in place, six launches a layer, seven with a
   assert.equal(short.length, 4 + 6 * 32)
   const long = kernels(launchesOf(1, 2048))
   assert.equal(long.length, 4 + 7 * 32)
-  for (const list of [short, long, kernels(launchesOf(32, 160))])
+  const many = kernels(launchesOf(32, 160))
+  const parts = (...joins: ReadonlyArray<string>) => joins.flatMap((j) => ['few_parts', j])
+  assert.deepEqual(many.slice(-13), [
+    'few_low',
+    ...parts('few_join'),
+    'token_attention',
+    ...parts('few_join_norm', 'few_join', 'few_join_norm'),
+    'few_wide',
+    'few_join',
+    'argmax_rows',
+  ])
+  // The first norm, too.
+  assert.equal(many.length, 6 + 10 * 32)
+  for (const list of [short, long, many])
     for (const other of ['copy', 'product', 'nf4_decode_groups', 'cache_write'])
       assert.ok(!list.includes(other), other)
 })

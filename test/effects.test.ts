@@ -92,6 +92,7 @@ const others: Readonly<Record<string, unknown>> = {
   'quantization.bnb_4bit_quant_type': 'fp4',
   'quantization.bnb_4bit_use_double_quant': false,
   'quantization.bnb_4bit_compute_dtype': 'float16',
+  'model_parameters.neftune_noise_alpha': 5,
   'model_parameters.rope_scaling.rope_type': 'dynamic',
   'model_parameters.rope_scaling.factor': 3,
   'trainer.type': 'none',

@@ -4,7 +4,16 @@ import { size, type Plain } from '../../ir/type.ts'
 import { attention, attentionGrad } from './attention.ts'
 import { cachedAttention, cacheWrite, embedGrad } from './cached.ts'
 import { classCrossEntropy, classCrossEntropyGrad } from './classes.ts'
-import { binary, dropout, logOdds, positive, swiglu, swigluGrad, unary } from './elementwise.ts'
+import {
+  binary,
+  dropout,
+  logOdds,
+  noise,
+  positive,
+  swiglu,
+  swigluGrad,
+  unary,
+} from './elementwise.ts'
 import { float8Dot } from './float8.ts'
 import { int8Dot } from './int8.ts'
 import {
@@ -64,6 +73,7 @@ export const kernels: { readonly [K in OpName]: KernelOf<K> } = {
   swiglu: wide(swiglu),
   swigluGrad: wide(swigluGrad),
   dropout: wide(dropout),
+  noise: wide(noise),
   ropeTable: wide(ropeTable),
   rope: wide(rope),
   attention: wide(attention),

@@ -11,6 +11,7 @@ import * as linalg from './linalg.ts'
 import * as logistic from './logistic.ts'
 import * as loss from './loss.ts'
 import * as nn from './nn.ts'
+import * as noise from './noise.ts'
 import * as optim from './optim.ts'
 import * as quant from './quant.ts'
 import * as rope from './rope.ts'
@@ -23,6 +24,7 @@ export const ops = {
   ...float8,
   ...int8,
   ...nn,
+  ...noise,
   ...rope,
   ...attention,
   ...cache,

@@ -24,6 +24,7 @@ import { flagOf, type Options, type Run } from './command.ts'
 import { deviceHere } from './card.ts'
 import { engineFor } from './engine.ts'
 import { limitLines } from './ask.ts'
+import { runLabels } from './labels.ts'
 import { nearby, refuse } from './open.ts'
 import { splitIn, splitOf, whatOf, withRows, type Wanted } from './rows.ts'
 import type { Terminal } from './terminal.ts'
@@ -110,6 +111,7 @@ export const run: Run = async (name, o, t) => {
   const found = await openTrained(name, o, t)()
   if (E.isLeft(found)) return refuse(found.left, t)
   const trained = found.right
+  if (trained.config.model_type === 'ecd') return runLabels(trained, false, o, t)
   const device = await deviceHere(trained.config, o)
   const opened = pipe(
     E.Do,

@@ -22,7 +22,7 @@ import { engineFor } from './engine.ts'
 import { tokenizerOf, withoutData } from './generate.ts'
 import { refuse } from './open.ts'
 import type { Terminal } from './terminal.ts'
-import { openTrained, planTrained, withSession } from './trained.ts'
+import { openTrained, planTrained, withSession, writesNothing } from './trained.ts'
 
 const SLOTS = 8
 const CONTEXT = 2048
@@ -163,6 +163,8 @@ export const run: Run = async (name, o, t) => {
   const found = await openTrained(name, o, t)()
   if (E.isLeft(found)) return refuse(found.left, t)
   const trained = found.right
+  const silent = writesNothing(trained)
+  if (silent !== null) return refuse([silent], t)
   const device = await deviceHere(trained.config, o)
   const opened = pipe(
     E.Do,

@@ -16,6 +16,8 @@ export interface MicroBatch {
   readonly targets: Int32Array
   /** A number for each place, by its sample's place in the list that was packed and its own in the sample; 0 in the tail. */
   readonly keys: Int32Array
+  /** Tokens of the sample at each place; 1 in the tail. */
+  readonly lengths: Float32Array
   /** How many targets are not −100. */
   readonly scored: number
   /** Indices into the list that was packed, row by row. */
@@ -124,6 +126,7 @@ const write = (into: MicroBatch, { start, segment, index }: Place, sample: Sampl
     into.positions[start + i] = i
     into.segments[start + i] = segment
     into.keys[start + i] = hash32(index, 0, i)
+    into.lengths[start + i] = ids.length
     const next = ids[i + 1]
     if (next !== undefined && i + 1 >= sample.prompt.length) into.targets[start + i] = next
   })
@@ -141,6 +144,7 @@ const fill = (
     positions: new Int32Array(size),
     segments: new Int32Array(size),
     keys: new Int32Array(size),
+    lengths: new Float32Array(size).fill(1),
     targets: new Int32Array(size).fill(unscored),
     scored: 0,
     samples: rows.flat(),

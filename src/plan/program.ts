@@ -15,6 +15,7 @@ import { machineOf, type Machine } from './machine.ts'
 const blame: Readonly<Record<string, string>> = {
   lora: 'adapter',
   hold: 'trainer.layers_to_freeze_regex',
+  neftune: 'model_parameters.neftune_noise_alpha',
   quantize: 'quantization',
   precision: 'compiler.compute_dtype',
   rematerialize: 'compiler.recompute',

@@ -77,6 +77,9 @@ export const techniquesOf = (
       ...((a?.loraplus_lr_ratio ?? null) === null ? {} : { ratioB: a!.loraplus_lr_ratio! }),
     },
     recompute: frozen ? { _tag: 'none' } : recomputePolicy(c, limit),
+    ...(c.model_parameters.neftune_noise_alpha === 0 || frozen
+      ? {}
+      : { neftune: c.model_parameters.neftune_noise_alpha }),
     ...(c.trainer.layers_to_freeze_regex === null
       ? {}
       : { hold: c.trainer.layers_to_freeze_regex }),

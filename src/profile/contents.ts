@@ -66,6 +66,7 @@ export const randomFeeds = (f: Fn, vocab: number): Feeds => {
     targets: tokens.map((_, i) => (i % length === length - 1 ? -100 : tokens[i + 1]!)),
     inverse_count: Float32Array.of(1 / Math.max(1, n - rows)),
     seed: Int32Array.of(1),
+    lengths: new Float32Array(n).fill(length),
     keys: Int32Array.from(random(n, 13), (x) => x | 0),
   }
   return Object.fromEntries(f.inputs.map((i) => [i.name, known[i.name]!]))

@@ -41,6 +41,8 @@ export const eventLine = (e: TrainEvent, s: Style): string | null => {
     }
     case 'step':
       return null
+    case 'encoding':
+      return null
     case 'evaluation': {
       const v = e.validation
       const seen = v === null ? '' : `  validation ${v.loss.toFixed(4)}${accuracyOf(v)}`

@@ -3,7 +3,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import type { Cell, Row } from '../data/cell.ts'
 import type { Issue, Issues } from '../issue.ts'
-import { answerAll, type Answered } from './answering.ts'
+import { answerAll, type Answered, type Choice, type Manner } from './answering.ts'
 import type { Busy } from './engine.ts'
 import type { Served } from './model.ts'
 import { columnsOf, promptsOf } from './prompts.ts'
@@ -23,9 +23,8 @@ const unprepared = ([first]: Issues): Refusal => refusal(400, inWords(first))
 
 const unanswered = (why: Busy | Issue | null): Refusal => {
   if (why === null) return refusal(504, 'the request timed out before it was answered')
-  if (why === 'beyond')
-    return refusal(400, 'these are more rows than the server lets wait; send fewer at once')
-  if (why === 'full') return refusal(503, 'too many requests are waiting, try again later')
+  if (why === 'full' || why === 'beyond')
+    return refusal(503, 'too many requests are waiting, try again later')
   if (why === 'closing') return refusal(503, 'the server is shutting down')
   return refusal(500, inWords(why))
 }
@@ -61,9 +60,26 @@ const roomFor = (
 }
 
 /** Ludwig's columns of a text output. */
-const columns = (m: Served): readonly [string, string] => {
-  const { name } = m.config.output_features[0]
-  return [`${name}_predictions`, `${name}_response`]
+const columns = (m: Served): ReadonlyArray<string> =>
+  ['predictions', 'response', 'probabilities', 'probability'].map(
+    (kind) => `${m.config.output_features[0].name}_${kind}`,
+  )
+
+/** Answers as many rows at a time as there are slots, so that a long table is one request among others. */
+const inWaves = async (
+  m: Served,
+  choices: ReadonlyArray<Choice>,
+  manner: Manner,
+  signal: AbortSignal,
+): Promise<E.Either<Refusal, ReadonlyArray<Answered>>> => {
+  const answers: Array<Answered> = []
+  for (let at = 0; at < choices.length; at += m.engine.grid.batch) {
+    const wave = choices.slice(at, at + m.engine.grid.batch)
+    const answered = await answerAll(m, wave, manner, signal)
+    if (E.isLeft(answered)) return E.left(unanswered(answered.left))
+    answers.push(...answered.right)
+  }
+  return E.right(answers)
 }
 
 /** Answers as `generate --dataset` gives them: the config's `generation`, seeded by row. */
@@ -84,13 +100,16 @@ const predicted = async (
     limit: Math.min(m.options.maxNew, m.context - prompt.length),
   }))
   const stop = m.options.stops?.strings ?? []
-  const manner = { sampling: m.options.sampling, adjust: unadjusted, stop }
-  return pipe(await answerAll(m, choices, manner, signal), E.mapLeft(unanswered))
+  const manner = { sampling: m.options.sampling, adjust: unadjusted, stop, scored: 0 }
+  return inWaves(m, choices, manner, signal)
 }
 
-const valuesOf = (m: Served, { ids, text }: Answered): readonly [ReadonlyArray<string>, string] => [
+/** In the order of the columns; the probability is the sum of the tokens' logarithms, as Ludwig has it. */
+const valuesOf = (m: Served, { ids, text, scores }: Answered): ReadonlyArray<unknown> => [
   ids.map((id) => m.tokenizer.decode([id])),
   text,
+  scores.map((s) => Math.exp(s.logProb)),
+  scores.reduce((sum, s) => sum + s.logProb, 0),
 ]
 
 export const predict = async (
@@ -104,7 +123,7 @@ export const predict = async (
   return pipe(
     answers,
     E.map(([a]) => valuesOf(m, a!)),
-    E.map(([tokens, text]) => ({ [names[0]]: tokens, [names[1]]: text })),
+    E.map((values) => Object.fromEntries(names.map((n, i) => [n, values[i]]))),
   )
 }
 

@@ -17,6 +17,8 @@ export type TrainEvent =
         readonly test: number
       }
     }
+  /** Rows that a frozen encoder has read, of those that it will read now. */
+  | { readonly _tag: 'encoding'; readonly done: number; readonly of: number }
   | {
       readonly _tag: 'step'
       /** 1-based, of `of`. */

@@ -172,6 +172,12 @@ export const initialize =
     )
   }
 
+const nothingOf = (folder: string): Checkpoint => {
+  const none = <A>(name: string): TE.TaskEither<Issue, A> =>
+    TE.left(issue(`${name} is not read`, { file: folder }))
+  return { folder, tensors: new Map(), read: none, open: none }
+}
+
 /**
  * `initialize` for a session of the plan's program.
  * Left: a base without weights, or weights that do not fit its config.json.
@@ -181,6 +187,9 @@ export const initializePlan = (
   session: Session,
 ): TE.TaskEither<Issue, Sum> =>
   pipe(
-    openBase(base, program),
+    // Heads over vectors read nothing of the base.
+    program.state.every((s) => keyOf(s.recipe) === null)
+      ? TE.right(nothingOf(base.folder ?? base.name))
+      : openBase(base, program),
     TE.chain((checkpoint) => initialize(session, program, checkpoint, config.random_seed)),
   )

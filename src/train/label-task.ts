@@ -27,6 +27,7 @@ export interface LabelJob {
 export interface Slots {
   readonly inputs: Feeds
   readonly keys: Int32Array
+  readonly lengths: Float32Array
   readonly samples: ReadonlyArray<number>
   readonly tokens: number
 }
@@ -56,10 +57,10 @@ const packed = (
     packBatch(samples, { ...shapes, perRow: perRow(labels, shapes) }),
     E.map((batches) =>
       batches.map((b) => {
-        const { tokens, positions, segments, keys } = b
+        const { tokens, positions, segments, keys, lengths } = b
         const pool = poolOf(labels, samplesOf(labels, shapes), b)
         const inputs = { tokens, positions, segments, pool }
-        return { inputs, keys, samples: b.samples, tokens: b.tokensUsed }
+        return { inputs, keys, lengths, samples: b.samples, tokens: b.tokensUsed }
       }),
     ),
   )
@@ -78,6 +79,7 @@ const stored = (
     return {
       inputs: { embeddings },
       keys: new Int32Array(0),
+      lengths: new Float32Array(0),
       samples: here.map((_, i) => k * most + i),
       tokens: here.reduce((n, s) => n + s.prompt.length, 0),
     }
@@ -136,7 +138,7 @@ const feed =
               targetsFor(head, target, shares, s, count),
             )
             const inputs: Feeds = Object.assign({}, s.inputs, ...own) as Feeds
-            return { inputs, keys: s.keys, samples: s.samples }
+            return { inputs, keys: s.keys, lengths: s.lengths, samples: s.samples }
           }),
         }
       }),

@@ -59,13 +59,14 @@ const blame =
   }
 
 const trainStep = (l: Loop, step: Step, applied: number, lr: number) => {
-  const draws = fnOf(l.plan.program, 'micro')?.inputs.some((i) => i.name === 'seed') === true
+  const inputs = fnOf(l.plan.program, 'micro')?.inputs ?? []
   return optimizerStep(l.session, {
     samples: step.samples.map((i) => l.data.samples.train[i]!),
     feed: l.task.feed,
     lr,
     t: applied + 1,
-    seed: draws ? hash32(l.run.seed, step.index, 0) | 0 : null,
+    seed: hash32(l.run.seed, step.index, 0) | 0,
+    takes: new Set(inputs.map((i) => i.name)),
     blame: blame(l, step),
   })
 }

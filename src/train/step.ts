@@ -1,7 +1,7 @@
 /** One optimizer step: micro-steps that add up gradients, then one update. */
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
-import type { Session } from '../../backends/backend.ts'
+import type { Feeds, Session } from '../../backends/backend.ts'
 import { decode } from '../../backends/bytes.ts'
 import { scalar } from '../../ir/type.ts'
 import { SCALE } from '../../passes/precision.ts'
@@ -16,8 +16,10 @@ export interface StepInput {
   readonly lr: number
   /** Adam's t: steps that were applied, this one included. */
   readonly t: number
-  /** Dropout's seed, the same for all micro-steps; null when the program draws nothing. */
-  readonly seed: number | null
+  /** What draws are made from, the same for all micro-steps. */
+  readonly seed: number
+  /** Inputs of a micro-step: of what is known of a batch, a program takes what it needs. */
+  readonly takes: ReadonlySet<string>
   /** The issue of a number that is not finite, found in these samples. */
   readonly blame: (what: string, value: number, samples: ReadonlyArray<Sample>) => Issue
 }
@@ -35,14 +37,17 @@ export interface Stepped {
 /** Below this the scale can no longer be why gradients overflow. */
 const LEAST_SCALE = 2 ** -14
 
+const taken = (names: ReadonlySet<string>, all: Feeds): Feeds =>
+  Object.fromEntries(Object.entries(all).filter(([name]) => names.has(name)))
+
 const micro =
   (session: Session, o: StepInput) =>
-  ({ inputs, keys, samples }: Micro): TE.TaskEither<Issue, number> =>
+  ({ inputs, keys, lengths, samples }: Micro): TE.TaskEither<Issue, number> =>
     pipe(
-      session.run('micro', {
-        ...inputs,
-        ...(o.seed === null ? {} : { seed: Int32Array.of(o.seed), keys }),
-      }),
+      session.run(
+        'micro',
+        taken(o.takes, { ...inputs, seed: Int32Array.of(o.seed), keys, lengths }),
+      ),
       call,
       TE.map((outs) => outs['loss']![0]!),
       TE.filterOrElse(

@@ -17,6 +17,8 @@ export interface Micro {
   readonly inputs: Feeds
   /** For dropout: a number for each place, the same however a batch is cut. */
   readonly keys: Int32Array
+  /** For noise: tokens of the sample at each place. */
+  readonly lengths: Float32Array
   /** Indices into the samples of the step. */
   readonly samples: ReadonlyArray<number>
 }
@@ -55,7 +57,7 @@ const feedTexts =
               scored,
               tokens: batches.reduce((n, b) => n + b.tokensUsed, 0),
               micros: batches.map(
-                ({ tokens, positions, segments, targets, keys, samples: of }) => ({
+                ({ tokens, positions, segments, targets, lengths, keys, samples: of }) => ({
                   inputs: {
                     tokens,
                     positions,
@@ -64,6 +66,7 @@ const feedTexts =
                     inverse_count: Float32Array.of(1 / scored),
                   },
                   keys,
+                  lengths,
                   samples: of,
                 }),
               ),

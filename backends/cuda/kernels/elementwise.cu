@@ -128,3 +128,14 @@ KERNEL __launch_bounds__(256) dropout_rows(UNARY_ARGS, const int* seed, const in
   for (int k = 0; k < 8; k++) x[k] = hash32(s, salt, o.column + k, key) >= threshold ? x[k] / keep : 0.f;
   put(out + o.row * ldo + o.column, x, o.count);
 }
+// u of [-1, 1) from the hash's upper 24 bits, which f32 holds exactly.
+KERNEL __launch_bounds__(256) noise_rows(UNARY_ARGS, const int* seed, const int* keys, const float* reach, u32 salt) {
+  Octet o = octet(rows, width);
+  if (o.count == 0) return;
+  float x[8], by = reach[o.row];
+  u32 s = (u32)*seed, key = (u32)keys[o.row];
+  get(x, a + o.row * lda + o.column, o.count);
+#pragma unroll
+  for (int k = 0; k < 8; k++) x[k] += by * ((float)(hash32(s, salt, o.column + k, key) >> 8) / 8388608.f - 1.f);
+  put(out + o.row * ldo + o.column, x, o.count);
+}

@@ -191,6 +191,31 @@ export const dropout = (
     2,
   )
 
+/** `reach`: f32 [rows]. */
+export const noise = (
+  o: Unary & {
+    readonly seed: Place
+    readonly keys: Place
+    readonly reach: Place
+    readonly salt: number
+  },
+): KernelLaunch =>
+  elementwise(
+    'noise_rows',
+    o,
+    o,
+    [
+      ...matrix(o.a),
+      ...matrix(o.out),
+      u32(o.rows),
+      u32(o.width),
+      ...[o.seed, o.keys, o.reach].map(at),
+      u32(o.salt >>> 0),
+    ],
+    2,
+    2,
+  )
+
 export const cast = (
   o: Shape & { readonly a: Rows; readonly out: Rows; readonly from: Float; readonly to: Float },
 ): KernelLaunch => {

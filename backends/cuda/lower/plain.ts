@@ -1,13 +1,12 @@
 /** Every op alone: the kernels that compute it where no rule fuses it. The table is complete over op names. */
-import type { Adam, Rope } from '../../../ir/algebra.ts'
+import type { Rope } from '../../../ir/algebra.ts'
 import type { Id } from '../../../ir/graph.ts'
 import type { OpName } from '../../../ir/ops/index.ts'
-import { bytes, size, type Float, type Plain } from '../../../ir/type.ts'
+import { bytes, type Float, type Plain } from '../../../ir/type.ts'
 import * as attention from '../kernels/attention.ts'
 import * as elementwise from '../kernels/elementwise.ts'
 import * as loss from '../kernels/loss.ts'
 import { dequantize } from '../kernels/decode.ts'
-import * as optim from '../kernels/optim.ts'
 import * as reduce from '../kernels/reduce.ts'
 import * as rotary from '../kernels/rope.ts'
 import { adaptedNorms } from './adapters.ts'
@@ -19,6 +18,7 @@ import { plainInt8 } from './int8.ts'
 import { overLogits, slopes } from './logits.ts'
 import { rmsNorm, rmsNormGrad, rmsNormWeightGrad } from './norms.ts'
 import { argOf, attr } from './pattern.ts'
+import { updates } from './plain-update.ts'
 import { product } from './product.ts'
 import { attentionGradStep, attentionStep } from './rules/attention.ts'
 import { lossStep } from './rules/loss.ts'
@@ -52,6 +52,15 @@ const table: { readonly [K in OpName]: Lowering } = {
       seed: h.argAt(1),
       keys: h.argAt(2),
       rate: attr(s, 'rate'),
+      salt: attr(s, 'salt'),
+    }),
+  ),
+  noise: unary((o, s, h) =>
+    elementwise.noise({
+      ...o,
+      seed: h.argAt(1),
+      keys: h.argAt(2),
+      reach: h.argAt(3),
       salt: attr(s, 'salt'),
     }),
   ),
@@ -230,36 +239,7 @@ const table: { readonly [K in OpName]: Lowering } = {
     alone(c, s, (h) =>
       dequantize([{ type: c.type(argOf(s, 0)), offset: h.argAt(0), out: h.out() }], h.dtype),
     ),
-  clipCoefficient: (c, s) =>
-    alone(c, s, (h) => [
-      optim.clipCoefficient({ squares: h.argAt(0), out: h.outAt(), max: attr(s, 'max') }),
-    ]),
-  adamw: (c, s) =>
-    alone(c, s, (h) => [
-      optim.adamw({
-        adam: s.eqn.attrs as unknown as Adam,
-        n: size(s.eqn.types[0]!),
-        p: h.argAt(0),
-        g: h.argAt(1),
-        m: h.argAt(2),
-        v: h.argAt(3),
-        nextP: h.outAt(0),
-        nextM: h.outAt(1),
-        nextV: h.outAt(2),
-        rate: h.argAt(4),
-        step: h.argAt(5),
-      }),
-    ]),
-  lossScale: (c, s) =>
-    alone(c, s, (h) => [
-      optim.lossScale({
-        scale: h.argAt(0),
-        streak: h.argAt(1),
-        finite: h.argAt(2),
-        nextScale: h.outAt(0),
-        nextStreak: h.outAt(1),
-      }),
-    ]),
+  ...updates,
 }
 
 export const plain: Lowering = (c, site) => table[site.eqn.op](c, site)

@@ -44,6 +44,5 @@ export const quantizationKeys: Known = {
 }
 
 export const modelParameterKeys: Known = {
-  neftune_noise_alpha: no('leave it out: embeddings get no noise', 0),
   rope_scaling: { section: { type: no('write it as `rope_type`') } },
 }

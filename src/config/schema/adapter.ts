@@ -4,6 +4,7 @@ import type * as t from 'io-ts'
 import { rank } from '../bounds.ts'
 import { indices, names, pathPattern, patternOf, positiveNumber } from './modules.ts'
 import {
+  atLeastZero,
   bounded,
   completed,
   either,
@@ -82,6 +83,8 @@ export const quantization = withDefault(
 )
 
 export const modelParameters = section({
+  /** In training, noise in ±alpha / √(tokens · width) on embeddings. */
+  neftune_noise_alpha: withDefault(atLeastZero, 0),
   rope_scaling: withDefault(
     nullable(
       section({
