@@ -117,7 +117,8 @@ const dtype: fc.Arbitrary<Dtype> = fc.constantFrom('float32', 'bfloat16', 'float
 
 const quantization = (compute: Dtype | null): fc.Arbitrary<NonNullable<Config['quantization']>> =>
   fc.record({
-    bits: fc.constant(4),
+    bits: fc.constantFrom(4, 8),
+    llm_int8_threshold: fc.constantFrom(0, 4.5, 6),
     bnb_4bit_quant_type: fc.constant('nf4'),
     bnb_4bit_use_double_quant: fc.boolean(),
     bnb_4bit_compute_dtype: fc.constant(compute),
