@@ -59,7 +59,14 @@ const stepsOf = (t: Techniques): readonly [Step, ...Step[]] => {
       name: t.frozen === undefined ? 'full fine-tuning in f32' : 'the model in f32',
       techniques: plain,
     },
-    ...(t.lora === null ? [] : [{ name: `+ lora r=${t.lora.r}`, techniques: lora }]),
+    ...(t.lora === null
+      ? []
+      : [
+          {
+            name: t.lora.kind === 'ia3' ? '+ ia3' : `+ lora r=${t.lora.r}`,
+            techniques: lora,
+          },
+        ]),
     ...(t.quantize === null
       ? []
       : [{ name: `+ nf4${t.quantize.nested === null ? '' : ', double'}`, techniques: nf4 }]),

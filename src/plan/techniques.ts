@@ -7,7 +7,7 @@ import type { Config } from '../config/schema/config.ts'
 import { issue, type Issue } from '../issue.ts'
 import type { Base } from '../models/base.ts'
 import type { Techniques } from '../pipeline.ts'
-import { loraOf, type Pretrained } from './adapter.ts'
+import { adapterOf, type Pretrained } from './adapter.ts'
 import { optimizerOf } from './optimizer.ts'
 
 /** QLoRA's block sizes: 64 weights a scale, 256 scales a second-level scale. */
@@ -57,6 +57,7 @@ export const techniquesOf = (
   limit: number | null = namedBudget(c),
   target: Target | null = null,
   pretrained: Pretrained | null = null,
+  family: Base['spec']['family'] = 'llama',
 ): Techniques => {
   const { adapter: a, quantization: q } = c
   const { optimizer: o, gradient_clipping: clip } = c.trainer
@@ -65,7 +66,7 @@ export const techniquesOf = (
   const heads = headsOf(c)
   return {
     ...(heads === null ? {} : { heads }),
-    lora: a === null ? null : (pretrained?.lora ?? loraOf(a)),
+    lora: a === null ? null : (pretrained?.lora ?? adapterOf(a, family)),
     quantize:
       q === null || cached
         ? null
