@@ -1,6 +1,7 @@
 /** Every pass, by the name it has in the YAML, in traces and on the command line. */
 export { accumulate } from './accumulate.ts'
 export { asked } from './asked.ts'
+export { collect, namedValues, type Collect, type Named } from './collect.ts'
 export { differentiate } from './differentiate.ts'
 export { freeze } from './freeze.ts'
 export { heads, HEADS } from './heads.ts'

@@ -86,7 +86,10 @@ export const ludwigValues: ReadonlyArray<readonly [string, Values]> = [
   [
     'trainer.type',
     new Map(
-      all('write `type: finetune`, which learns from the answers alone', 'dpo kto orpo grpo'),
+      all(
+        'write `type: dpo`, which learns from the pairs as they are: no answers are sampled while training',
+        'grpo',
+      ),
     ),
   ],
   ['trainer.learning_rate', new Map(all('write `0.0001`, which Ludwig takes for an LLM', 'auto'))],
