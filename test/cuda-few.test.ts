@@ -214,6 +214,41 @@ describe('few rows on fibers', { skip: noCompiler }, () => {
       }
     })
 
+  test('warps may run far ahead of each other', () => {
+    const [rows, k, n] = [2, 1344, 300]
+    const matrix = encoded('nf4/64/256', n, k)
+    const x = normal(tensor('bf16', rows, k))
+    const made = [{}, { SKEW: 400 }, { SKEW: 400, LAST_FIRST: 1 }].map((order) => {
+      const arena = makeArena()
+      const out = arena.out(tensor('bf16', rows, n))
+      const type = matrix.type
+      const launches = few({
+        rows,
+        k,
+        pair: false,
+        plan: fewPlan({ rows, k, pair: false }, room)!,
+        room,
+        dtype: 'bf16',
+        x: arena.put(x),
+        norm: null,
+        after: null,
+        residual: null,
+        low: null,
+        workspace: 0,
+        matrices: [{ type, offset: arena.put(matrix).offset, out, adapter: null }],
+      })
+      assert.ok(Math.ceil(n / 16) > 3 * launches[0]!.grid[0])
+      arena.run(
+        launches.map((l) => ({
+          ...l,
+          kernel: { ...l.kernel, defines: { ...l.kernel.defines, ...order } },
+        })),
+      )
+      return arena.raw(out)
+    })
+    for (const other of made.slice(1)) assert.deepEqual(other, made[0])
+  })
+
   for (const dtype of halves)
     test(`${dtype}: in parts, the swiglu of two and a sum with its norm`, () => {
       const [rows, k, n] = [20, 192, 37]

@@ -57,8 +57,11 @@ const quantizationName = (q: Quantize): string =>
 
 /** Techniques switched on one after the other, in the pipeline's order. */
 const stepsOf = (t: Techniques): readonly [Step, ...Step[]] => {
-  const plain: Techniques = { ...t, lora: null, quantize: null, compute: 'f32', recompute: none }
-  const lora: Techniques = { ...plain, lora: t.lora }
+  const { prefer, ...likely } = t
+  const off = { lora: null, quantize: null, compute: 'f32', recompute: none } as const
+  const plain: Techniques = { ...likely, ...off }
+  const prefers: Techniques = { ...t, ...off }
+  const lora: Techniques = { ...prefers, lora: t.lora }
   const coded: Techniques = { ...lora, quantize: t.quantize }
   const half: Techniques = { ...coded, compute: t.compute }
   return [
@@ -66,7 +69,15 @@ const stepsOf = (t: Techniques): readonly [Step, ...Step[]] => {
       name: t.frozen === undefined ? 'full fine-tuning in f32' : 'the model in f32',
       techniques: plain,
     },
-    ...(t.lora === null ? [] : [{ name: `+ lora r=${t.lora.r}`, techniques: lora }]),
+    ...(prefer === undefined ? [] : [{ name: `+ ${prefer._tag}`, techniques: prefers }]),
+    ...(t.lora === null
+      ? []
+      : [
+          {
+            name: t.lora.kind === 'ia3' ? '+ ia3' : `+ lora r=${t.lora.r}`,
+            techniques: lora,
+          },
+        ]),
     ...(t.quantize === null
       ? []
       : [{ name: `+ ${quantizationName(t.quantize)}`, techniques: coded }]),

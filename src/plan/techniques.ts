@@ -7,7 +7,8 @@ import type { Config } from '../config/schema/config.ts'
 import { issue, type Issue } from '../issue.ts'
 import type { Base } from '../models/base.ts'
 import type { Techniques } from '../pipeline.ts'
-import { loraOf, type Pretrained } from './adapter.ts'
+import { preferenceOf } from '../preference/preference.ts'
+import { adapterOf, type Pretrained } from './adapter.ts'
 import { optimizerOf } from './optimizer.ts'
 
 /** QLoRA's block sizes: 64 weights a scale, 256 scales a second-level scale. */
@@ -62,15 +63,18 @@ export const techniquesOf = (
   limit: number | null = namedBudget(c),
   target: Target | null = null,
   pretrained: Pretrained | null = null,
+  family: Base['spec']['family'] = 'llama',
 ): Techniques => {
   const { adapter: a, quantization: q } = c
   const { optimizer: o, gradient_clipping: clip } = c.trainer
   const frozen = c.trainer.type === 'none'
   const cached = c.input_features[0].preprocessing.cache_encoder_embeddings
   const heads = headsOf(c)
+  const preference = preferenceOf(c.trainer)
   return {
     ...(heads === null ? {} : { heads }),
-    lora: a === null ? null : (pretrained?.lora ?? loraOf(a)),
+    ...(preference === null ? {} : { prefer: preference.loss }),
+    lora: a === null ? null : (pretrained?.lora ?? adapterOf(a, family)),
     quantize: q === null || cached ? null : quantizeOf(q),
     compute: cached ? 'f32' : computeDtype(c, target),
     optimizer: {

@@ -5,12 +5,13 @@ import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Backend, Session } from '../../backends/backend.ts'
 import { size } from '../../ir/type.ts'
-import type { SplitName } from '../data/split.ts'
+import { countsOf, type SplitName } from '../data/split.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { affordable } from '../machine.ts'
 import type { Dataset } from '../plan/dataset.ts'
 import { leastHint } from '../plan/least.ts'
 import type { Plan } from '../plan/plan.ts'
+import { taskFrom } from './compared.ts'
 import { findSaved, refusal, restore, save, type Saved, type Saving } from './checkpoint.ts'
 import type { Kept, TrainEvent } from './events.ts'
 import { conclude } from './finish.ts'
@@ -26,7 +27,6 @@ import { beginning, type Evaluation, type Progress } from './progress.ts'
 import { isRunFolder, makeParent, makeRunFolder, writeBeginning, writeProgress } from './results.ts'
 import { readsOf } from './reads.ts'
 import { runOfPlan, ticksDone, type Run } from './schedule.ts'
-import { taskOf } from './task.ts'
 import { initializePlan } from './initialize.ts'
 import { goOn } from './start.ts'
 
@@ -94,11 +94,7 @@ const startEvent = (plan: Plan, data: Dataset, run: Run, s: Saving, p: Progress)
   parameters: plan.program.state
     .filter((x) => x.role === 'train')
     .reduce((n, x) => n + size(x.type), 0),
-  samples: {
-    train: data.samples.train.length,
-    validation: data.samples.validation.length,
-    test: data.samples.test.length,
-  },
+  samples: countsOf(data.samples),
 })
 
 /** A session that holds the first weights, and what the model answers with them. */
@@ -197,6 +193,7 @@ const runIn = <A>(
   encoded: Encoded | null,
 ): TE.TaskEither<Issue, TrainResult<A>> => {
   const run = runOfPlan(plan, data)
+  const first = { session, backend, weights, adapter, vectors: encoded?.vectors }
   const saving: Saving = {
     session,
     program: plan.program,
@@ -205,18 +202,19 @@ const runIn = <A>(
     resultsFolder: results,
   }
   return pipe(
-    arrive(saving, plan, run.steps, saved),
-    TE.bindTo('from'),
+    TE.Do,
+    TE.bind('task', () => taskFrom(plan, data, first, results, o.onEvent)),
+    TE.bind('from', () => arrive(saving, plan, run.steps, saved)),
     // The kill may have come between a checkpoint and what is told of it.
     TE.chainFirst(({ from }) =>
       saved === null
         ? TE.right(undefined)
         : writeProgress(results, plan, run, ticksDone(run, from.step), from),
     ),
-    TE.bind('l', ({ from }) => {
+    TE.bind('l', ({ from, task }) => {
       o.onEvent(startEvent(plan, data, run, saving, from))
       return TE.right<Issue, Loop>({
-        ...{ session, plan, data, run, task: taskOf(plan, encoded?.vectors) },
+        ...{ session, plan, data, run, task },
         ...{ onEvent: o.onEvent, stop: o.stop, clock: o.clock },
         save: (p, improved) =>
           pipe(

@@ -20,7 +20,8 @@ import {
 } from './codec.ts'
 
 const open = section({
-  type: oneOf('lora'),
+  /** Low-rank matrices, or vectors. */
+  type: oneOf('lora', 'ia3'),
   /** Rank. */
   r: withDefault(bounded(rank), 8),
   /** The update is scaled by alpha / r; 2·r unless given. PEFT divides any number. */
@@ -32,7 +33,10 @@ const open = section({
   use_rslora: withDefault(truth, false),
   /** Lengths of the rows of W + s·B·A are trained apart from their directions. */
   use_dora: withDefault(truth, false),
-  init_lora_weights: withDefault(oneOf('default', 'gaussian', 'orthogonal'), 'default'),
+  init_lora_weights: withDefault(
+    oneOf('default', 'gaussian', 'orthogonal', 'pissa', 'olora'),
+    'default',
+  ),
   /** On the adapter's input. */
   dropout: withDefault(fraction, 0.05),
   /** Biases of the base that are trained: none, all, or those of adapted modules. */
@@ -42,6 +46,8 @@ const open = section({
     nullable(either(oneOf('all-linear'), either(names('module names'), pathPattern))),
     null,
   ),
+  /** Of IA³'s targets, those whose inputs are multiplied; null: down_proj. */
+  feedforward_modules: withDefault(nullable(either(names('module names'), pathPattern)), null),
   /** Layers that get adapters, by index; null: all. */
   layers_to_transform: withDefault(nullable(indices), null),
   /** Names of lists of layers that the indices count in, as `layers`; null: any. */
