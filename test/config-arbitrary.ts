@@ -90,7 +90,7 @@ const patterns = <A>(value: fc.Arbitrary<A>) =>
 
 const adapter: fc.Arbitrary<NonNullable<Config['adapter']>> = fc
   .record({
-    type: fc.constant('lora' as const),
+    type: fc.constantFrom('lora' as const, 'ia3' as const),
     r: rank,
     alpha: fc.oneof(positive, share),
     rank_pattern: patterns(rank),
@@ -101,6 +101,7 @@ const adapter: fc.Arbitrary<NonNullable<Config['adapter']>> = fc
     dropout: fraction,
     bias_type: fc.constantFrom('none' as const, 'all' as const, 'lora_only' as const),
     target_modules: fc.oneof(fc.constantFrom(null, 'all-linear' as const, '.*(q|v)_proj'), words),
+    feedforward_modules: orNull(words),
     layers_to_transform: orNull(fc.array(fc.nat(99), { minLength: 1, maxLength: 3 })),
     layers_pattern: orNull(words),
     modules_to_save: orNull(words),

@@ -163,6 +163,7 @@ const lora: Config['adapter'] = {
   dropout: 0.05,
   bias_type: 'none',
   target_modules: null,
+  feedforward_modules: null,
   layers_to_transform: null,
   layers_pattern: null,
   modules_to_save: null,

@@ -81,6 +81,7 @@ const others: Readonly<Record<string, unknown>> = {
   'adapter.use_dora': true,
   'adapter.init_lora_weights': 'gaussian',
   'adapter.bias_type': 'all',
+  'adapter.feedforward_modules': ['v_proj'],
   'adapter.loraplus_lr_ratio': 4,
   'adapter.layers_to_transform': [1],
   'adapter.layers_pattern': ['blocks'],

@@ -63,7 +63,14 @@ const stepsOf = (t: Techniques): readonly [Step, ...Step[]] => {
       techniques: plain,
     },
     ...(prefer === undefined ? [] : [{ name: `+ ${prefer._tag}`, techniques: prefers }]),
-    ...(t.lora === null ? [] : [{ name: `+ lora r=${t.lora.r}`, techniques: lora }]),
+    ...(t.lora === null
+      ? []
+      : [
+          {
+            name: t.lora.kind === 'ia3' ? '+ ia3' : `+ lora r=${t.lora.r}`,
+            techniques: lora,
+          },
+        ]),
     ...(t.quantize === null
       ? []
       : [{ name: `+ nf4${t.quantize.nested === null ? '' : ', double'}`, techniques: nf4 }]),

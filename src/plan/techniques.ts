@@ -8,7 +8,7 @@ import { issue, type Issue } from '../issue.ts'
 import type { Base } from '../models/base.ts'
 import type { Techniques } from '../pipeline.ts'
 import { preferenceOf } from '../preference/preference.ts'
-import { loraOf, type Pretrained } from './adapter.ts'
+import { adapterOf, type Pretrained } from './adapter.ts'
 import { optimizerOf } from './optimizer.ts'
 
 /** QLoRA's block sizes: 64 weights a scale, 256 scales a second-level scale. */
@@ -58,6 +58,7 @@ export const techniquesOf = (
   limit: number | null = namedBudget(c),
   target: Target | null = null,
   pretrained: Pretrained | null = null,
+  family: Base['spec']['family'] = 'llama',
 ): Techniques => {
   const { adapter: a, quantization: q } = c
   const { optimizer: o, gradient_clipping: clip } = c.trainer
@@ -68,7 +69,7 @@ export const techniquesOf = (
   return {
     ...(heads === null ? {} : { heads }),
     ...(preference === null ? {} : { prefer: preference.loss }),
-    lora: a === null ? null : (pretrained?.lora ?? loraOf(a)),
+    lora: a === null ? null : (pretrained?.lora ?? adapterOf(a, family)),
     quantize:
       q === null || cached
         ? null

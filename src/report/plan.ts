@@ -16,15 +16,20 @@ const dtypeNames: { readonly [D in Compute]: string } = {
   float8: '16-bit floats (bf16), frozen products in 8-bit ones (e4m3, a scale a row)',
 }
 
+const listed = (names: ReadonlyArray<string> | string): string =>
+  typeof names === 'string' ? names : names.join(', ')
+const saved = ({ save }: Pick<Lora, 'save'>): string =>
+  save === undefined ? '' : ` and all of ${save.join(', ')}`
+
 const loraWords = ({ init = 'default', bias = 'none', ...o }: Lora): ReadonlyArray<string> => [
   `r=${o.r} alpha=${o.alpha}`,
   ...(o.rslora === true ? ['rank-stabilized'] : []),
   ...(o.dora === true ? ['weight-decomposed'] : []),
   ...(init === 'default' ? [] : [`init=${init}`]),
   ...(o.dropout > 0 ? [`dropout=${o.dropout}`] : []),
-  `on ${typeof o.targets === 'string' ? o.targets : o.targets.join(', ')}`,
+  `on ${listed(o.targets)}`,
   ...(o.layers === undefined ? [] : [`of layers ${o.layers.join(', ')}`]),
-  ...(o.save === undefined ? [] : [`and all of ${o.save.join(', ')}`]),
+  ...(o.save === undefined ? [] : [saved(o).trimStart()]),
   ...(bias === 'none' ? [] : [bias === 'all' ? 'and all biases' : 'and their biases']),
 ]
 
@@ -33,7 +38,9 @@ const adapterLine = ({ techniques: { lora, frozen } }: Plan): string =>
     ? 'nothing, the model is asked as it is'
     : lora === null
       ? 'every weight is trained'
-      : `LoRA ${loraWords(lora).join(' ')}`
+      : lora.kind === 'ia3'
+        ? `IA³ on ${listed(lora.targets)}, on the input of ${listed(lora.inputs)}${saved(lora)}`
+        : `LoRA ${loraWords(lora).join(' ')}`
 
 const quantizeLine = ({ base, techniques: { quantize: q } }: Plan): string =>
   q === null

@@ -20,7 +20,8 @@ import {
 } from './codec.ts'
 
 const open = section({
-  type: oneOf('lora'),
+  /** Low-rank matrices, or vectors. */
+  type: oneOf('lora', 'ia3'),
   /** Rank. */
   r: withDefault(bounded(rank), 8),
   /** The update is scaled by alpha / r; 2·r unless given. PEFT divides any number. */
@@ -45,6 +46,8 @@ const open = section({
     nullable(either(oneOf('all-linear'), either(names('module names'), pathPattern))),
     null,
   ),
+  /** Of IA³'s targets, those whose inputs are multiplied; null: down_proj. */
+  feedforward_modules: withDefault(nullable(either(names('module names'), pathPattern)), null),
   /** Layers that get adapters, by index; null: all. */
   layers_to_transform: withDefault(nullable(indices), null),
   /** Names of lists of layers that the indices count in, as `layers`; null: any. */
