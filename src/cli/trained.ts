@@ -145,7 +145,7 @@ export const writesNothing = ({ config }: Trained): Issue | null =>
   config.model_type === 'llm'
     ? null
     : issue('this model predicts labels and writes no text', {
-        hint: 'ask it with `tunec predict RESULTS --dataset FILE`',
+        hint: 'ask it with `tunec predict RESULTS --dataset FILE`, or over HTTP with `tunec serve RESULTS`',
       })
 
 /** A run's results: its own config, with the base and the data where they were, and its adapter. */
