@@ -26,11 +26,11 @@ export const idleLabels: ReadonlyArray<Idle> = [
     predictsLabels,
     'labels are predicted, and nothing is written',
   ]),
-  ...['compiler.micro_batch_rows', 'compiler.row_length'].map((key): Idle => [
-    key,
-    cached,
-    'the encoder is not run while its heads are trained',
-  ]),
+  ...[
+    'compiler.micro_batch_rows',
+    'compiler.row_length',
+    'model_parameters.neftune_noise_alpha',
+  ].map((key): Idle => [key, cached, 'the encoder is not run while its heads are trained']),
   ...['compiler.recompute', 'trainer.enable_gradient_checkpointing'].map((key): Idle => [
     key,
     frozenEncoder,

@@ -111,6 +111,18 @@ const kinds: Check = {
   ],
 }
 
+const preferences: Check = {
+  reads: ['model_type', 'trainer.type'],
+  find: ({ model_type, trainer: { type } }) =>
+    when(model_type === 'ecd' && type !== 'finetune', () =>
+      problem(
+        'trainer.type',
+        `\`type: ${type}\` is for language models, and \`model_type: ecd\` predicts labels`,
+        'leave it out',
+      ),
+    ),
+}
+
 const names: Check = {
   reads: ['output_features'],
   find: ({ output_features: outputs }) =>
@@ -273,6 +285,7 @@ const plateau: Check = {
 export const outputChecks: ReadonlyArray<Check> = [
   kinds,
   extractor,
+  preferences,
   names,
   encoder,
   validation,
