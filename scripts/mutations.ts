@@ -2,6 +2,7 @@
 import { adapterMutations } from './mutations-adapters.ts'
 import { asking } from './mutations-asking.ts'
 import { m, type Mutation } from './mutation.ts'
+import { labelMutations } from './mutations-labels.ts'
 import { optimizerMutations } from './mutations-optimizers.ts'
 import { preferenceMutations } from './mutations-preference.ts'
 import { servingMutations } from './mutations-serving.ts'
@@ -12,6 +13,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   ...preferenceMutations,
   ...servingMutations,
   ...asking,
+  ...labelMutations,
   m(
     'attention sees one token ahead',
     'ir/ops/attention.ts',
