@@ -19,6 +19,7 @@ import { writeFolder } from '../src/tensors/writer.ts'
 import { foresee } from '../src/train/foresee.ts'
 import { rateAt, rateOf } from '../src/train/rate.ts'
 import { runOfPlan, stepsOf } from '../src/train/schedule.ts'
+import { initializePlan } from '../src/train/initialize.ts'
 import { train } from '../src/train/train.ts'
 import { model } from '../src/models/llama.ts'
 import { findBase } from '../src/models/base.ts'
@@ -83,7 +84,20 @@ const below = async (folder: string): Promise<ReadonlyArray<string>> => {
   return names.filter((n) => /model_weights|merged/.test(n)).toSorted()
 }
 
+/** What a model that nothing trains answers. */
+const answers = async (plan: Plan): Promise<string> => {
+  const session = right(await reference.prepare(plan.program)())
+  right(await initializePlan(plan, session)())
+  const given = await ask(plan, heldOut(plan), { ...terminal(), status: () => {} })(
+    session,
+    'before',
+  )()
+  right(await session.close()())
+  return JSON.stringify(given)
+}
+
 const trained: View = async (plan, folder) => {
+  if (plan.techniques.frozen !== undefined) return answers(plan)
   const results = path.join(folder, 'results')
   await fs.rm(results, { recursive: true, force: true })
   const told: Array<unknown> = []
