@@ -278,7 +278,16 @@ const trainer = (output: string, checkpointing: boolean): fc.Arbitrary<Config['t
       ...rest,
       ...batch,
       ...when,
-      ...(prefers === null ? {} : { ...prefers, validation_metric: 'loss' as const }),
+      ...(prefers === null
+        ? {}
+        : {
+            ...prefers,
+            validation_metric: 'loss' as const,
+            learning_rate_scheduler: {
+              ...rest.learning_rate_scheduler,
+              reduce_eval_metric: 'loss' as const,
+            },
+          }),
     }))
 
 const generation: fc.Arbitrary<Config['generation']> = fc
