@@ -3,11 +3,13 @@ import { adapterMutations } from './mutations-adapters.ts'
 import { asking } from './mutations-asking.ts'
 import { m, type Mutation } from './mutation.ts'
 import { optimizerMutations } from './mutations-optimizers.ts'
+import { preferenceMutations } from './mutations-preference.ts'
 import { servingMutations } from './mutations-serving.ts'
 
 export const mutations: ReadonlyArray<Mutation> = [
   ...adapterMutations,
   ...optimizerMutations,
+  ...preferenceMutations,
   ...servingMutations,
   ...asking,
   m(

@@ -6,6 +6,7 @@ import {
   differentiate,
   freeze,
   heads,
+  ia3,
   hold,
   lora,
   neftune,
@@ -18,6 +19,7 @@ import {
   simplify,
   type Compute,
   byLiveness,
+  type Ia3,
   type Lora,
   type Measure,
   type Optimizer,
@@ -32,7 +34,8 @@ import { REORDER } from './models/llama.ts'
 export interface Techniques {
   /** What is minimized instead of the likelihood of answers. */
   readonly prefer?: Prefer
-  readonly lora: Lora | null
+  /** The adapter: low-rank matrices, or vectors. */
+  readonly lora: Lora | Ia3 | null
   readonly quantize: Quantize | null
   readonly compute: Compute
   /** What float8 rounds cotangents to; e4m3 where nothing is said. */
@@ -52,7 +55,7 @@ export interface Techniques {
 /** Passes that change the model itself; generation and evaluation need no others. */
 export const modelPasses = (o: Techniques): ReadonlyArray<Pass> => [
   // First: it looks for the original weights, and freezing them decides what may be quantized.
-  ...(o.lora === null ? [] : [lora(o.lora)]),
+  ...(o.lora === null ? [] : [o.lora.kind === 'ia3' ? ia3(o.lora) : lora(o.lora)]),
   // After lora, which freezes all but adapters; what heads leave frozen may be quantized.
   ...(o.heads === undefined || (o.heads === 'beside' && o.lora === null)
     ? []

@@ -9,14 +9,14 @@ import { issue, one, type Issues } from '../issue.ts'
 import { askingProgram } from '../plan/asking.ts'
 import { dataFindings } from '../plan/data-report.ts'
 import type { Plan } from '../plan/plan.ts'
-import type { Column } from '../predict/column.ts'
 import { writePredictions, type Format } from '../predict/files.ts'
+import { columnsOf } from '../predict/label-columns.ts'
 import { metricText } from '../report/progress.ts'
 import { matrixLines } from '../report/matrix.ts'
 import { table } from '../report/table.ts'
 import { plural } from '../report/units.ts'
 import { logitsOf, type LabelJob, type Logits } from '../train/label-task.ts'
-import { headScores, predictedOf, together, type HeadScores } from '../train/predicted.ts'
+import { headScores, together, type HeadScores } from '../train/predicted.ts'
 import { deviceHere } from './card.ts'
 import { flagOf, textOf, type Exit, type Options } from './command.ts'
 import { engineFor } from './engine.ts'
@@ -96,28 +96,6 @@ const ask = async (
       scores: targets.map((target, h) => scoresOf(target, h, samples, logits)),
     })),
   )()
-}
-
-/** Of a head as Ludwig names them: the prediction, its probability, and that of every class. */
-const columnsOf = (t: Target, logits: Logits[number]): ReadonlyArray<Column> => {
-  const all = logits.map((l) => predictedOf(t, l))
-  const { name } = t.of
-  if (t.kind === 'number')
-    return [
-      { name: `${name}_predictions`, kind: 'number', values: all.map((p) => Number(p.value)) },
-    ]
-  const shares = all.map((p) => p.probabilities!)
-  const chosen = all.map((p, i) => shares[i]![t.classes.indexOf(String(p.value))]!)
-  return [
-    { name: `${name}_predictions`, kind: 'text', values: all.map((p) => String(p.value)) },
-    { name: `${name}_probabilities`, kind: 'numbers', values: shares },
-    { name: `${name}_probability`, kind: 'number', values: chosen },
-    ...t.classes.map((c, k): Column => ({
-      name: `${name}_probabilities_${c}`,
-      kind: 'number',
-      values: shares.map((p) => p[k]!),
-    })),
-  ]
 }
 
 const known = ({ targets, scores }: Outcome): ReadonlyArray<readonly [Target, HeadScores]> =>

@@ -145,7 +145,7 @@ export const writesNothing = ({ config }: Trained): Issue | null =>
   config.model_type === 'llm'
     ? null
     : issue('this model predicts labels and writes no text', {
-        hint: 'ask it with `tunec predict RESULTS --dataset FILE`',
+        hint: 'ask it with `tunec predict RESULTS --dataset FILE`, or over HTTP with `tunec serve RESULTS`',
       })
 
 /** A run's results: its own config, with the base and the data where they were, and its adapter. */
@@ -268,6 +268,7 @@ const filled = (
   plan: Plan,
   program: Program,
   { adapter, heads, trainedOn }: Trained,
+  first: (session: Session) => TE.TaskEither<Issues, void>,
 ): TE.TaskEither<Issues, void> =>
   pipe(
     initializePlan({ ...plan, program }, session),
@@ -276,6 +277,7 @@ const filled = (
       (sum) => trainedOn === null || trainedOn.sha256 === sum,
       () => otherBase('its weights are others', plan.base.folder ?? plan.base.name),
     ),
+    TE.chain(() => first(session)),
     TE.chain(() =>
       adapter === null || plan.techniques.lora === null
         ? TE.right(undefined)
@@ -288,13 +290,14 @@ const filled = (
     ),
   )
 
-/** Uses a session that holds the base's weights and the adapter's, and closes it. Left also where the base is another one. */
+/** Uses a session that holds the base's weights and the adapter's, and closes it; `first` sees it without the adapter. Left also where the base is another one. */
 export const withSession = <A>(
   backend: Backend,
   plan: Plan,
   program: Program,
   trained: Trained,
   use: (session: Session) => TE.TaskEither<Issues, A>,
+  first: (session: Session) => TE.TaskEither<Issues, void> = () => TE.right(undefined),
 ): TE.TaskEither<Issues, A> =>
   TE.bracket(
     pipe(
@@ -304,7 +307,7 @@ export const withSession = <A>(
     ),
     (session) =>
       pipe(
-        filled(session, plan, program, trained),
+        filled(session, plan, program, trained, first),
         TE.chain(() => use(session)),
       ),
     (session) => pipe(call(session.close()), TE.mapLeft(one)),

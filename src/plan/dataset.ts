@@ -80,7 +80,8 @@ const splitOf = (c: Config, table: Table): E.Either<Issues, Split> => {
   )
 }
 
-const limits = (c: Config, spec: ModelSpec) => {
+/** How long prompts and answers may be. */
+export const limits = (c: Config, spec: ModelSpec) => {
   const prompt = c.input_features[0].preprocessing.max_sequence_length
   const target = answerCap(c)
   return {

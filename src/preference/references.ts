@@ -33,17 +33,21 @@ export type References = (s: Sample) => Reference
 /** Where the model is compared with nothing. */
 export const noReferences: References = () => ({ nlls: [] })
 
-export interface Asking {
+/** Samples put to the model that a session holds. */
+export interface Question {
   readonly session: Session
-  /** Its `evaluate` asks. */
-  readonly program: Program
   readonly grid: Pick<Grid, 'rows' | 'length'>
-  readonly backend: string
-  /** SHA-256 of the base's tensors, and of an adapter that training goes on from. */
-  readonly weights: string
   readonly samples: ReadonlyArray<Sample>
   /** The issue of a loss that is no number. */
   readonly blame: Blame
+}
+
+export interface Asking extends Question {
+  /** Its `evaluate` asks. */
+  readonly program: Program
+  readonly backend: string
+  /** SHA-256 of the base's tensors, and of an adapter that training goes on from. */
+  readonly weights: string
 }
 
 /** The function that asks, over the state it reads: learning rates and losses make no other reference. */
@@ -96,7 +100,7 @@ const keep = (cache: string, key: string, values: Values): TE.TaskEither<Issue, 
   )
 
 /** Of each sample its sequences, and the other's answer behind them. Left: a number that is none. */
-const asked = (a: Asking): TE.TaskEither<Issue, Values> =>
+const asked = (a: Question): TE.TaskEither<Issue, Values> =>
   pipe(
     TE.Do,
     TE.bind('own', () => sumsOf(a.session, a.grid, a.samples)),
@@ -114,6 +118,22 @@ const asked = (a: Asking): TE.TaskEither<Issue, Values> =>
           )
     }),
   )
+
+const byRow = (samples: ReadonlyArray<Sample>, values: Values): References => {
+  const known = new Map(
+    samples.map(({ row, other }, i): [number, Reference] => [
+      row,
+      other === undefined
+        ? { nlls: values[i]! }
+        : { nlls: values[i]!.slice(0, 1), other: values[i]![1]! },
+    ]),
+  )
+  return (s) => known.get(s.row)!
+}
+
+/** By the weights that the session holds. */
+export const referencesBy = (q: Question): TE.TaskEither<Issue, References> =>
+  TE.map((values: Values) => byRow(q.samples, values))(asked(q))
 
 export interface Found {
   readonly references: References
@@ -136,20 +156,10 @@ export const referencesOf = (a: Asking, cache: string): TE.TaskEither<Issue, Fou
             TE.map((made) => ({ values: made, known: false })),
           ),
     ),
-    TE.map(({ values, known }) => {
-      const byRow = new Map(
-        a.samples.map(({ row, other }, i): [number, Reference] => [
-          row,
-          other === undefined
-            ? { nlls: values[i]! }
-            : { nlls: values[i]!.slice(0, 1), other: values[i]![1]! },
-        ]),
-      )
-      return {
-        references: (s) => byRow.get(s.row)!,
-        sequences: values.reduce((n, v) => n + v.length, 0),
-        known,
-      }
-    }),
+    TE.map(({ values, known }) => ({
+      references: byRow(a.samples, values),
+      sequences: values.reduce((n, v) => n + v.length, 0),
+      known,
+    })),
   )
 }
