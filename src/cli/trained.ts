@@ -48,6 +48,8 @@ export interface Trained {
     readonly results: string
     readonly targets: ReadonlyArray<Target>
   } | null
+  /** Whether training began with the base and an adapter that added nothing. */
+  readonly began: boolean
   /** Of the base that an adapter was trained on: its small files, and the SHA-256 of its tensors. */
   readonly trainedOn: {
     readonly files: ReadonlyArray<Fingerprint>
@@ -169,6 +171,7 @@ const fromResults = (results: string): TE.TaskEither<Issues, Trained> => {
         folder: path.resolve(results),
         adapter: lora ? weights : null,
         untuned: baseOf(is.base_model_folder, config),
+        began: config.adapter !== null && config.adapter.pretrained_adapter_weights === null,
         trainedOn: same ? { files: is.base_model_files, sha256: is.base_model_sha256 } : null,
         config: {
           ...uncached(config),
@@ -216,7 +219,8 @@ export const openTrained = (
           showNotices(name, notices, t)
           const named = config.adapter?.pretrained_adapter_weights ?? null
           const adapter = named === null ? null : path.resolve(folder, named)
-          return { config, folder, adapter, heads: null, untuned: null, trainedOn: null }
+          const nothing = { heads: null, untuned: null, began: false, trainedOn: null }
+          return { config, folder, adapter, ...nothing }
         }),
       )
 
@@ -228,6 +232,7 @@ export const untuned = (x: Trained): Trained | null =>
         ...x,
         adapter: null,
         heads: null,
+        began: false,
         trainedOn: null,
         config: {
           ...x.config,
