@@ -243,12 +243,25 @@ const generation: fc.Arbitrary<Config['generation']> = fc
 
 const literal = text.map((s) => s.replace(/[{}]/g, (brace) => brace + brace))
 
+const retrieval: fc.Arbitrary<Config['prompt']['retrieval']> = fc.constantFrom(
+  { type: null, k: 0, model_name: null },
+  { type: null, k: 0, model_name: null },
+  { type: 'random' as const, k: 2, model_name: null },
+  { type: 'semantic' as const, k: 1, model_name: 'folder' },
+)
+
 const prompt: fc.Arbitrary<Config['prompt']> = fc
   .tuple(orNull(text), literal, fc.constantFrom('{a}', '{b c:.2f}', '{__sample__}'), fc.boolean())
-  .map(([task, words, field, isBare]) => ({
-    task,
-    template: isBare ? null : `${words}${field}${task === null ? '' : '{__task__}'}`,
-  }))
+  .chain(([task, words, field, isBare]) => {
+    const shows = retrieval.filter((r) => r.type === null || !isBare || task !== null)
+    return shows.map((r) => ({
+      task,
+      template: isBare
+        ? null
+        : `${words}${field}${task === null ? '' : '{__task__}'}${r.type === null ? '' : '{__context__}'}`,
+      retrieval: r,
+    }))
+  })
 
 const feature = (name: string): fc.Arbitrary<Config['input_features'][0]> =>
   fc.record({

@@ -46,6 +46,9 @@ const others: Readonly<Record<string, unknown>> = {
   'output_features[0].preprocessing.max_sequence_length': 1,
   'prompt.template': '{instruction}!',
   'prompt.task': 'count',
+  'prompt.retrieval.type': 'random',
+  'prompt.retrieval.k': 2,
+  'prompt.retrieval.model_name': 'other',
   'preprocessing.sample_ratio': 0.5,
   'preprocessing.sample_size': 8,
   'preprocessing.global_max_sequence_length': 16,
@@ -147,7 +150,7 @@ const others: Readonly<Record<string, unknown>> = {
   'compiler.backend': 'reference',
   'compiler.recompute': 'layers',
   'compiler.micro_batch_rows': 5,
-  'compiler.row_length': 80,
+  'compiler.row_length': 96,
   'compiler.target_bos': true,
   'compiler.na_as_text': true,
 }
@@ -178,8 +181,9 @@ const contexts: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
     'trainer.skip_all_evaluation': true,
     'trainer.learning_rate_scheduler': { decay: 'linear', warmup_fraction: 0.1 },
   },
-  'the whole sample, few evaluated, no decay': {
-    'prompt.template': 'Q: {__sample__}',
+  'the whole sample beside another, few evaluated, no decay': {
+    'prompt.template': '{__context__} Q: {__sample__}',
+    'prompt.retrieval': { type: 'random' },
     'trainer.eval_steps': 1,
     'trainer.learning_rate_scheduler': undefined,
   },
@@ -195,7 +199,7 @@ const contexts: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
 /** Metrics that choose the same of three evaluations, and a third that is the best: other contexts tell them apart. */
 const undecided = [
   'a task, steps, one candidate: trainer.validation_metric',
-  'the whole sample, few evaluated, no decay: trainer.validation_metric',
+  'the whole sample beside another, few evaluated, no decay: trainer.validation_metric',
   'full fine-tuning, batches chosen: trainer.early_stop',
 ]
 

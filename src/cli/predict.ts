@@ -19,6 +19,7 @@ import { plural } from '../report/units.ts'
 import { limitLines } from './ask.ts'
 import { deviceHere } from './card.ts'
 import { flagOf, numberOf, textOf, type Options, type Run } from './command.ts'
+import { embedded } from './embeddings.ts'
 import { engineFor } from './engine.ts'
 import { nearby, refuse } from './open.ts'
 import { splitIn, splitOf, whatOf, withRows } from './rows.ts'
@@ -73,9 +74,8 @@ const predictedBy = (
 ): TE.TaskEither<Issues, Outcome> =>
   pipe(
     TE.Do,
-    TE.bind('plan', () =>
-      TE.fromEither(planTrained(withRows(limited(trained, o), o, splitIn(o)), t, device, true)),
-    ),
+    TE.bind('asked', () => embedded(withRows(limited(trained, o), o, splitIn(o)), o, t)),
+    TE.bind('plan', ({ asked }) => TE.fromEither(planTrained(asked, t, device, true))),
     TE.bind('rows', ({ plan }) => TE.fromEither(rowsIn(plan, o))),
     TE.let('grid', ({ plan, rows }) =>
       gridFor(

@@ -29,6 +29,7 @@ import { verifySums, type Sum } from '../tensors/sums.ts'
 import { call } from '../train/problem.ts'
 import { descriptionName, weightsFolder } from '../train/results.ts'
 import { initializePlan } from '../train/initialize.ts'
+import type { Examples } from '../retrieval/pool.ts'
 import { textOf, type Options } from './command.ts'
 import { obtained } from './hub.ts'
 import { openConfig, remarked, showNotices } from './open.ts'
@@ -41,6 +42,8 @@ export interface Trained {
   readonly adapter: string | null
   /** The base that was tuned; null: it never was. */
   readonly untuned: string | null
+  /** Where the rows are that prompts show, if others than the data's own are asked. */
+  readonly examples?: Examples | null
   /** Of the base that an adapter was trained on: its small files, and the SHA-256 of its tensors. */
   readonly trainedOn: {
     readonly files: ReadonlyArray<Fingerprint>
@@ -169,7 +172,8 @@ export const openTrained = (
         TE.chainFirst(({ config, folder }) => obtained(asked(config, o), folder, 'whole', t)),
       )
     : pipe(
-        TE.fromEither(openConfig(name, o)),
+        // What is asked is not what the config learns from: `withRows` tells them apart.
+        TE.fromEither(openConfig(name, { ...o, dataset: undefined })),
         TE.chainFirst(({ config, folder }) => obtained(asked(config, o), folder, 'whole', t)),
         TE.map(({ config, folder, notices }) => {
           showNotices(name, notices, t)
@@ -203,7 +207,7 @@ const unbound = (c: Config, device: Device | null | undefined): Config =>
 
 /** Decides shapes and reads data as a run on that device would. A base that is asked as it is gets no adapter. */
 export const planTrained = (
-  { config, folder }: Trained,
+  { config, folder, examples = null }: Trained,
   t: Terminal,
   device?: Device | null,
   asking = false,
@@ -213,6 +217,7 @@ export const planTrained = (
       folder,
       clock: t.clock,
       asking,
+      examples,
       ...(device === undefined
         ? {}
         : { device: device === null ? null : { ...device, freeBytes: null } }),

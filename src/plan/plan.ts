@@ -11,6 +11,8 @@ import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { findBase, type Base } from '../models/base.ts'
 import { beyondBounds } from '../models/bounds.ts'
 import type { Shapes } from '../models/llama.ts'
+import { contextsFor } from '../retrieval/contexts.ts'
+import type { Examples } from '../retrieval/pool.ts'
 import type { Techniques } from '../pipeline.ts'
 import { agreeing } from './techniques.ts'
 import { pretrainedOf, type Pretrained } from './adapter.ts'
@@ -58,6 +60,8 @@ export interface Setting {
   readonly device?: Device | null
   /** Rows are asked, so those without an answer count, too. */
   readonly asking?: boolean
+  /** Where the training rows are that prompts show, if not in the data itself. */
+  readonly examples?: Examples | null
 }
 
 /** `model_parameters` over what the model's own config.json says. Left: a factor that no position survives. */
@@ -108,14 +112,19 @@ const computable = (c: Config, device: Device | null): E.Either<Issues, void> =>
 const datasetOf = (
   c: Config,
   base: Base,
-  { folder, asking = false }: Setting,
+  { folder, asking = false, examples = null }: Setting,
 ): E.Either<Issues, Dataset | null> => {
   const file = c.compiler.dataset
   if (file === null || base.folder === null) return E.right(null)
   const { row_length: length } = c.compiler
   return pipe(
     pipe(datasetPath(file, folder), E.mapLeft(one)),
-    E.chain((at) => prepareDataset(c, at, base.folder!, base.spec, asking)),
+    E.chain((at) =>
+      prepareDataset(c, at, base.folder!, base.spec, {
+        asking,
+        contexts: contextsFor(c, base, folder, examples),
+      }),
+    ),
     E.chain((data) => {
       const long = length === 'auto' ? null : longRow(data, length)
       return long === null ? E.right(data) : E.left(one(long))
