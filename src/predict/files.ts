@@ -36,6 +36,12 @@ export const columnsOf = (out: string, { rows }: Predicted): ReadonlyArray<Colum
   },
 ]
 
+/** What the base answered, beside what the tuned model does; the columns that Ludwig names stay what they are. */
+export const baseColumns = (out: string, base: Predicted): ReadonlyArray<Column> =>
+  columnsOf(out, base)
+    .filter((c) => /_(response|probability)$/.test(c.name))
+    .map((c) => ({ ...c, name: `${c.name}_base` }))
+
 /** Metrics as Ludwig files them: by feature, and the loss of all features together. */
 export const statistics = (out: string, metrics: Predicted['metrics']): object => ({
   [out]: metrics,
@@ -47,22 +53,26 @@ interface Contents {
   readonly bytes: Uint8Array
 }
 
+/** Metrics and the file they go into, which there is where they are any. */
+export interface Named {
+  readonly name: string
+  readonly metrics: Predicted['metrics']
+}
+
 const contents = (
   out: string,
   columns: ReadonlyArray<Column>,
-  metrics: Predicted['metrics'],
+  metrics: ReadonlyArray<Named>,
   format: Format,
 ): ReadonlyArray<Contents> => [
   { name: `predictions.${format}`, bytes: encoded[format](columns) },
   ...columns.map((c) => ({ name: `${c.name}.csv`, bytes: Buffer.from(csvOfColumn(c)) })),
-  ...(Object.keys(metrics).length === 0
-    ? []
-    : [
-        {
-          name: 'test_statistics.json',
-          bytes: Buffer.from(`${JSON.stringify(statistics(out, metrics), null, 2)}\n`),
-        },
-      ]),
+  ...metrics
+    .filter((m) => Object.keys(m.metrics).length > 0)
+    .map((m) => ({
+      name: m.name,
+      bytes: Buffer.from(`${JSON.stringify(statistics(out, m.metrics), null, 2)}\n`),
+    })),
 ]
 
 /** Writes them, each whole or not at all; their names. */
@@ -70,7 +80,7 @@ export const writePredictions = (
   folder: string,
   out: string,
   columns: ReadonlyArray<Column>,
-  metrics: Predicted['metrics'],
+  metrics: ReadonlyArray<Named>,
   format: Format,
 ): TE.TaskEither<Issue, ReadonlyArray<string>> => {
   const files = contents(out, columns, metrics, format)
