@@ -150,7 +150,7 @@ const others: Readonly<Record<string, unknown>> = {
   'compiler.backend': 'reference',
   'compiler.recompute': 'layers',
   'compiler.micro_batch_rows': 5,
-  'compiler.row_length': 96,
+  'compiler.row_length': 120,
   'compiler.target_bos': true,
   'compiler.na_as_text': true,
 }
