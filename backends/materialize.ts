@@ -2,10 +2,11 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
-import type { Recipe, State } from '../ir/graph.ts'
-import { kaiming, normal, orthogonal } from '../ir/initial.ts'
-import { quantize } from '../ir/nf4.ts'
-import { bytes, size, type TensorType } from '../ir/type.ts'
+import { added, factorsOf, type Factors } from '../ir/factors.ts'
+import { encodes, type Recipe, type State } from '../ir/graph.ts'
+import { kaiming, normal, orthogonal, rowLengths } from '../ir/initial.ts'
+import { quantize, roundTrip } from '../ir/encoding.ts'
+import { bytes, isEncoded, size, type TensorType } from '../ir/type.ts'
 import { encode } from './bytes.ts'
 
 /** Gives the f32 values of a checkpoint tensor of the expected shape. */
@@ -13,6 +14,25 @@ export type Source<Err> = (
   key: string,
   shape: ReadonlyArray<number>,
 ) => TE.TaskEither<Err, Float32Array>
+
+type SplitOf = Extract<Recipe, { readonly _tag: 'split' }>
+
+/** Three states are made of one splitting, which is the long part: kept as long as its source is. */
+const known = new WeakMap<object, Map<string, Factors>>()
+
+const factorsFrom = (source: object, recipe: SplitOf, w: Float32Array): Factors => {
+  const { by, of, shape, r, scale } = recipe
+  const here = known.get(source) ?? new Map<string, Factors>()
+  known.set(source, here)
+  const key = `${by} ${r} ${scale} ${of}`
+  const factors = here.get(key) ?? factorsOf(by, w, shape, r, scale, of)
+  here.set(key, factors)
+  return factors
+}
+
+/** Values as a state tensor of this type gives them back. */
+const throughCodes = (type: TensorType, x: Float32Array): Float32Array =>
+  isEncoded(type.dtype) ? roundTrip(type, x) : x
 
 const values = <Err>(
   name: string,
@@ -25,6 +45,7 @@ const values = <Err>(
     case 'load':
       return source(recipe.key, type.shape)
     case 'nf4':
+    case 'int8':
       return values(name, type, recipe.of, source, seed)
     case 'fill':
       return TE.right(new Float32Array(size(type)).fill(recipe.value))
@@ -32,6 +53,21 @@ const values = <Err>(
       return TE.right(kaiming(name, type, seed))
     case 'normal':
       return TE.right(normal(name, type, recipe.deviation, seed))
+    case 'split':
+      return pipe(
+        source(recipe.of, recipe.shape),
+        TE.map((w) => {
+          const factors = factorsFrom(source, recipe, w)
+          const { part, r, scale } = recipe
+          if (part === 'W') return added(w, factors, r, -scale)
+          return part === 'A' ? factors.a : factors.b
+        }),
+      )
+    case 'norms':
+      return pipe(
+        values(name, recipe.type, recipe.of, source, seed),
+        TE.map((x) => rowLengths(throughCodes(recipe.type, x), recipe.type.shape[1]!)),
+      )
     case 'orthogonal':
       return TE.right(orthogonal(recipe.of, recipe.part, type, seed))
   }
@@ -54,7 +90,7 @@ export const materialize = <Err>(
     : pipe(
         values(name, type, recipe, source, seed),
         TE.map((x) => {
-          if (recipe._tag !== 'nf4') return encode(type, x)
+          if (!encodes(recipe)) return encode(type, x)
           const out = new Uint8Array(bytes(type))
           quantize(x, type, out)
           return out

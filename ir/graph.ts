@@ -1,21 +1,40 @@
 /** A program: named functions, each a list of equations in dependency order, over one shared state. */
+import type { Split } from './factors.ts'
 import type { OpName } from './ops/index.ts'
 import type { TensorType } from './type.ts'
 
 /** Names a value inside one function. */
 export type Id = number
 
+/** How values are encoded; the dtype says in what blocks. */
+export type Encoding = 'nf4' | 'int8'
+
 /** How a state tensor gets its first value. Passes rewrite recipes; only a backend touches data. */
 export type Recipe =
   | { readonly _tag: 'load'; readonly key: string }
-  | { readonly _tag: 'nf4'; readonly of: Recipe }
+  | { readonly _tag: Encoding; readonly of: Recipe }
   | { readonly _tag: 'fill'; readonly value: number }
   /** U(−1/√in, 1/√in), PEFT's initialisation of LoRA's A, seeded by the run's seed and the tensor's name. */
   | { readonly _tag: 'kaiming' }
   /** Normal with this deviation, seeded likewise. */
   | { readonly _tag: 'normal'; readonly deviation: number }
+  /** A or B of the adapter beside a weight of this shape, taken out of it, or what is left of the weight (`factors.ts`). */
+  | {
+      readonly _tag: 'split'
+      readonly by: Split
+      readonly part: 'A' | 'B' | 'W'
+      readonly of: string
+      readonly shape: readonly [number, number]
+      readonly r: number
+      readonly scale: number
+    }
+  /** The length of each row of a matrix of this type. */
+  | { readonly _tag: 'norms'; readonly of: Recipe; readonly type: TensorType }
   /** A or B of the adapter beside a module, both random and B·A = 0. */
   | { readonly _tag: 'orthogonal'; readonly part: 'A' | 'B'; readonly of: string }
+
+export type Encoder = Extract<Recipe, { readonly _tag: Encoding }>
+export const encodes = (r: Recipe): r is Encoder => r._tag === 'nf4' || r._tag === 'int8'
 
 /** Why a tensor is kept between calls; the memory report sums by it. `held`: trained otherwise, and saved with what is. */
 export type Role = 'frozen' | 'held' | 'train' | 'gradient' | 'optimizer' | 'scaler' | 'cache'

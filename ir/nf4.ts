@@ -1,6 +1,6 @@
 /** NF4 (Dettmers et al. 2023): 4-bit codes with one scale per block, the scales optionally 8-bit themselves. */
 import { dynamicMap } from './dynamic-map.ts'
-import { blocks, parts, size, tensor, type Encoded, type TensorType } from './type.ts'
+import { blocks, parts, size, tensor, type FourBit, type TensorType } from './type.ts'
 
 /** Code to value in [−1, 1]: quantiles of a normal distribution, with an exact zero. */
 export const codebook: Float32Array = Float32Array.of(
@@ -82,7 +82,7 @@ const quantizeScales = (maxima: Float32Array, nested: number, out: ReturnType<ty
 
 /** Encodes f32 values row-major; `bytes` has the layout of `parts(type)`, two codes a byte, the first in the high nibble. */
 export const quantize = (x: Float32Array, type: TensorType, bytes: Uint8Array): void => {
-  const { block, nested } = blocks(type.dtype as Encoded)
+  const { block, nested } = blocks(type.dtype as FourBit)
   const out = views(type, bytes)
   const maxima = blockMaxima(x, block)
   const codes = out.u8('codes').fill(0)
@@ -98,7 +98,7 @@ export const quantize = (x: Float32Array, type: TensorType, bytes: Uint8Array): 
 
 /** The f32 scale of every block. */
 export const scalesOf = (type: TensorType, bytes: Uint8Array): Float32Array => {
-  const { nested } = blocks(type.dtype as Encoded)
+  const { nested } = blocks(type.dtype as FourBit)
   const from = views(type, bytes)
   if (nested === 0) return from.f32('scales')
   const [second, offset] = [from.f32('nested'), from.f32('offset')[0]!]
@@ -111,7 +111,7 @@ export const scalesOf = (type: TensorType, bytes: Uint8Array): Float32Array => {
 
 /** Decodes to f32 values: codebook entry × block scale, rounded once. */
 export const dequantize = (type: TensorType, bytes: Uint8Array): Float32Array => {
-  const { block } = blocks(type.dtype as Encoded)
+  const { block } = blocks(type.dtype as FourBit)
   const [codes, scales] = [views(type, bytes).u8('codes'), scalesOf(type, bytes)]
   const r = new Float32Array(size(type))
   for (let i = 0; i < r.length; i++) {
@@ -122,7 +122,7 @@ export const dequantize = (type: TensorType, bytes: Uint8Array): Float32Array =>
 }
 
 /** The values after one trip through the encoding. */
-export const roundTrip = (x: Float32Array, dtype: Encoded): Float32Array => {
+export const roundTrip = (x: Float32Array, dtype: FourBit): Float32Array => {
   const type = tensor(dtype, x.length)
   const last = parts(type).at(-1)!
   const bytes = new Uint8Array(last.at + 4 * last.count)

@@ -33,6 +33,20 @@ export const roundF16 = (x: number): number => {
   return Math.sign(x) * (r >= 65520 ? Infinity : r)
 }
 
+/** Many f32 values rounded to f16 by their bits: a weight has millions. */
+export const toHalves = (x: Float32Array): Float32Array => {
+  const r = x.slice()
+  const bits = new Uint32Array(r.buffer)
+  for (let i = 0; i < r.length; i++) {
+    const b = bits[i]!
+    // Below the least normal number, and where it overflows, spacing is another.
+    const exponent = (b >>> 23) & 255
+    if (exponent < 127 - 14 || exponent > 127 + 14) r[i] = roundF16(r[i]!)
+    else bits[i] = ((b + 0xfff + ((b >>> 13) & 1)) & 0xffffe000) >>> 0
+  }
+  return r
+}
+
 /** The 16 bits of an f16 value. */
 export const toF16 = (x: number): number => {
   const r = roundF16(x)

@@ -43,6 +43,8 @@ export interface Op<A> {
   ) => ReadonlyArray<Float64Array>
   /** Vector-Jacobian product, or null where training never differentiates through the op. */
   readonly vjp: (<V>(r: Vjp<V, A>) => Cotangents<V>) | null
+  /** Its results are constants to gradients, whatever they are computed from. */
+  readonly constant?: true
   /** Floating-point operations, for the cost model. */
   readonly flops: (
     attrs: A,

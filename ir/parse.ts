@@ -1,7 +1,20 @@
 /** Reads the text that `print` writes. Comments start with `//`. */
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
-import type { AttrValue, Eqn, Fn, Id, Place, Program, Recipe, Role, Stage, State } from './graph.ts'
+import type { Split } from './factors.ts'
+import type {
+  Encoding,
+  AttrValue,
+  Eqn,
+  Fn,
+  Id,
+  Place,
+  Program,
+  Recipe,
+  Role,
+  Stage,
+  State,
+} from './graph.ts'
 import { isOpName, opOf } from './ops/index.ts'
 import type { Reason } from './reason.ts'
 import { parseType, type TensorType } from './type.ts'
@@ -51,12 +64,31 @@ const stringIn = (line: Line, text: string): string =>
   )
 
 const parseRecipe = (line: Line, text: string): Recipe => {
-  const nf4 = /^nf4\((.*)\)$/.exec(text)
-  if (nf4 !== null) return { _tag: 'nf4', of: parseRecipe(line, nf4[1]!) }
+  const encoder = /^(nf4|int8)\((.*)\)$/.exec(text)
+  if (encoder !== null) return { _tag: encoder[1] as Encoding, of: parseRecipe(line, encoder[2]!) }
   if (text === 'kaiming') return { _tag: 'kaiming' }
   const [, word, number] = /^(fill|normal) (\S+)$/.exec(text) ?? []
   if (word === 'fill') return { _tag: 'fill', value: numberIn(line, number!) }
   if (word === 'normal') return { _tag: 'normal', deviation: numberIn(line, number!) }
+  const norms = /^norms\((.*) : (.*)\)$/.exec(text)
+  if (norms !== null) {
+    const type = parseType(norms[2]!)
+    if (E.isLeft(type)) return reject(line, type.left)
+    return { _tag: 'norms', of: parseRecipe(line, norms[1]!), type: type.right }
+  }
+  const split = /^(pissa|olora) ([ABW]) r=(\d+) s=(\S+) \[(\d+), (\d+)\] (".*")$/.exec(text)
+  if (split !== null) {
+    const [, by, part, r, s, rows, columns, of] = split
+    return {
+      _tag: 'split',
+      by: by as Split,
+      part: part as 'A' | 'B' | 'W',
+      of: stringIn(line, of!),
+      shape: [Number(rows), Number(columns)],
+      r: Number(r),
+      scale: numberIn(line, s!),
+    }
+  }
   const orthogonal = /^orthogonal ([AB]) (".*")$/.exec(text)
   if (orthogonal !== null) {
     const [, part, of] = orthogonal

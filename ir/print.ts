@@ -11,13 +11,18 @@ export const showRecipe = (r: Recipe): string => {
     case 'load':
       return `load ${string(r.key)}`
     case 'nf4':
-      return `nf4(${showRecipe(r.of)})`
+    case 'int8':
+      return `${r._tag}(${showRecipe(r.of)})`
     case 'fill':
       return `fill ${number(r.value)}`
     case 'kaiming':
       return 'kaiming'
     case 'normal':
       return `normal ${number(r.deviation)}`
+    case 'split':
+      return `${r.by} ${r.part} r=${r.r} s=${number(r.scale)} [${r.shape.join(', ')}] ${string(r.of)}`
+    case 'norms':
+      return `norms(${showRecipe(r.of)} : ${show(r.type)})`
     case 'orthogonal':
       return `orthogonal ${r.part} ${string(r.of)}`
   }

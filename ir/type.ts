@@ -1,10 +1,12 @@
-/** Tensor types: a dtype and a static shape. `nf4/64/256` is NF4 with a scale per 64 values, itself 8-bit in blocks of 256. */
+/** Tensor types: a dtype and a static shape. `nf4/64/256` is NF4 with a scale per 64 values, itself 8-bit in blocks of 256; `int8` has a scale per row. */
 import * as E from 'fp-ts/lib/Either.js'
 
 export type Float = 'f32' | 'f16' | 'bf16'
 export type Plain = Float | 'i32' | 'i8' | 'u8' | 'bool'
 /** 4-bit NormalFloat: `nf4/<block>` with f32 scales, `nf4/<block>/<nested>` with double-quantized ones. */
-export type Encoded = `nf4/${number}` | `nf4/${number}/${number}`
+export type FourBit = `nf4/${number}` | `nf4/${number}/${number}`
+/** `int8`: 8-bit integers with an f32 scale for each row. */
+export type Encoded = FourBit | 'int8'
 export type DType = Plain | Encoded
 
 export interface TensorType {
@@ -41,14 +43,15 @@ export const sameShape = (a: TensorType, b: TensorType): boolean =>
   a.shape.length === b.shape.length && a.shape.every((n, i) => n === b.shape[i])
 
 export const isFloat = (d: DType): d is Float => d === 'f32' || d === 'f16' || d === 'bf16'
-export const isEncoded = (d: DType): d is Encoded => d.startsWith('nf4/')
+export const isFourBit = (d: DType): d is FourBit => d.startsWith('nf4/')
+export const isEncoded = (d: DType): d is Encoded => isFourBit(d) || d === 'int8'
 export const isPlain = (d: DType): d is Plain => d in plainBytes
 
 export const ok = (...types: ReadonlyArray<TensorType>): Typing => E.right(types)
 export const fail = (why: string): Typing => E.left(why)
 
-/** Block sizes of an encoded dtype; `nested` is 0 when the scales are plain f32. */
-export const blocks = (d: Encoded): { readonly block: number; readonly nested: number } => {
+/** Block sizes of a 4-bit dtype; `nested` is 0 when the scales are plain f32. */
+export const blocks = (d: FourBit): { readonly block: number; readonly nested: number } => {
   const [, block, nested] = d.split('/')
   return { block: Number(block), nested: Number(nested ?? 0) }
 }
@@ -71,10 +74,21 @@ const place = (parts: ReadonlyArray<Omit<Part, 'at'>>): ReadonlyArray<Part> => {
   })
 }
 
-/** How a tensor lies in memory. NF4: two codes a byte, then scales, then (double) the scales' scales and mean. */
+/** Rows of a matrix, and how many values each has. */
+export const rowsOf = (t: TensorType): { readonly rows: number; readonly width: number } => {
+  const width = t.shape.at(-1) ?? 1
+  return { rows: width === 0 ? 0 : size(t) / width, width }
+}
+
+/** How a tensor lies in memory. NF4: two codes a byte, then scales, then (double) the scales' scales and mean. int8: a code a byte, then scales. */
 export const parts = (t: TensorType): ReadonlyArray<Part> => {
   const n = size(t)
   if (!isEncoded(t.dtype)) return place([{ name: 'values', dtype: t.dtype, count: n }])
+  if (t.dtype === 'int8')
+    return place([
+      { name: 'codes', dtype: 'i8', count: n },
+      { name: 'scales', dtype: 'f32', count: rowsOf(t).rows },
+    ])
   const { block, nested } = blocks(t.dtype)
   const scales = Math.ceil(n / block)
   const codes = { name: 'codes', dtype: 'u8', count: Math.ceil(n / 2) } as const
@@ -97,7 +111,7 @@ export const bytes = (t: TensorType): number => {
   return last === undefined ? 0 : last.at + partBytes(last)
 }
 
-const pattern = /^(f32|f16|bf16|i32|i8|u8|bool|nf4\/[1-9]\d*(?:\/[1-9]\d*)?)\[([\d, ]*)\]$/
+const pattern = /^(f32|f16|bf16|i32|i8|u8|bool|int8|nf4\/[1-9]\d*(?:\/[1-9]\d*)?)\[([\d, ]*)\]$/
 
 /** Reads what `show` writes. */
 export const parseType = (text: string): E.Either<string, TensorType> => {

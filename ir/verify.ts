@@ -1,7 +1,7 @@
 /** Whether a program is well formed: bound once and before use, and every type is what the op's rule infers. */
 import * as E from 'fp-ts/lib/Either.js'
 import type { Fn, Id, Program, State } from './graph.ts'
-import { stateOf } from './graph.ts'
+import { encodes, stateOf } from './graph.ts'
 import { isOpName, opOf } from './ops/index.ts'
 import { broken, illTyped, type Reason } from './reason.ts'
 import { equals, isEncoded, scalar, show, type TensorType } from './type.ts'
@@ -20,8 +20,11 @@ const odd = (names: ReadonlyArray<string>): Reason | null => {
 
 /** An encoded tensor gets its first value by encoding one, a plain tensor never does. */
 const verifyState = (s: State): Reason | null =>
-  isEncoded(s.type.dtype) === (s.recipe._tag === 'nf4') &&
-  (s.recipe._tag !== 'nf4' || s.recipe.of._tag !== 'nf4')
+  (
+    encodes(s.recipe)
+      ? s.recipe._tag === s.type.dtype.split('/')[0] && !encodes(s.recipe.of)
+      : !isEncoded(s.type.dtype)
+  )
     ? null
     : illTyped(`%${s.name}`, `${show(s.type)} cannot start as ${s.recipe._tag}`)
 

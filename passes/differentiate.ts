@@ -12,13 +12,13 @@ import { rebuild, copy } from './rewrite.ts'
 
 export const gradName = (state: string): string => `grad.${state}`
 
-/** The floats that depend on trainable state: cotangents flow to these alone. */
+/** The floats that depend on trainable state, other than through constants: cotangents flow to these alone. */
 const dependents = (f: Fn, states: ReadonlyMap<string, State>): ReadonlySet<Id> => {
   const ids = new Set<Id>(
     f.reads.filter((r) => states.get(r.state)?.role === 'train').map((r) => r.id),
   )
   for (const e of f.eqns)
-    if (e.args.some((a) => ids.has(a)))
+    if (opOf(e.op).constant === undefined && e.args.some((a) => ids.has(a)))
       e.outs.forEach((o, i) => isFloat(e.types[i]!.dtype) && ids.add(o))
   return ids
 }

@@ -14,7 +14,10 @@ export const parameterName = (state: string): string => {
 const some = (names: ReadonlyArray<string>): ReadonlyArray<string> =>
   names.length > 4 ? [...names.slice(0, 4), `${names.length - 4} more`] : names
 
-const isB = (s: State): boolean => s.name.endsWith('.lora_B.weight')
+const isA = (s: State): boolean => s.name.endsWith('.lora_A.weight')
+
+/** A B that an initialization has filled: its A learns from the first step on. */
+const begun = (s: State): boolean => s.name.endsWith('.lora_B.weight') && s.recipe._tag !== 'fill'
 
 /** A search, not a match of the whole name, as Python's `re.search`. */
 export const hold = (pattern: string): Pass => ({
@@ -34,7 +37,8 @@ export const hold = (pattern: string): Pass => ({
       return E.left(
         unsupported(`layers_to_freeze_regex ${JSON.stringify(pattern)} leaves nothing to train`),
       )
-    if (train.some(isB) && train.filter(isB).every((s) => held.includes(s)))
+    // Its gradient is by B, which begins as zeros.
+    if (train.every((s) => held.includes(s) || isA(s)) && !train.some(begun))
       return E.left(
         unsupported(
           `layers_to_freeze_regex ${JSON.stringify(pattern)} holds every lora_B, and these begin as zeros: nothing would be learned`,

@@ -4,6 +4,7 @@ import { pipe } from 'fp-ts/lib/function.js'
 import { building, type Builder } from '../ir/build.ts'
 import type { Fn, Id, Program, Recipe, State } from '../ir/graph.ts'
 import { stateOf } from '../ir/graph.ts'
+import type { Split } from '../ir/factors.ts'
 import type { Reason } from '../ir/reason.ts'
 import { scalar, tensor } from '../ir/type.ts'
 import { linearWeights, moduleOf } from './linear.ts'
@@ -20,9 +21,11 @@ import {
 } from './targets.ts'
 
 /** How A and B start. */
-export type Init = 'default' | 'gaussian' | 'orthogonal'
+export type Init = 'default' | 'gaussian' | 'orthogonal' | Split
 
 export interface Lora extends Targets, Also {
+  /** Other kinds of adapters name themselves. */
+  readonly kind?: undefined
   readonly r: number
   /** The product is scaled by alpha / r. */
   readonly alpha: number
@@ -32,7 +35,9 @@ export interface Lora extends Targets, Also {
   readonly alphas?: Pattern
   /** Rank-stabilized (Kalajdzievski 2023): the scale is alpha / √r. */
   readonly rslora?: boolean
-  /** A uniform in ±1/√in and B zero (`default`), A normal with deviation 1/r and B zero (`gaussian`), or both random with B·A = 0. */
+  /** Weight-decomposed (Liu et al. 2024): rows of W + s·B·A keep their directions, and have lengths of their own. */
+  readonly dora?: boolean
+  /** A uniform in ±1/√in and B zero (`default`), A normal with deviation 1/r and B zero (`gaussian`), both random with B·A = 0, or taken out of W. */
   readonly init?: Init
 }
 
@@ -46,12 +51,30 @@ export const sizeOf = (
   return { r, alpha, scale: alpha / (o.rslora === true ? Math.sqrt(r) : r) }
 }
 
-export const adapterNames = (weight: string): readonly [string, string] => [
+const adapterNames = (weight: string): readonly [a: string, b: string, magnitude: string] => [
   `${moduleOf(weight)}.lora_A.weight`,
   `${moduleOf(weight)}.lora_B.weight`,
+  `${moduleOf(weight)}.lora_magnitude_vector`,
 ]
+const isAdapter = (name: string): boolean => /\.lora_([AB]\.weight|magnitude_vector)$/.test(name)
 
-const starts = (init: Init, r: number, of: string): readonly [a: Recipe, b: Recipe] => {
+const takenOut = (
+  by: Split,
+  part: 'A' | 'B' | 'W',
+  r: number,
+  scale: number,
+  { name, type }: State,
+): Recipe => {
+  const shape = type.shape as readonly [number, number]
+  return { _tag: 'split', by, part, of: name, shape, r, scale }
+}
+
+const starts = (
+  init: Init,
+  { r, scale }: { readonly r: number; readonly scale: number },
+  w: State,
+): readonly [a: Recipe, b: Recipe] => {
+  const of = moduleOf(w.name)
   const zero: Recipe = { _tag: 'fill', value: 0 }
   switch (init) {
     case 'default':
@@ -63,18 +86,26 @@ const starts = (init: Init, r: number, of: string): readonly [a: Recipe, b: Reci
         { _tag: 'orthogonal', part: 'A', of },
         { _tag: 'orthogonal', part: 'B', of },
       ]
+    case 'pissa':
+    case 'olora':
+      return [takenOut(init, 'A', r, scale, w), takenOut(init, 'B', r, scale, w)]
   }
 }
 
 const adapters = (o: Lora, w: State): ReadonlyArray<State> => {
   const module = moduleOf(w.name)
-  const { r } = sizeOf(o, module)
-  const [a, b] = adapterNames(w.name)
+  const size = sizeOf(o, module)
+  const { r } = size
+  const [a, b, magnitude] = adapterNames(w.name)
+  const lengths: Recipe = { _tag: 'norms', of: w.recipe, type: w.type }
   const [out, into] = w.type.shape as readonly [number, number]
-  const [startA, startB] = starts(o.init ?? 'default', r, module)
+  const [startA, startB] = starts(o.init ?? 'default', size, w)
   return [
     { name: a, type: tensor('f32', r, into), role: 'train', recipe: startA },
     { name: b, type: tensor('f32', out, r), role: 'train', recipe: startB },
+    ...(o.dora === true
+      ? [{ name: magnitude, type: tensor('f32', out), role: 'train' as const, recipe: lengths }]
+      : []),
   ]
 }
 
@@ -92,14 +123,23 @@ const adapt =
     const [x, w] = args as readonly [number, number]
     const base = b.alg.dot({ tb: true }, x, w)
     const { name } = targets[salt]!
-    const [A, B] = adapterNames(name).map((n) => b.read(states.get(n)!))
+    const { scale } = sizeOf(o, moduleOf(name))
+    const read = (n: string): Id => b.read(states.get(n)!)
+    const [a, up, magnitude] = adapterNames(name)
     const dropped =
       o.dropout > 0 && fn.minimizes !== undefined
         ? b.alg.dropout({ rate: o.dropout, salt }, x, ...draws(b, b.typeOf(x).shape[0]!))
         : x
     // Scaling the [tokens, r] matrix instead of the result is out/r times less work.
-    const low = b.alg.scale(sizeOf(o, moduleOf(name)).scale, b.alg.dot({ tb: true }, dropped, A!))
-    return [b.alg.add(base, b.alg.dot({ tb: true }, low, B!))]
+    const low = b.alg.scale(scale, b.alg.dot({ tb: true }, dropped, read(a)))
+    const change = b.alg.dot({ tb: true }, low, read(up))
+    if (o.dora !== true) return [b.alg.add(base, change)]
+    const lengths = b.alg.adaptedNorms(scale, w, read(a), read(up))
+    const by = b.alg.mul(read(magnitude), b.alg.reciprocal(lengths))
+    if (dropped === x) return [b.alg.mulRow(b.alg.add(base, change), by)]
+    // As PEFT: what the lengths add to W is of the dropped input too.
+    const kept = b.alg.dot({ tb: true }, dropped, w)
+    return [b.alg.add(base, b.alg.sub(b.alg.mulRow(b.alg.add(kept, change), by), kept))]
   }
 
 const list = (name: string, of: ReadonlyArray<unknown> = []): ReadonlyArray<string> =>
@@ -118,6 +158,7 @@ const nameOf = (o: Lora): string => {
     ...pattern('ranks', o.ranks),
     ...pattern('alphas', o.alphas),
     ...(o.rslora === true ? ['rslora'] : []),
+    ...(o.dora === true ? ['dora'] : []),
     ...(init === 'default' ? [] : [`init=${init}`]),
     ...(o.dropout > 0 ? [`dropout=${o.dropout}`] : []),
     `on ${showTargets(o)}`,
@@ -145,8 +186,15 @@ const adapted = (
 ): E.Either<Reason, Program> => {
   const role = ({ name, role: was }: State): State['role'] =>
     was !== 'train' && was !== 'frozen' ? was : also.has(name) ? 'train' : 'frozen'
+  const { init } = o
+  const left = (s: State): Recipe => {
+    const { r, scale } = sizeOf(o, moduleOf(s.name))
+    return (init === 'pissa' || init === 'olora') && chosen.some((w) => w.name === s.name)
+      ? takenOut(init, 'W', r, scale, s)
+      : s.recipe
+  }
   const state: ReadonlyArray<State> = [
-    ...p.state.map((s) => ({ ...s, role: role(s) })),
+    ...p.state.map((s) => ({ ...s, role: role(s), recipe: left(s) })),
     ...chosen.flatMap((w) => adapters(o, w)),
   ]
   const states = stateOf({ ...p, state })
@@ -177,7 +225,7 @@ export const lora = (o: Lora): Pass => ({
   promise: (p) => {
     const odd = p.state.find(
       (s) =>
-        (s.role === 'train') !== (/\.lora_[AB]\.weight$/.test(s.name) || isAlso(o, s)) &&
+        (s.role === 'train') !== (isAdapter(s.name) || isAlso(o, s)) &&
         (s.role === 'train' || s.role === 'frozen'),
     )
     return odd === undefined ? null : `only adapters train, but ${odd.name} is ${odd.role}`

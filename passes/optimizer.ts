@@ -11,8 +11,15 @@ import type { Pass } from './pass.ts'
 import { SCALE, STREAK } from './precision.ts'
 import { rebuild, type Extra } from './rewrite.ts'
 
-/** Which optimizer, and the largest global 2-norm of the gradient, or null for no clipping. */
-export type Optimizer = Settings & { readonly clip: number | null }
+/** Which optimizer, and what is done beside it. */
+export type Optimizer = Settings & {
+  /** Largest global 2-norm of the gradient, or null for no clipping. */
+  readonly clip: number | null
+  /** LoRA+ (Hayou et al. 2024): the B matrices of adapters learn so many times as fast. */
+  readonly ratioB?: number
+}
+
+const isB = ({ name }: State): boolean => name.endsWith('.lora_B.weight')
 
 interface Norm {
   readonly norm: Id
@@ -47,6 +54,7 @@ const step = (
   const read = (name: string) => b.read(states.get(name)!)
   const [lr, t] = [b.input('lr', scalar('f32')), b.input('step', scalar('f32'))]
   const scale = states.has(SCALE) ? read(SCALE) : null
+  const faster = o.ratioB === undefined ? lr : alg.scale(o.ratioB, lr)
   const { norm, factor, finite } = normOf(
     b,
     o,
@@ -57,7 +65,7 @@ const step = (
     const names = rule.slots(state.type).map((slot) => slotName(slot.kind, state.name))
     const [p, slots] = [b.read(state), names.map(read)]
     const g = factor === null ? id : alg.scaleBy(id, factor)
-    const next = rule.step({ b, p, g, slots, lr, t })
+    const next = rule.step({ b, p, g, slots, lr: isB(state) ? faster : lr, t })
     // A step that overflowed changes nothing but the loss scale.
     const kept = (to: Id, from: Id): Id => (finite === null ? to : alg.select(finite, to, from))
     return [
@@ -110,7 +118,7 @@ const differentiated = (p: Program) => (f: Fn) =>
 export const optimizer = (o: Optimizer): Pass => {
   const rule = ruleOf(o)
   return {
-    name: `optimizer(${rule.title}${o.clip === null ? '' : `, clip=${o.clip}`})`,
+    name: `optimizer(${rule.title}${o.clip === null ? '' : `, clip=${o.clip}`}${o.ratioB === undefined ? '' : `, lr of B ×${o.ratioB}`})`,
     keeps: 'meaning',
     run: (p) => {
       if (!p.fns.some(differentiated(p)))

@@ -8,7 +8,7 @@ import type { Fn, Program, State } from '../ir/graph.ts'
 import { stateOf } from '../ir/graph.ts'
 import type { Float8 } from '../ir/number.ts'
 import { unsupported } from '../ir/reason.ts'
-import { isEncoded, isFloat, like, scalar, type Float } from '../ir/type.ts'
+import { isFloat, isFourBit, like, scalar, type Float } from '../ir/type.ts'
 import { linearWeights } from './linear.ts'
 import type { Pass } from './pass.ts'
 import { copy, rebuild, type Rule } from './rewrite.ts'
@@ -43,12 +43,14 @@ const narrowed =
       ? { ...s, type: like(s.type, compute) }
       : s
 
-/** Masters are cast where they are used; decoding goes straight to the compute dtype. */
+/** Masters are cast where they are used, to what they meet there; decoding goes straight to the compute dtype. */
 const narrow =
   (compute: Float): Rule =>
   ({ eqn, args, b, state }) => {
     if (eqn.op === 'dequantize') return [b.alg.dequantize(compute, args[0]!)]
-    const cast = args.map((a, i) => (state(i)?.role === 'train' ? b.alg.cast(compute, a) : a))
+    const met = args.find((a, i) => state(i) === undefined && isFloat(b.typeOf(a).dtype))
+    const to = met === undefined ? compute : b.typeOf(met).dtype
+    const cast = args.map((a, i) => (state(i)?.role === 'train' ? b.alg.cast(to, a) : a))
     return copy(b, eqn, cast)
   }
 
@@ -77,7 +79,8 @@ const scaled = (f: Fn, states: ReadonlyMap<string, State>, rule: Rule): Fn =>
     return { outs: [...outs, { name: 'scaled_loss', id: objective }], minimizes: 'scaled_loss' }
   })
 
-const isWeight = (s: State): boolean => isFloat(s.type.dtype) || isEncoded(s.type.dtype)
+/** Those of 8-bit integers have products of their own. */
+const isWeight = (s: State): boolean => isFloat(s.type.dtype) || isFourBit(s.type.dtype)
 const nothingFrozen = unsupported(
   'float8 is for products with frozen linear weights, and none is frozen: add an adapter, or compute in bfloat16',
 )

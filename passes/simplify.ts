@@ -29,7 +29,7 @@ export const pruned = (f: Fn): Fn => {
   return { ...g, inputs: g.inputs.filter((i) => used.has(i.id)) }
 }
 
-/** Widening is exact, so narrowing back to where a value came from gives the value. */
+/** A value of the type already is the value; widening is exact, so narrowing back to where a value came from gives it too. */
 const castBack = (
   e: Eqn,
   made: ReadonlyMap<Id, Eqn>,
@@ -37,6 +37,7 @@ const castBack = (
   typeOf: (id: Id) => { dtype: string },
 ): Id | null => {
   if (e.op !== 'cast') return null
+  if (typeOf(args[0]!).dtype === e.attrs['to']) return args[0]!
   const inner = made.get(args[0]!)
   if (inner?.op !== 'cast' || inner.attrs['to'] !== 'f32') return null
   return typeOf(inner.args[0]!).dtype === e.attrs['to'] ? inner.args[0]! : null

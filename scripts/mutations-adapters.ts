@@ -2,6 +2,56 @@
 import { m, type Mutation } from './mutation.ts'
 
 export const adapterMutations: ReadonlyArray<Mutation> = [
+  m(
+    'IA³ multiplies before the bias',
+    'passes/ia3.ts',
+    "biased ? 'addRow' : 'dot'",
+    "biased ? 'dot' : 'dot'",
+    'adapter-kinds',
+  ),
+  m(
+    'IA³ starts from nothing',
+    'passes/ia3.ts',
+    "recipe: { _tag: 'fill', value: 1 }",
+    "recipe: { _tag: 'fill', value: 0 }",
+    'passes',
+  ),
+  m(
+    'PiSSA takes twice what it gives',
+    'backends/materialize.ts',
+    'added(w, factors, r, -scale)',
+    'added(w, factors, r, -2 * scale)',
+    'adapter-kinds',
+  ),
+  m(
+    'what B started as is added, not taken away',
+    'src/adapter/written.ts',
+    '-then[row * r + k - r]!',
+    'then[row * r + k - r]!',
+    'adapter-kinds',
+  ),
+  m('PiSSA takes the least', 'ir/factors.ts', 'b.value - a.value', 'a.value - b.value', 'initial'),
+  m(
+    'DoRA measures the rows of W alone',
+    'ir/ops/adapters.ts',
+    '(w[o * into + c]! + by * low) ** 2',
+    'w[o * into + c]! ** 2',
+    'adapter-kinds',
+  ),
+  m(
+    'lengths of rows start from weights that are not rounded',
+    'passes/quantize.ts',
+    "r._tag === 'norms' && r.of._tag === 'load' && chosen.has(r.of.key)",
+    'false',
+    'passes',
+  ),
+  m(
+    'LoRA+ hastens A',
+    'passes/optimizer.ts',
+    "name.endsWith('.lora_B.weight')",
+    "name.endsWith('.lora_A.weight')",
+    'adapter-kinds',
+  ),
   m('LoRA scales by alpha', 'passes/lora.ts', 'Math.sqrt(r) : r)', 'Math.sqrt(r) : 1)', 'passes'),
   m(
     'rank-stabilized LoRA is not',

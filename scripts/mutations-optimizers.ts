@@ -65,4 +65,18 @@ export const optimizerMutations: ReadonlyArray<Mutation> = [
     "s.role === 'train'",
     'hold',
   ),
+  m(
+    'noise does not shrink with the length of a sample',
+    'passes/neftune.ts',
+    'alg.power(-0.5, lengths)',
+    'alg.power(0, lengths)',
+    'neftune',
+  ),
+  m(
+    'every row has the same noise',
+    'ir/ops/noise.ts',
+    'i % columns, keys[row]!',
+    'i % columns, 0',
+    'neftune',
+  ),
 ]

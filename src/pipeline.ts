@@ -5,8 +5,11 @@ import {
   asked,
   differentiate,
   freeze,
+  heads,
+  ia3,
   hold,
   lora,
+  neftune,
   optimizer,
   precision,
   prefer,
@@ -16,6 +19,7 @@ import {
   simplify,
   type Compute,
   byLiveness,
+  type Ia3,
   type Lora,
   type Measure,
   type Optimizer,
@@ -30,13 +34,18 @@ import { REORDER } from './models/llama.ts'
 export interface Techniques {
   /** What is minimized instead of the likelihood of answers. */
   readonly prefer?: Prefer
-  readonly lora: Lora | null
+  /** The adapter: low-rank matrices, or vectors. */
+  readonly lora: Lora | Ia3 | null
   readonly quantize: Quantize | null
   readonly compute: Compute
   /** What float8 rounds cotangents to; e4m3 where nothing is said. */
   readonly back?: Float8
   readonly optimizer: Optimizer
   readonly recompute: Policy
+  /** Noise on embeddings in training, by NEFTune's alpha. */
+  readonly neftune?: number
+  /** Heads over an encoder: the only thing trained, or beside what else is. */
+  readonly heads?: 'alone' | 'beside'
   /** Names of trained tensors that are held as they are: a regular expression. */
   readonly hold?: string
   /** Nothing is trained: the program only evaluates and answers. */
@@ -46,7 +55,11 @@ export interface Techniques {
 /** Passes that change the model itself; generation and evaluation need no others. */
 export const modelPasses = (o: Techniques): ReadonlyArray<Pass> => [
   // First: it looks for the original weights, and freezing them decides what may be quantized.
-  ...(o.lora === null ? [] : [lora(o.lora)]),
+  ...(o.lora === null ? [] : [o.lora.kind === 'ia3' ? ia3(o.lora) : lora(o.lora)]),
+  // After lora, which freezes all but adapters; what heads leave frozen may be quantized.
+  ...(o.heads === undefined || (o.heads === 'beside' && o.lora === null)
+    ? []
+    : [heads({ alone: o.heads === 'alone' })]),
   // LoRA freezes the base itself; without it and without training there is nothing else to tell frozen weights by.
   ...(o.frozen === undefined || o.lora !== null ? [] : [freeze]),
   // Frozen weights only, so after lora; before precision, which says what decoding rounds to.
@@ -77,6 +90,8 @@ const answering = (o: Techniques): ReadonlyArray<Pass> => [
 const trained = (o: Techniques, measure: Measure): ReadonlyArray<Pass> => [
   // What is minimized, before anything is made of it; it touches the loss alone.
   ...(o.prefer === undefined ? [] : [prefer(o.prefer)]),
+  // Noise in training alone; before differentiate, and before recomputation, which makes it anew from its hash.
+  ...(o.neftune === undefined ? [] : [neftune(o.neftune)]),
   ...modelPasses(o),
   // Towards trainable state alone, which lora has chosen.
   differentiate,

@@ -7,10 +7,11 @@ import { test } from 'node:test'
 import * as E from 'fp-ts/lib/Either.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import { reference } from '../backends/reference/index.ts'
-import type { Program } from '../ir/graph.ts'
-import { lora, type Lora } from '../passes/index.ts'
+import type { Program, State } from '../ir/graph.ts'
+import { ia3, lora } from '../passes/index.ts'
 import { compile } from '../passes/pass.ts'
 import { asTheBase } from '../src/adapter/carried.ts'
+import { readAdapterConfig, type Adapter } from '../src/adapter/config.ts'
 import { exportAdapter } from '../src/adapter/export.ts'
 import { importAdapter } from '../src/adapter/import.ts'
 import { mergeAdapter } from '../src/adapter/merge.ts'
@@ -19,7 +20,7 @@ import { parseConfig } from '../src/config/index.ts'
 import { findBase } from '../src/models/base.ts'
 import { model } from '../src/models/llama.ts'
 import { pipeline, type Techniques } from '../src/pipeline.ts'
-import { loraOf } from '../src/plan/adapter.ts'
+import { adapterOf } from '../src/plan/adapter.ts'
 import { initialize } from '../src/train/initialize.ts'
 import { openFolder } from '../src/tensors/reader.ts'
 import { relativeError } from './golden.ts'
@@ -40,19 +41,21 @@ const cases: Readonly<Record<string, string>> = {
   regex: "r: 2, alpha: 3, target_modules: '.*\\.0\\..*(k|gate)_proj'",
   'bias-all': 'r: 2, alpha: 3, target_modules: [q_proj], bias_type: all',
   'bias-lora': 'r: 2, alpha: 3, target_modules: [q_proj], bias_type: lora_only',
+  dora: 'r: 2, alpha: 3, target_modules: [q_proj, down_proj], use_dora: true',
+  ia3: 'type: ia3',
   save: 'r: 2, alpha: 3, modules_to_save: [embed_tokens, norm]',
   'save-head': 'r: 2, alpha: 3, modules_to_save: [lm_head, mlp]',
 }
 
-const configured = (words: string): Lora => {
+const configured = (words: string): Adapter => {
   const text = `model_type: llm
 base_model: base
 input_features: [{ name: a, type: text }]
 output_features: [{ name: b, type: text }]
 trainer: { type: finetune }
-adapter: { type: lora, dropout: 0, ${words} }
+adapter: { ${words.includes('ia3') ? '' : 'type: lora, dropout: 0, '}${words} }
 `
-  return loraOf(right(parseConfig(text, { file: 'job.yaml' })).config.adapter!)
+  return adapterOf(right(parseConfig(text, { file: 'job.yaml' })).config.adapter!)
 }
 
 const base = right(findBase('base', at()))
@@ -68,12 +71,20 @@ const feeds = {
   inverse_count: Float32Array.of(1 / targets.filter((t) => t !== -100).length),
 }
 
-const programOf = (o: Lora): Program => {
+const programOf = (o: Adapter, ratioB?: number): Program => {
   const techniques: Techniques = {
     lora: o,
     quantize: null,
     compute: 'f32',
-    optimizer: { beta1: 0.9, beta2: 0.999, eps: 1e-8, decay: 0.1, decoupled: true, clip: null },
+    optimizer: {
+      beta1: 0.9,
+      beta2: 0.999,
+      eps: 1e-8,
+      decay: 0.1,
+      decoupled: true,
+      clip: null,
+      ...(ratioB === undefined ? {} : { ratioB }),
+    },
     recompute: { _tag: 'none' },
   }
   const forward = right(model('kinds', base.spec, { rows, length, generate: null }))
@@ -124,7 +135,7 @@ for (const [name, words] of Object.entries(cases))
       right(await importAdapter(session, program, o, at(name))())
       const { loss } = right(await session.run('micro', feeds)())
       close('loss', loss!, golden.get('loss')!, 1e-6)
-      const trained = trainedOf(program)
+      const trained = trainedOf(program, o)
       const grads = [...golden.keys()].filter((k) => k.startsWith('grad.'))
       assert.deepEqual(trained.map((t) => `grad.${t.name}`).toSorted(), grads.toSorted())
       for (const t of trained) {
@@ -146,6 +157,117 @@ for (const [name, words] of Object.entries(cases))
       right(await session.close()())
     }))
 
+/** Rows of A and columns of B may have changed signs together. */
+const signed = (a: ArrayLike<number>, like: ArrayLike<number>, width: number): number[] =>
+  Array.from({ length: a.length / width }, (_, row) => {
+    let s = 0
+    for (let k = 0; k < width; k++) s += a[row * width + k]! * like[row * width + k]!
+    return Math.sign(s)
+  })
+
+const splits = { pissa: 'init_lora_weights: pissa', olora: 'init_lora_weights: olora' }
+for (const [name, words] of Object.entries(splits))
+  test(`${name}: starts as PEFT's, trains as it, and is written as a plain adapter of the whole base`, async () =>
+    temporary(async (folder) => {
+      const golden = tensorsOf(at(name, 'golden.safetensors'))
+      const peft = tensorsOf(at(name, 'adapter_model.safetensors'))
+      const o = configured(`r: 2, alpha: 3, target_modules: [q_proj, up_proj], ${words}`)
+      const program = programOf(o)
+      const session = await sessionOf(program)
+      const read = async (n: string) => f32(right(await session.read(n)()))
+      const first = async (s: State) => right(await session.read(s.name)())
+      const starts = new Map<string, Uint8Array>()
+      for (const { state } of trainedOf(program, o))
+        starts.set(state.name, (await first(state)).slice())
+      const { loss } = right(await session.run('micro', feeds)())
+      close('loss', loss!, golden.get('loss')!, 1e-6)
+      for (const { state, name: n } of trainedOf(program, o).filter((t) =>
+        t.name.includes('lora_A'),
+      )) {
+        const b = n.replace('lora_A', 'lora_B')
+        const s = signed(await read(state.name), peft.get(n)!, state.type.shape[1]!)
+        const turned = (x: ArrayLike<number>, i: (at: number) => number) =>
+          Array.from(x, (v, k) => v * s[i(k)]!)
+        const rowOf = (k: number) => Math.floor(k / state.type.shape[1]!)
+        const other = state.name.replace('lora_A', 'lora_B')
+        close(n, turned(await read(state.name), rowOf), peft.get(n)!, 1e-5)
+        close(
+          b,
+          turned(await read(other), (k) => k % s.length),
+          peft.get(b)!,
+          1e-5,
+        )
+        close(
+          `grad ${n}`,
+          turned(await read(`grad.${state.name}`), rowOf),
+          golden.get(`grad.${n}`)!,
+          1e-4,
+        )
+        close(
+          `grad ${b}`,
+          turned(await read(`grad.${other}`), (k) => k % s.length),
+          golden.get(`grad.${b}`)!,
+          1e-4,
+        )
+      }
+      const descend = async () => {
+        for (const { state } of trainedOf(program, o)) {
+          const [p, g] = [await read(state.name), await read(`grad.${state.name}`)]
+          right(
+            await session.write(
+              state.name,
+              new Uint8Array(p.map((x, i) => x - 0.1 * g[i]!).buffer),
+            )(),
+          )
+          right(await session.write(`grad.${state.name}`, new Uint8Array(4 * g.length))())
+        }
+      }
+      await descend()
+      right(await session.run('micro', feeds)())
+      await descend()
+      const trained = right(await session.run('micro', feeds)())['loss']!
+      close('trained', trained, golden.get('trained.loss')!, 1e-5)
+      const out = path.join(folder, 'out')
+      const start = (s: State) => TE.right(starts.get(s.name)!)
+      const files = { baseModel: 'base', baseFolder: at('base'), carried: asTheBase, start }
+      right(await exportAdapter({ session, program, lora: o, ...files }, out)())
+      right(await session.close()())
+      const plain = right(readAdapterConfig(out))
+      assert.ok(plain.kind === undefined)
+      assert.deepEqual([plain.r, plain.alpha, plain.init], [4, 6, undefined])
+      const again = programOf(plain)
+      const over = await sessionOf(again)
+      right(await importAdapter(over, again, plain, out)())
+      close(
+        'plain',
+        right(await over.run('micro', feeds)())['loss']!,
+        golden.get('plain.loss')!,
+        1e-5,
+      )
+      right(await over.close()())
+    }))
+
+test('loraplus: three steps in which B learns four times as fast', async () => {
+  const golden = tensorsOf(at('loraplus', 'golden.safetensors'))
+  const o = configured('r: 2, alpha: 3')
+  const program = programOf(o, 4)
+  const session = await sessionOf(program)
+  right(await importAdapter(session, program, o, at('loraplus'))())
+  for (const step of [1, 2, 3]) {
+    right(await session.run('micro', feeds)())
+    const at = { lr: Float32Array.of(0.01), step: Float32Array.of(step) }
+    right(await session.run('update', at)())
+  }
+  for (const t of trainedOf(program, o))
+    close(
+      t.name,
+      f32(right(await session.read(t.state.name)())),
+      golden.get(`final.${t.name}`)!,
+      1e-5,
+    )
+  right(await session.close()())
+})
+
 test('settings that mean nothing of the model are named', () => {
   const refused: ReadonlyArray<readonly [string, string, RegExp]> = [
     ['target_modules: [q_proj, quarry]', 'target_modules', /^quarry/],
@@ -155,11 +277,13 @@ test('settings that mean nothing of the model are named', () => {
     ['rank_pattern: { k_proj: 3 }', 'rank_pattern', /^k_proj/],
     ['alpha_pattern: { up_proj: 3 }', 'alpha_pattern', /^up_proj/],
     ['modules_to_save: [norm, pooler]', 'modules_to_save', /^pooler/],
+    ['type: ia3, feedforward_modules: [up_proj]', 'feedforward_modules', /^up_proj/],
     ['target_modules: [up_proj], bias_type: lora_only', 'bias_type', /lora_only/],
   ]
   const forward = right(model('kinds', base.spec, { rows, length, generate: null }))
   for (const [words, of, target] of refused) {
-    const made = compile([lora(configured(words))])(forward)
+    const o = configured(words)
+    const made = compile([o.kind === 'ia3' ? ia3(o) : lora(o)])(forward)
     const reason = E.isLeft(made) ? made.left.reason : null
     assert.ok(reason?._tag === 'NoMatch', words)
     assert.equal(reason.of, of)

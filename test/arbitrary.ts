@@ -3,7 +3,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import { builder, type Builder } from '../ir/build.ts'
 import type { Attrs, AttrValue, Id, Program, State } from '../ir/graph.ts'
 import { opNames, opOf, type OpName } from '../ir/ops/index.ts'
-import { isEncoded, isFloat, show, tensor, type TensorType } from '../ir/type.ts'
+import { isEncoded, isFourBit, isFloat, show, tensor, type TensorType } from '../ir/type.ts'
 import { fc } from './fc.ts'
 
 /** Which op, which of its attributes, which accepted operand types, which values of those types. */
@@ -109,7 +109,7 @@ const load = (name: string, type: TensorType, train: boolean): State => ({
   type,
   role: train ? 'train' : 'frozen',
   recipe: isEncoded(type.dtype)
-    ? { _tag: 'nf4', of: { _tag: 'load', key: name } }
+    ? { _tag: isFourBit(type.dtype) ? 'nf4' : 'int8', of: { _tag: 'load', key: name } }
     : { _tag: 'load', key: name },
 })
 
@@ -140,6 +140,7 @@ const start = (g: number, train: boolean): World => {
     input('factor', tensor('f32')),
     declare(w, cache),
     declare(w, load('coded.weight', tensor('nf4/64', 4, 4), false)),
+    declare(w, load('bytes.weight', tensor('int8', 4, 4), false)),
     { type: w.b.typeOf(first), get: () => first, derived: true },
   )
   return w
@@ -244,14 +245,15 @@ export const program: fc.Arbitrary<Program> = grown({ ops: () => true, updates: 
 
 /** The same without ops that jump: a last bit of an operand there is a sixteenth of the result, or all of it. */
 export const continuous: fc.Arbitrary<Program> = grown({
-  ops: (n) => !['float8Dot', 'positive', 'sign'].includes(n),
+  ops: (n) => !['float8Dot', 'int8Dot', 'positive', 'sign'].includes(n),
   updates: true,
 })
 
 /** Ops that can be differentiated and are smooth on all of their domain, state only read. */
 const smooth: fc.Arbitrary<Program> = grown({
   ops: (n) =>
-    opOf(n).vjp !== null && !['sqrt', 'reciprocal', 'logOdds', 'positive', 'float8Dot'].includes(n),
+    opOf(n).vjp !== null &&
+    !['sqrt', 'reciprocal', 'logOdds', 'positive', 'float8Dot', 'int8Dot'].includes(n),
   updates: false,
 })
 

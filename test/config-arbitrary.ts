@@ -58,6 +58,11 @@ const split: fc.Arbitrary<Config['preprocessing']['split']> = fc.oneof(
     probabilities: [(100 - validation - test) / 100, validation / 100, test / 100] as const,
   })),
   fc.record({ type: fc.constant('fixed' as const), column: named }),
+  named.map((column) => ({
+    type: 'stratify' as const,
+    column,
+    probabilities: [0.5, 0.25, 0.25] as const,
+  })),
 )
 
 const preprocessing: fc.Arbitrary<Config['preprocessing']> = fc
@@ -73,6 +78,8 @@ const preprocessing: fc.Arbitrary<Config['preprocessing']> = fc
       sample_size: fc.constant(sample_size),
       global_max_sequence_length: orNull(positive),
       split,
+      oversample_minority: fc.constant(null),
+      undersample_majority: fc.constant(null),
     }),
   )
 
@@ -83,19 +90,22 @@ const patterns = <A>(value: fc.Arbitrary<A>) =>
 
 const adapter: fc.Arbitrary<NonNullable<Config['adapter']>> = fc
   .record({
-    type: fc.constant('lora' as const),
+    type: fc.constantFrom('lora' as const, 'ia3' as const),
     r: rank,
     alpha: fc.oneof(positive, share),
     rank_pattern: patterns(rank),
     alpha_pattern: patterns(fc.oneof(positive, share)),
     use_rslora: fc.boolean(),
+    use_dora: fc.boolean(),
     init_lora_weights: fc.constantFrom('default' as const, 'gaussian' as const),
     dropout: fraction,
     bias_type: fc.constantFrom('none' as const, 'all' as const, 'lora_only' as const),
     target_modules: fc.oneof(fc.constantFrom(null, 'all-linear' as const, '.*(q|v)_proj'), words),
+    feedforward_modules: orNull(words),
     layers_to_transform: orNull(fc.array(fc.nat(99), { minLength: 1, maxLength: 3 })),
     layers_pattern: orNull(words),
     modules_to_save: orNull(words),
+    loraplus_lr_ratio: orNull(positive),
     pretrained_adapter_weights: orNull(text),
     postprocessor: fc.record({
       merge_adapter_into_base_model: fc.boolean(),
@@ -108,7 +118,8 @@ const dtype: fc.Arbitrary<Dtype> = fc.constantFrom('float32', 'bfloat16', 'float
 
 const quantization = (compute: Dtype | null): fc.Arbitrary<NonNullable<Config['quantization']>> =>
   fc.record({
-    bits: fc.constant(4),
+    bits: fc.constantFrom(4, 8),
+    llm_int8_threshold: fc.constantFrom(0, 4.5, 6),
     bnb_4bit_quant_type: fc.constant('nf4'),
     bnb_4bit_use_double_quant: fc.boolean(),
     bnb_4bit_compute_dtype: fc.constant(compute),
@@ -167,6 +178,15 @@ const scheduler = (
     reduce_eval_split: fc.constantFrom('training' as const, 'validation' as const),
   })
 
+const noPreference = {
+  beta: fc.constant(null),
+  loss_type: fc.constant(null),
+  label_smoothing: fc.constant(null),
+  rejected_column: fc.constant(null),
+  label_column: fc.constant(null),
+  desirable_weight: fc.constant(null),
+  undesirable_weight: fc.constant(null),
+}
 /** A type's own keys; the others are null. */
 const optimizer: fc.Arbitrary<Config['trainer']['optimizer']> = fc
   .tuple(
@@ -215,12 +235,51 @@ const restOfTrainer = (output: string, checkpointing: boolean, learningRate: num
     ),
     validation_field: fc.constant(output),
     should_shuffle: fc.boolean(),
+    ...noPreference,
   })
+
+/** The keys of a type that learns preferences; columns that are no feature's. */
+const preference = fc.oneof(
+  fc.record({
+    ...noPreference,
+    type: fc.constant('dpo' as const),
+    beta: share,
+    loss_type: fc.constantFrom('sigmoid' as const, 'robust' as const, 'sigmoid_norm' as const),
+    label_smoothing: fc.constantFrom(0, 0.25),
+    rejected_column: named.map((s) => `worse ${s}`),
+  }),
+  fc.record({
+    ...noPreference,
+    type: fc.constant('orpo' as const),
+    beta: share,
+    rejected_column: named.map((s) => `worse ${s}`),
+  }),
+  fc.record({
+    ...noPreference,
+    type: fc.constant('kto' as const),
+    beta: share,
+    label_column: named.map((s) => `good ${s}`),
+    desirable_weight: share,
+    undesirable_weight: share,
+  }),
+)
 
 const trainer = (output: string, checkpointing: boolean): fc.Arbitrary<Config['trainer']> =>
   share
-    .chain((rate) => fc.tuple(restOfTrainer(output, checkpointing, rate), batches, checkpoints))
-    .map(([rest, batch, when]) => ({ ...rest, ...batch, ...when }))
+    .chain((rate) =>
+      fc.tuple(
+        restOfTrainer(output, checkpointing, rate),
+        batches,
+        checkpoints,
+        fc.option(preference, { freq: 2 }),
+      ),
+    )
+    .map(([rest, batch, when, prefers]) => ({
+      ...rest,
+      ...batch,
+      ...when,
+      ...(prefers === null ? {} : { ...prefers, validation_metric: 'loss' as const }),
+    }))
 
 const generation: fc.Arbitrary<Config['generation']> = fc
   .tuple(orNull(positive), fc.boolean(), share)
@@ -263,14 +322,28 @@ const prompt: fc.Arbitrary<Config['prompt']> = fc
     }))
   })
 
-const feature = (name: string): fc.Arbitrary<Config['input_features'][0]> =>
+const feature = (name: string) => ({
+  name: fc.constant(name),
+  type: fc.constant('text' as const),
+  column: fc.oneof(
+    fc.constant(name),
+    named.map((s) => `column ${s}`),
+  ),
+})
+
+const input = (name: string): fc.Arbitrary<Config['input_features'][0]> =>
   fc.record({
-    name: fc.constant(name),
-    type: fc.constant('text'),
-    column: fc.oneof(
-      fc.constant(name),
-      named.map((s) => `column ${s}`),
-    ),
+    ...feature(name),
+    preprocessing: fc.record({
+      max_sequence_length: orNull(positive),
+      cache_encoder_embeddings: fc.constant(false),
+    }),
+    encoder: fc.constant(null),
+  })
+
+const output = (name: string): fc.Arbitrary<Config['output_features'][0]> =>
+  fc.record({
+    ...feature(name),
     preprocessing: fc.record({ max_sequence_length: orNull(positive) }),
   })
 
@@ -301,17 +374,18 @@ const recomputation: fc.Arbitrary<readonly [Config['compiler']['recompute'], boo
 
 export const config: fc.Arbitrary<Config> = fc
   .tuple(named, named, recomputation, orNull(dtype), fc.constantFrom('none', 'lora', 'qlora'))
-  .chain(([input, output, [recompute, checkpointing], compute, kind]) =>
+  .chain(([from, to, [recompute, checkpointing], compute, kind]) =>
     fc.record({
       model_type: fc.constant('llm' as const),
       base_model: text.map((s) => `models/${s}`),
-      input_features: fc.tuple(feature(`in ${input}`)),
-      output_features: fc.tuple(feature(`out ${output}`)),
+      input_features: fc.tuple(input(`in ${from}`)),
+      output_features: fc.tuple(output(`out ${to}`)),
       prompt,
       preprocessing,
       adapter: kind === 'none' ? fc.constant(null) : adapter,
       quantization: kind === 'qlora' ? quantization(compute) : fc.constant(null),
       model_parameters: fc.record({
+        neftune_noise_alpha: fc.constantFrom(0, 5),
         rope_scaling: orNull(
           fc.record({
             rope_type: fc.constant('linear' as const),
@@ -319,7 +393,7 @@ export const config: fc.Arbitrary<Config> = fc
           }),
         ),
       }),
-      trainer: trainer(`out ${output}`, checkpointing),
+      trainer: trainer(`out ${to}`, checkpointing),
       generation,
       random_seed: fc.nat(2 ** 32 - 1),
       backend: fc.constant({ type: 'local' as const }),

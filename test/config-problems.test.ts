@@ -61,7 +61,7 @@ generation: {num_beam_groups: 4, temperature: hot}
     [
       '1:1 `model_type` is missing',
       '2:1 unknown key `quantisation`',
-      '6:17 Ludwig knows `stratify` for `preprocessing.split.type`',
+      '6:3 `preprocessing.split.column` is missing',
       '6:42 `preprocessing.split.probabilities` is [0.8, 0.2]',
       '7:1 `trainer.type` is missing',
       '8:3 unknown key `learning_rte`',

@@ -31,7 +31,8 @@ const defaults: Config = {
       name: 'instruction',
       type: 'text',
       column: 'instruction',
-      preprocessing: { max_sequence_length: null },
+      preprocessing: { max_sequence_length: null, cache_encoder_embeddings: false },
+      encoder: null,
     },
   ],
   output_features: [
@@ -48,10 +49,12 @@ const defaults: Config = {
     sample_size: null,
     global_max_sequence_length: null,
     split: { type: 'random', probabilities: [0.7, 0.1, 0.2] },
+    oversample_minority: null,
+    undersample_majority: null,
   },
   adapter: null,
   quantization: null,
-  model_parameters: { rope_scaling: null },
+  model_parameters: { neftune_noise_alpha: 0, rope_scaling: null },
   trainer: {
     type: 'finetune',
     epochs: 100,
@@ -111,6 +114,13 @@ const defaults: Config = {
     validation_metric: 'loss',
     validation_field: 'output',
     should_shuffle: true,
+    beta: null,
+    loss_type: null,
+    label_smoothing: null,
+    rejected_column: null,
+    label_column: null,
+    desirable_weight: null,
+    undesirable_weight: null,
   },
   generation: {
     max_new_tokens: null,
@@ -148,13 +158,16 @@ const lora: Config['adapter'] = {
   rank_pattern: null,
   alpha_pattern: null,
   use_rslora: false,
+  use_dora: false,
   init_lora_weights: 'default',
   dropout: 0.05,
   bias_type: 'none',
   target_modules: null,
+  feedforward_modules: null,
   layers_to_transform: null,
   layers_pattern: null,
   modules_to_save: null,
+  loraplus_lr_ratio: null,
   pretrained_adapter_weights: null,
   postprocessor: { merge_adapter_into_base_model: false },
 }
@@ -166,6 +179,7 @@ test('what the file does not say is what Ludwig would take', () => {
     adapter: lora,
     quantization: {
       bits: 4,
+      llm_int8_threshold: 6,
       bnb_4bit_quant_type: 'nf4',
       bnb_4bit_use_double_quant: true,
       bnb_4bit_compute_dtype: null,
@@ -314,7 +328,8 @@ trainer: &t {type: finetune}
 `
   const config = read(shared, true)
   assert.equal(config.input_features[0].preprocessing.max_sequence_length, 9)
-  assert.equal(config.output_features[0].preprocessing.max_sequence_length, 5)
+  const [output] = config.output_features
+  assert.equal(output.type === 'text' && output.preprocessing.max_sequence_length, 5)
 })
 
 test('a list may close in the column of its key, as PyYAML has it', () => {

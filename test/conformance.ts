@@ -9,7 +9,7 @@ import type { Attrs, Fn, Id, Program, Recipe, Role, State } from '../ir/graph.ts
 import { stateOf } from '../ir/graph.ts'
 import type { Tensor } from '../ir/op.ts'
 import { opNames, opOf, type OpName } from '../ir/ops/index.ts'
-import { isEncoded, isFloat, tensor, type Float } from '../ir/type.ts'
+import { isEncoded, isFourBit, isFloat, tensor, type Float } from '../ir/type.ts'
 import { reference } from '../backends/reference/index.ts'
 import { schedule, type Compute, type Policy } from '../passes/index.ts'
 import { compile } from '../passes/pass.ts'
@@ -112,7 +112,9 @@ const single = (op: OpName, attrs: Attrs, args: ReadonlyArray<Tensor>): Program 
     name: `a${i}`,
     type: a.type,
     role: 'frozen',
-    recipe: isEncoded(a.type.dtype) ? { _tag: 'nf4', of: zero } : zero,
+    recipe: isEncoded(a.type.dtype)
+      ? { _tag: isFourBit(a.type.dtype) ? 'nf4' : 'int8', of: zero }
+      : zero,
   }))
   const b = builder()
   const outs = right(building(() => b.emit(op, attrs, ...state.map((s) => b.read(s)))))

@@ -7,6 +7,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { supported } from '../src/config/suggest.ts'
 import { inFolder } from './cli-child.ts'
 import { differs, observe, writeModel } from './effects-job.ts'
+import { others } from './effects-values.ts'
 import { get, put, type Doc } from './follow.ts'
 
 const base: Doc = {
@@ -30,129 +31,6 @@ const base: Doc = {
   },
   generation: { max_new_tokens: 3, temperature: 1 },
   compiler: { dataset: 'data.csv' },
-}
-
-/** Another value of every key. A value that is refused says so, which is an effect. */
-const others: Readonly<Record<string, unknown>> = {
-  model_type: 'ecd',
-  base_model: 'other',
-  'input_features[0].name': 'topic',
-  'input_features[0].type': 'number',
-  'input_features[0].column': 'topic',
-  'input_features[0].preprocessing.max_sequence_length': 9,
-  'output_features[0].name': 'topic',
-  'output_features[0].type': 'category',
-  'output_features[0].column': 'topic',
-  'output_features[0].preprocessing.max_sequence_length': 1,
-  'prompt.template': '{instruction}!',
-  'prompt.task': 'count',
-  'prompt.retrieval.type': 'random',
-  'prompt.retrieval.k': 2,
-  'prompt.retrieval.model_name': 'other',
-  'preprocessing.sample_ratio': 0.5,
-  'preprocessing.sample_size': 8,
-  'preprocessing.global_max_sequence_length': 16,
-  'preprocessing.split.type': 'fixed',
-  'preprocessing.split.probabilities': [0.25, 0.5, 0.25],
-  'preprocessing.split.column': 'part',
-  'adapter.type': 'ia3',
-  'adapter.r': 3,
-  'adapter.alpha': 5,
-  'adapter.dropout': 0.2,
-  'adapter.rank_pattern': { v_proj: 1 },
-  'adapter.alpha_pattern': { q_proj: 1 },
-  'adapter.use_rslora': true,
-  'adapter.init_lora_weights': 'gaussian',
-  'adapter.bias_type': 'all',
-  'adapter.layers_to_transform': [1],
-  'adapter.layers_pattern': ['blocks'],
-  'adapter.modules_to_save': ['norm'],
-  'adapter.pretrained_adapter_weights': 'there',
-  'adapter.target_modules': ['k_proj'],
-  'adapter.postprocessor.merge_adapter_into_base_model': true,
-  'quantization.bits': 8,
-  'quantization.bnb_4bit_quant_type': 'fp4',
-  'quantization.bnb_4bit_use_double_quant': false,
-  'quantization.bnb_4bit_compute_dtype': 'float16',
-  'model_parameters.rope_scaling.rope_type': 'dynamic',
-  'model_parameters.rope_scaling.factor': 3,
-  'trainer.type': 'none',
-  'trainer.epochs': 2,
-  'trainer.train_steps': 7,
-  'trainer.batch_size': 3,
-  'trainer.eval_batch_size': 3,
-  'trainer.max_batch_size': 1,
-  'trainer.effective_batch_size': 8,
-  'trainer.gradient_accumulation_steps': 3,
-  'trainer.layers_to_freeze_regex': 'v_proj',
-  'trainer.optimizer.type': 'adam',
-  'trainer.optimizer.betas': [0.5, 0.6],
-  'trainer.optimizer.eps': 0.1,
-  'trainer.optimizer.weight_decay': 0.2,
-  'trainer.optimizer.momentum': 0.5,
-  'trainer.optimizer.dampening': 0.5,
-  'trainer.optimizer.nesterov': true,
-  'trainer.optimizer.initial_accumulator_value': 0.5,
-  'trainer.optimizer.lr_decay': 0.5,
-  'trainer.learning_rate': 0.4,
-  'trainer.learning_rate_scheduler.decay': 'linear',
-  'trainer.learning_rate_scheduler.warmup_fraction': 0.5,
-  'trainer.learning_rate_scheduler.warmup_evaluations': 2,
-  'trainer.learning_rate_scheduler.t_0': 3,
-  'trainer.learning_rate_scheduler.t_mult': 2,
-  'trainer.learning_rate_scheduler.eta_min': 0.1,
-  'trainer.learning_rate_scheduler.decay_rate': 0.5,
-  'trainer.learning_rate_scheduler.decay_steps': 5,
-  'trainer.learning_rate_scheduler.staircase': true,
-  'trainer.learning_rate_scheduler.inverse_sqrt_warmup_steps': 5,
-  'trainer.learning_rate_scheduler.polynomial_power': 3,
-  'trainer.learning_rate_scheduler.polynomial_end_lr': 0.5,
-  'trainer.learning_rate_scheduler.wsd_warmup_fraction': 0.2,
-  'trainer.learning_rate_scheduler.wsd_stable_fraction': 0.3,
-  'trainer.learning_rate_scheduler.wsd_decay_fraction': 0.2,
-  'trainer.learning_rate_scheduler.max_lr': 0.6,
-  'trainer.learning_rate_scheduler.pct_start': 0.5,
-  'trainer.learning_rate_scheduler.div_factor': 5,
-  'trainer.learning_rate_scheduler.final_div_factor': 5,
-  'trainer.learning_rate_scheduler.reduce_on_plateau': 3,
-  'trainer.learning_rate_scheduler.reduce_on_plateau_patience': 1,
-  'trainer.learning_rate_scheduler.reduce_on_plateau_rate': 0.5,
-  'trainer.learning_rate_scheduler.reduce_eval_metric': 'perplexity',
-  'trainer.learning_rate_scheduler.reduce_eval_split': 'validation',
-  'trainer.gradient_clipping.clipglobalnorm': 0.01,
-  'trainer.enable_gradient_checkpointing': true,
-  'trainer.early_stop': 1,
-  'trainer.steps_per_checkpoint': 2,
-  'trainer.checkpoints_per_epoch': 2,
-  'trainer.eval_steps': 1,
-  'trainer.evaluate_training_set': true,
-  'trainer.skip_all_evaluation': true,
-  'trainer.validation_metric': 'token_accuracy',
-  'trainer.validation_field': 'instruction',
-  'trainer.should_shuffle': false,
-  'generation.max_new_tokens': 2,
-  'generation.min_new_tokens': 4,
-  'generation.do_sample': false,
-  'generation.temperature': 0.5,
-  'generation.top_k': 3,
-  'generation.top_p': 0.5,
-  'generation.num_beams': 2,
-  'generation.length_penalty': 2,
-  'generation.early_stopping': true,
-  'generation.repetition_penalty': 3,
-  'generation.no_repeat_ngram_size': 1,
-  'generation.stop_strings': [...'abcdefghijklmnopqrstuvwxyz \n0123456789'],
-  random_seed: 7,
-  'backend.type': 'cloud',
-  'compiler.dataset': 'other.csv',
-  'compiler.memory_budget': '1kB',
-  'compiler.compute_dtype': 'float16',
-  'compiler.backend': 'reference',
-  'compiler.recompute': 'layers',
-  'compiler.micro_batch_rows': 5,
-  'compiler.row_length': 120,
-  'compiler.target_bos': true,
-  'compiler.na_as_text': true,
 }
 
 const pathOf = (key: string): ReadonlyArray<string> => key.split(/\.|\[(\d)\]\.?/).filter((k) => k)
@@ -181,9 +59,10 @@ const contexts: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
     'trainer.skip_all_evaluation': true,
     'trainer.learning_rate_scheduler': { decay: 'linear', warmup_fraction: 0.1 },
   },
-  'the whole sample beside another, few evaluated, no decay': {
+  'the whole sample beside another in 8 bits, few evaluated, no decay': {
     'prompt.template': '{__context__} Q: {__sample__}',
     'prompt.retrieval': { type: 'random' },
+    quantization: { bits: 8 },
     'trainer.eval_steps': 1,
     'trainer.learning_rate_scheduler': undefined,
   },
@@ -196,11 +75,42 @@ const contexts: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   },
 }
 
+/** The same job with a head that predicts a label; the encoder's own keys stand where those of a language model do. */
+const labels: Readonly<Record<string, unknown>> = {
+  model_type: 'ecd',
+  'input_features[0].encoder': { type: 'llm' },
+  'output_features[0]': { name: 'kind', type: 'category' },
+  generation: undefined,
+}
+
+const labelContexts: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  'a category beside an adapter': labels,
+  'a number, all weights trained': {
+    ...labels,
+    'output_features[0]': { name: 'number', type: 'number' },
+    adapter: undefined,
+    quantization: undefined,
+  },
+  'a truth over a frozen encoder': {
+    ...labels,
+    'output_features[0]': {
+      name: 'even',
+      type: 'binary',
+      preprocessing: { fallback_true_label: 'third' },
+    },
+    'input_features[0].encoder': { type: 'llm', trainable: false },
+    adapter: undefined,
+    quantization: undefined,
+    'preprocessing.split': { type: 'stratify', column: 'even', probabilities: [0.5, 0.25, 0.25] },
+  },
+}
+
 /** Metrics that choose the same of three evaluations, and a third that is the best: other contexts tell them apart. */
 const undecided = [
   'a task, steps, one candidate: trainer.validation_metric',
-  'the whole sample beside another, few evaluated, no decay: trainer.validation_metric',
+  'the whole sample beside another in 8 bits, few evaluated, no decay: trainer.validation_metric',
   'full fine-tuning, batches chosen: trainer.early_stop',
+  'a number, all weights trained: trainer.early_stop',
 ]
 
 const writeJob = async (folder: string): Promise<void> => {
@@ -209,9 +119,9 @@ const writeJob = async (folder: string): Promise<void> => {
   const rows = (offset: number): string => {
     const lines = Array.from({ length: 12 }, (_, i) => {
       const [n, part] = [i + offset, i < 6 ? 0 : i < 9 ? 1 : 2]
-      return `Say ${'many '.repeat(i % 3)}${n},${n === 5 ? 'NA' : 2 * n},about ${n % 4},${part},${(part + 1) % 3}`
+      return `Say ${'many '.repeat(i % 3)}${n},${n === 5 ? 'NA' : 2 * n},about ${n % 4},${part},${(part + 1) % 3},${n === 5 ? 'NA' : `${n},${n % 3 === 0 ? 'third' : 'whole'},about ${n % 4}`}${n === 5 ? ',NA,NA' : ''}`
     })
-    return `instruction,output,topic,split,part\n${lines.join('\n')}\n`
+    return `instruction,output,topic,split,part,number,even,kind\n${lines.join('\n')}\n`
   }
   await fs.writeFile(path.join(folder, 'data.csv'), rows(0))
   await fs.writeFile(path.join(folder, 'other.csv'), rows(1))
@@ -228,7 +138,7 @@ test('every key has an effect or a notice in every context', async () =>
   inFolder(async (folder) => {
     await writeJob(folder)
     const idle: Array<string> = []
-    for (const [name, changes] of Object.entries(contexts)) {
+    for (const [name, changes] of Object.entries({ ...contexts, ...labelContexts })) {
       const doc = changed(base, changes)
       const before = observe(folder, doc)
       assert.ok(before.view !== null, `${name}: ${before.said}`)

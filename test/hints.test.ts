@@ -82,6 +82,16 @@ const sections: Doc = {
   model_parameters: { rope_scaling: { factor: 2 } },
 }
 
+/** Keys of an encoder and of labels. */
+const labelled = (path: ReadonlyArray<string>): unknown => ({
+  ...least,
+  model_type: 'ecd',
+  input_features: [{ name: 'instruction', type: 'text', encoder: { type: 'llm' } }],
+  output_features: [
+    { name: 'output', type: path.at(-1) === 'normalization' ? 'number' : 'category' },
+  ],
+})
+
 const around = (path: ReadonlyArray<string>): unknown => {
   const doc = ['adapter', 'quantization'].includes(path[0]!)
     ? { ...least, adapter: sections['adapter'] }
@@ -109,7 +119,10 @@ test('every value that tunec lacks', () => {
   for (const [dotted, values] of ludwigValues) {
     const path = dotted.split(/\.|\[(\d)\]\.?/).filter((k) => k)
     for (const value of values.keys())
-      leadsOut(put(around(path), path, readYaml(value)), `${dotted} ${value}`)
+      leadsOut(
+        put(path.length > 3 ? labelled(path) : around(path), path, readYaml(value)),
+        `${dotted} ${value}`,
+      )
   }
 })
 
@@ -248,12 +261,12 @@ test('what belongs to another task is said in one sentence', () => {
   const encoded = put(least, ['input_features', '0', 'encoder'], { type: 'bert', trainable: true })
   assert.equal(issuesOf(stringify(encoded)).length, 1)
   leadsOut(encoded, 'an encoder')
-  const dpo = {
+  const grpo = {
     ...least,
-    trainer: { type: 'dpo', dpo_beta: 0.1, rejected_column: 'no', beta: 0.1 },
+    trainer: { type: 'grpo', grpo_beta: 0.1, rejected_column: 'no', grpo_epsilon: 0.2 },
   }
-  assert.equal(issuesOf(stringify(dpo)).length, 2)
-  leadsOut(dpo, 'preference training')
+  assert.equal(issuesOf(stringify(grpo)).length, 1)
+  leadsOut(grpo, 'preference training')
   const ecd = {
     input_features: [
       { name: 'a', type: 'text', encoder: { type: 'bert', trainable: true, adapter: 'lora' } },

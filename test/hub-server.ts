@@ -108,7 +108,7 @@ export const openHub = async (): Promise<Hub> => {
     if (url.includes('/preupload/')) {
       const { files } = JSON.parse(text) as { files: ReadonlyArray<{ path: string; size: number }> }
       return json(response, 200, {
-        files: files.map((f) => ({ path: f.path, uploadMode: f.size > SMALL ? 'lfs' : 'regular' })),
+        files: files.map((f) => ({ path: f.path, uploadMode: f.path.endsWith('.safetensors') ? 'lfs' : 'regular' })),
       })
     }
     if (url.endsWith('/info/lfs/objects/batch')) {

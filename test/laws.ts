@@ -3,7 +3,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import { evaluateFn, type Arithmetic } from '../ir/evaluate.ts'
 import type { Fn, Id, Input, Program, Recipe, State } from '../ir/graph.ts'
 import { stateOf } from '../ir/graph.ts'
-import { quantize } from '../ir/nf4.ts'
+import { quantize, roundTrip } from '../ir/encoding.ts'
 import { round } from '../ir/number.ts'
 import type { Tensor } from '../ir/op.ts'
 import { print } from '../ir/print.ts'
@@ -63,12 +63,23 @@ const recipeValues = (w: World, s: State, r: Recipe): Float64Array => {
     case 'load':
       return w.source(r.key, size(s.type))
     case 'nf4':
+    case 'int8':
       return recipeValues(w, s, r.of)
     case 'fill':
       return new Float64Array(size(s.type)).fill(r.value)
+    case 'norms': {
+      const inner = recipeValues(w, { ...s, type: r.type }, r.of)
+      const { dtype } = r.type
+      const x = isEncoded(dtype) ? roundTrip(r.type, Float32Array.from(inner)) : inner
+      const width = r.type.shape[1]!
+      return Float64Array.from({ length: r.type.shape[0]! }, (_, i) =>
+        Math.hypot(...x.subarray(i * width, (i + 1) * width)),
+      )
+    }
     case 'kaiming':
     case 'normal':
     case 'orthogonal':
+    case 'split':
       return w.source(s.name, size(s.type)).map((x) => Math.fround(x / 2))
   }
 }

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { dynamicMap } from '../ir/dynamic-map.ts'
 import { codebook, dequantize, quantize, roundTrip, views } from '../ir/nf4.ts'
 import { toBf16 } from '../ir/number.ts'
-import { bytes, parts, tensor, type Encoded } from '../ir/type.ts'
+import { bytes, parts, tensor, type FourBit } from '../ir/type.ts'
 import { fc, holds, runs } from './fc.ts'
 import { dynamicValues, nf4 } from './nf4-oracle.ts'
 
@@ -36,7 +36,7 @@ const fixture = (() => {
     return u * 0.1 * (1 + (Math.floor(i / 64) % 5))
   })
 })()
-const encoded = (x: Float32Array, dtype: Encoded) => {
+const encoded = (x: Float32Array, dtype: FourBit) => {
   const type = tensor(dtype, x.length)
   const data = new Uint8Array(bytes(type))
   quantize(x, type, data)
@@ -90,7 +90,7 @@ const layouts = fc.constantFrom<readonly [number, number | null]>(
   [4, 3],
   [2, 8],
 )
-const dtypeOf = ([block, nested]: readonly [number, number | null]): Encoded =>
+const dtypeOf = ([block, nested]: readonly [number, number | null]): FourBit =>
   nested === null ? `nf4/${block}` : `nf4/${block}/${nested}`
 
 test('any tensor: equal to the second implementation byte for byte', () => {

@@ -6,7 +6,7 @@ import { builder } from '../ir/build.ts'
 import type { Program, State } from '../ir/graph.ts'
 import { print } from '../ir/print.ts'
 import { isEncoded, scalar, size, tensor } from '../ir/type.ts'
-import { asked, freeze, lora, quantize, simplify, type Lora } from '../passes/index.ts'
+import { asked, freeze, ia3, lora, quantize, simplify, type Lora } from '../passes/index.ts'
 import { linearWeights, moduleOf } from '../passes/linear.ts'
 import { andThen, compile, id, type Pass } from '../passes/pass.ts'
 import { linear, program } from './arbitrary.ts'
@@ -117,6 +117,47 @@ test('lora: invisible at first, bit for bit', () => {
       return preserves(sameBits, lora(o))(forward(s, 1), w)
     }),
     runs(30),
+  )
+})
+
+test('dora: invisible at first up to rounding, over 4-bit weights too', () => {
+  fc.assert(
+    fc.property(adapted, layouts, seeded, ({ p, o }, q, seed) => {
+      const w = worldOf(seed)
+      for (const before of [p, through(quantize(q))(p)]) {
+        const after =
+          before === p
+            ? through(lora({ ...o, dora: true }))(p)
+            : through(lora({ ...o, dora: true }), quantize(q))(p)
+        holds(
+          agree(
+            close(1e-6),
+            run(before, w, 'step', 'real').outs,
+            run(after, w, 'step', 'real').outs,
+          ),
+        )
+      }
+    }),
+    runs(60),
+  )
+})
+
+test('ia3: invisible at first, bit for bit, over 4-bit weights too', () => {
+  fc.assert(
+    fc.property(adapted, layouts, fc.boolean(), seeded, ({ p, o }, q, onInput, seed) => {
+      const { targets } = o as { targets: ReadonlyArray<string> }
+      const vectors = ia3({ kind: 'ia3', targets, inputs: onInput ? targets : [] })
+      holds(preserves(sameBits, vectors)(p, worldOf(seed)))
+      const coded = through(quantize(q))(p)
+      holds(
+        agree(
+          sameBits,
+          run(coded, worldOf(seed)).outs,
+          run(through(vectors, quantize(q))(p), worldOf(seed)).outs,
+        ),
+      )
+    }),
+    runs(60),
   )
 })
 

@@ -1,6 +1,6 @@
 /** Which equations wait to be made inside the one that alone reads them: one pass over memory instead of two. */
 import type { Eqn, Fn, Id } from '../../ir/graph.ts'
-import { blocks, type Encoded, type TensorType } from '../../ir/type.ts'
+import { blocks, isFourBit, type TensorType } from '../../ir/type.ts'
 
 /** A product waiting for the scale or sum that reads it. */
 export interface Product {
@@ -33,7 +33,8 @@ const decodable = (e: Eqn, reader: Eqn | undefined, encoded: TensorType): boolea
   reader.attrs['ta'] === false &&
   // onnxruntime 1.30 ignores transB = 0 on the CPU: x·W would come out as x·Wᵀ.
   reader.attrs['tb'] === true &&
-  encoded.shape[1]! % blocks(encoded.dtype as Encoded).block === 0
+  isFourBit(encoded.dtype) &&
+  encoded.shape[1]! % blocks(encoded.dtype).block === 0
 
 export const waiting = (f: Fn, types: ReadonlyMap<Id, TensorType>): Waiting => {
   const count = readers(f)

@@ -6,6 +6,7 @@ import { attention, attentionGrad } from './attention.ts'
 import { cachedAttention, cacheWrite } from './cached.ts'
 import { classCrossEntropy, classCrossEntropyGrad } from './classes.ts'
 import { float8Dot } from './float8.ts'
+import { int8Dot } from './int8.ts'
 import {
   linearArgmax,
   linearCrossEntropy,
@@ -70,10 +71,14 @@ const swigluGrad: Kernel<'swigluGrad'> = ({ n, args: [gate, up, ct] }) => {
   return [n.mul(ct!, n.add(n.mul(sigma, n.sub(up!, a)), a)), n.mul(ct!, s)]
 }
 
-/** `hash32` in uint32 nodes. */
-const dropout: Kernel<'dropout'> = ({ n, attrs: { rate, salt }, args, types }) => {
-  const [x, seed, keys] = args as [Value, Value, Value]
-  const [rows, columns] = types[0]!.shape as [number, number]
+/** `hash32` of rows' keys and columns in uint32 nodes. */
+const hashes = (
+  n: Nodes,
+  salt: number,
+  [rows, columns]: readonly [number, number],
+  seed: Value,
+  keys: Value,
+): Value => {
   const u32 = (v: Value) => n.cast(v, CAST.u32)
   const shifted = (h: Value, by: number) =>
     n.one('BitwiseXor', [h, n.one('BitShift', [h, n.u32(by)], { direction: { string: 'RIGHT' } })])
@@ -82,10 +87,25 @@ const dropout: Kernel<'dropout'> = ({ n, attrs: { rate, salt }, args, types }) =
   const key = n.reshape(u32(keys), rows, 1)
   const h1 = shifted(n.one('BitwiseXor', [column, key]), 16)
   const h2 = shifted(n.mul(h1, n.u32(0x7feb352d)), 15)
-  const h3 = shifted(n.mul(h2, n.u32(0x846ca68b)), 16)
+  return shifted(n.mul(h2, n.u32(0x846ca68b)), 16)
+}
+
+const dropout: Kernel<'dropout'> = ({ n, attrs: { rate, salt }, args, types }) => {
+  const [x, seed, keys] = args as [Value, Value, Value]
+  const h3 = hashes(n, salt, types[0]!.shape as [number, number], seed, keys)
   const dropped = n.one('Less', [h3, n.u32(Math.floor(rate * 2 ** 32))])
   const factor = n.one('Where', [dropped, n.scalar(0), n.scalar(1 / (1 - rate))])
   return [n.mul(x, factor)]
+}
+
+const noise: Kernel<'noise'> = ({ n, attrs: { salt }, args, types }) => {
+  const [x, seed, keys, reach] = args as [Value, Value, Value, Value]
+  const shape = types[0]!.shape as [number, number]
+  const high = n.one('BitShift', [hashes(n, salt, shape, seed, keys), n.u32(8)], {
+    direction: { string: 'RIGHT' },
+  })
+  const uniform = n.sub(n.mul(n.cast(high, CAST.f32), n.scalar(2 ** -23)), n.scalar(1))
+  return [n.add(x, n.mul(uniform, n.reshape(reach, shape[0], 1)))]
 }
 
 const adamw: Kernel<'adamw'> = ({ n, attrs: a, args }) => {
@@ -144,7 +164,12 @@ export const kernels: { readonly [K in OpName]: Kernel<K> } = {
   fill: ({ n, attrs, outs }) => [n.constantOf(outs[0]!, attrs.value)],
   dot,
   float8Dot,
+  int8Dot,
   addRow: binary('Add'),
+  mulRow: binary('Mul'),
+  adaptedNorms: ({ n, attrs: { by }, args: [w, a, b] }) => [
+    n.one('ReduceL2', [n.add(w!, n.gemm(b!, a!, { alpha: by })), n.i64(1)], { keepdims: int(0) }),
+  ],
   sumRows: ({ n, args }) => [n.one('ReduceSum', [args[0]!, n.i64(0)], { keepdims: int(0) })],
   sum: ({ n, args }) => [n.sumAll(args[0]!)],
   sumSquares: ({ n, args }) => [n.one('ReduceSumSquare', [args[0]!], { keepdims: int(0) })],
@@ -167,6 +192,7 @@ export const kernels: { readonly [K in OpName]: Kernel<K> } = {
   swiglu: ({ n, args: [gate, up] }) => [n.mul(silu(n, gate!), up!)],
   swigluGrad,
   dropout,
+  noise,
   ropeTable,
   rope,
   attention,

@@ -1,7 +1,8 @@
-/** NF4 weights inside a model: decoded whole, or by the product that uses them. */
+/** Encoded weights inside a model: decoded whole, or 4-bit ones by the product that uses them. */
 import { dynamicMap } from '../../ir/dynamic-map.ts'
+import { INVERSE } from '../../ir/int8.ts'
 import { codebook } from '../../ir/nf4.ts'
-import { blocks, size, type Encoded } from '../../ir/type.ts'
+import { blocks, isFourBit, rowsOf, size, type FourBit, type TensorType } from '../../ir/type.ts'
 import type { Value } from './model.ts'
 import { CAST, int, microsoft, type Nodes, type Site } from './site.ts'
 
@@ -16,7 +17,7 @@ const pairs = Float32Array.from(
 )
 
 const scales = ({ n, args, types }: Site<object>, blocksInAll: number): Value => {
-  const { nested } = blocks(types[0]!.dtype as Encoded)
+  const { nested } = blocks(types[0]!.dtype as FourBit)
   const part = (name: string) => partName(args[0]!, name)
   if (nested === 0) return part('scales')
   const groups = Math.ceil(blocksInAll / nested)
@@ -29,10 +30,18 @@ const scales = ({ n, args, types }: Site<object>, blocksInAll: number): Value =>
   return n.add(n.mul(first, second), part('offset'))
 }
 
+/** Codes × scales of their rows / 127; `state` has been fed in its parts. */
+export const decodedRows = (n: Nodes, state: Value, type: TensorType): Value => {
+  const { rows, width } = rowsOf(type)
+  const codes = n.cast(n.reshape(partName(state, 'codes'), rows, width), CAST.f32)
+  const scaled = n.mul(codes, n.reshape(partName(state, 'scales'), rows, 1))
+  return n.mul(scaled, n.scalar(INVERSE))
+}
+
 /** Codes looked up in pairs, times the scale of their block. */
-export const dequantize = (s: Site<object>): ReadonlyArray<Value> => {
+const decodedBlocks = (s: Site<object>): Value => {
   const { n } = s
-  const { block } = blocks(s.types[0]!.dtype as Encoded)
+  const { block } = blocks(s.types[0]!.dtype as FourBit)
   const count = size(s.types[0]!)
   const whole = Math.ceil(count / block)
   const codes = n.cast(partName(s.args[0]!, 'codes'), CAST.i32)
@@ -48,7 +57,14 @@ export const dequantize = (s: Site<object>): ReadonlyArray<Value> => {
     whole * block,
   )
   const exact = whole * block === count ? scaled : n.slice(scaled, 0, 0, count)
-  return [n.reshape(exact, ...s.types[0]!.shape)]
+  return n.reshape(exact, ...s.types[0]!.shape)
+}
+
+export const dequantize = (s: Site<object>): ReadonlyArray<Value> => {
+  const type = s.types[0]!
+  return isFourBit(type.dtype)
+    ? [decodedBlocks(s)]
+    : [s.n.reshape(decodedRows(s.n, s.args[0]!, type), ...type.shape)]
 }
 
 /** onnxruntime's number for NF4 among its 4-bit codes. */
@@ -57,7 +73,7 @@ const NF4 = 1
 /** x·Wᵀ with W [out, in] decoded inside the product; `weight` is W's decoding. */
 export const decodedProduct = (n: Nodes, x: Value, weight: Site<object>): Value => {
   const type = weight.types[0]!
-  const { block } = blocks(type.dtype as Encoded)
+  const { block } = blocks(type.dtype as FourBit)
   return n.one(
     'MatMulBnb4',
     [x, partName(weight.args[0]!, 'codes'), scales(weight, size(type) / block)],

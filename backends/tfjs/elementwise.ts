@@ -31,10 +31,19 @@ export const positive: KernelOf<'positive'> = ({ n, args: [x] }) => [
 ]
 
 /** `hash32`: products and sums wrap as 32-bit integers do, shifts are of unsigned ones. */
-export const dropout: KernelOf<'dropout'> = ({ n, attrs: { rate, salt }, args, types }) => {
-  const [x, seed, keys] = args as [Value, Value, Value]
-  const [rows, columns] = types[0]!.shape as [number, number]
-  const word = (value: number) => n.words([], [value | 0])
+const wordOf =
+  (n: Nodes) =>
+  (value: number): Value =>
+    n.words([], [value | 0])
+
+const hashes = (
+  n: Nodes,
+  salt: number,
+  [rows, columns]: readonly [number, number],
+  seed: Value,
+  keys: Value,
+): Value => {
+  const word = wordOf(n)
   const xor = (a: Value, b: Value) => n.one('BitwiseXor', [a, b])
   const shifted = (h: Value, by: number) => {
     const right = n.one('RightShift', [n.bits(h, DT.u32), n.bits(word(by), DT.u32)])
@@ -44,8 +53,22 @@ export const dropout: KernelOf<'dropout'> = ({ n, attrs: { rate, salt }, args, t
   const column = n.add(n.mul(n.range(columns), word(0x9e3779b1)), start)
   const h1 = shifted(xor(column, n.reshape(keys, rows, 1)), 16)
   const h2 = shifted(n.mul(h1, word(0x7feb352d)), 15)
-  const h3 = shifted(n.mul(h2, word(0x846ca68b)), 16)
-  const threshold = word(Math.floor(rate * 2 ** 32))
+  return shifted(n.mul(h2, word(0x846ca68b)), 16)
+}
+
+export const dropout: KernelOf<'dropout'> = ({ n, attrs: { rate, salt }, args, types }) => {
+  const [x, seed, keys] = args as [Value, Value, Value]
+  const h3 = hashes(n, salt, types[0]!.shape as [number, number], seed, keys)
+  const threshold = wordOf(n)(Math.floor(rate * 2 ** 32))
   const dropped = n.one('Less', [n.bits(h3, DT.u32), n.bits(threshold, DT.u32)])
   return [n.mul(x, n.where(dropped, n.scalar(0), n.scalar(1 / (1 - rate))))]
+}
+
+export const noise: KernelOf<'noise'> = ({ n, attrs: { salt }, args, types }) => {
+  const [x, seed, keys, reach] = args as [Value, Value, Value, Value]
+  const shape = types[0]!.shape as [number, number]
+  const hash = n.bits(hashes(n, salt, shape, seed, keys), DT.u32)
+  const high = n.one('RightShift', [hash, n.bits(wordOf(n)(8), DT.u32)])
+  const part = n.mul(n.cast(n.bits(high, DT.i32), DT.f32), n.scalar(2 ** -23))
+  return [n.add(x, n.mul(n.sub(part, n.scalar(1)), n.reshape(reach, shape[0], 1)))]
 }

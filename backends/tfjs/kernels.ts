@@ -4,8 +4,18 @@ import { size, type Plain } from '../../ir/type.ts'
 import { attention, attentionGrad } from './attention.ts'
 import { cachedAttention, cacheWrite, embedGrad } from './cached.ts'
 import { classCrossEntropy, classCrossEntropyGrad } from './classes.ts'
-import { binary, dropout, logOdds, positive, swiglu, swigluGrad, unary } from './elementwise.ts'
+import {
+  binary,
+  dropout,
+  logOdds,
+  noise,
+  positive,
+  swiglu,
+  swigluGrad,
+  unary,
+} from './elementwise.ts'
 import { float8Dot } from './float8.ts'
+import { int8Dot } from './int8.ts'
 import {
   linearArgmax,
   linearCrossEntropy,
@@ -41,7 +51,13 @@ export const kernels: { readonly [K in OpName]: KernelOf<K> } = {
   ],
   dot: wide(({ n, attrs, args: [a, b] }) => [n.dot(a!, b!, attrs)]),
   float8Dot: wide(float8Dot),
+  int8Dot: wide(int8Dot),
   addRow: wide(binary('add')),
+  mulRow: wide(binary('mul')),
+  adaptedNorms: wide(({ n, attrs: { by }, args: [w, a, b] }) => {
+    const low = n.dot(b!, a!, { ta: false, tb: false })
+    return [n.one('Sqrt', [n.sum(n.square(n.add(w!, n.mul(low, n.scalar(by)))), [1])])]
+  }),
   sumRows: wide(({ n, args }) => [n.sum(args[0]!, [0])]),
   sum: wide(({ n, args }) => [n.sum(args[0]!, n.axes(args[0]!))]),
   sumSquares: wide(({ n, args }) => [n.sum(n.square(args[0]!), n.axes(args[0]!))]),
@@ -57,6 +73,7 @@ export const kernels: { readonly [K in OpName]: KernelOf<K> } = {
   swiglu: wide(swiglu),
   swigluGrad: wide(swigluGrad),
   dropout: wide(dropout),
+  noise: wide(noise),
   ropeTable: wide(ropeTable),
   rope: wide(rope),
   attention: wide(attention),

@@ -1,7 +1,8 @@
-/** NF4 weights decoded: two values a byte looked up at once, times the scale of their block. */
+/** Encoded weights decoded. NF4: two values a byte looked up at once, times the scale of their block; int8: codes times the scale of their row. */
 import { dynamicMap } from '../../ir/dynamic-map.ts'
+import { INVERSE } from '../../ir/int8.ts'
 import { codebook } from '../../ir/nf4.ts'
-import { blocks, size, type Encoded } from '../../ir/type.ts'
+import { blocks, isFourBit, rowsOf, size, type FourBit, type TensorType } from '../../ir/type.ts'
 import { DT } from './tf.ts'
 import type { Nodes, Value } from './nodes.ts'
 import type { KernelOf, Parts } from './site.ts'
@@ -26,7 +27,7 @@ const scales = (n: Nodes, p: Parts, nested: number, count: number): Value => {
 export const decoded = (
   n: Nodes,
   p: Parts,
-  dtype: Encoded,
+  dtype: FourBit,
   shape: ReadonlyArray<number>,
 ): Value => {
   const { block, nested } = blocks(dtype)
@@ -45,8 +46,17 @@ export const decoded = (
   return n.reshape(whole * block === count ? scaled : n.slice(scaled, 0, 0, count), ...shape)
 }
 
+/** The values of `int8`, a matrix. */
+export const decodedRows = (n: Nodes, p: Parts, type: TensorType): Value => {
+  const { rows, width } = rowsOf(type)
+  const codes = n.cast(n.reshape(p.codes!, rows, width), DT.f32)
+  return n.mul(n.mul(codes, n.reshape(p.scales!, rows, 1)), n.scalar(INVERSE))
+}
+
 export const dequantize: KernelOf<'dequantize'> = ({ n, parts, types: [w], outs: [out] }) => [
   size(out!) === 0
     ? n.fill(out!.shape, n.scalar(0))
-    : decoded(n, parts[0]!, w!.dtype as Encoded, w!.shape),
+    : isFourBit(w!.dtype)
+      ? decoded(n, parts[0]!, w!.dtype, w!.shape)
+      : n.reshape(decodedRows(n, parts[0]!, w!), ...w!.shape),
 ]

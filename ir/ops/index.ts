@@ -1,14 +1,17 @@
 /** The op set. A new op is one record in a sibling file; every table keyed by `OpName` then fails to compile until it has it. */
 import type { Op } from '../op.ts'
+import * as adapters from './adapters.ts'
 import * as attention from './attention.ts'
 import * as cache from './cache.ts'
 import * as classes from './classes.ts'
 import * as elementwise from './elementwise.ts'
 import * as float8 from './float8.ts'
+import * as int8 from './int8.ts'
 import * as linalg from './linalg.ts'
 import * as logistic from './logistic.ts'
 import * as loss from './loss.ts'
 import * as nn from './nn.ts'
+import * as noise from './noise.ts'
 import * as optim from './optim.ts'
 import * as quant from './quant.ts'
 import * as rope from './rope.ts'
@@ -17,8 +20,11 @@ import * as segments from './segments.ts'
 export const ops = {
   ...elementwise,
   ...linalg,
+  ...adapters,
   ...float8,
+  ...int8,
   ...nn,
+  ...noise,
   ...rope,
   ...attention,
   ...cache,

@@ -96,6 +96,42 @@ export const addRow: Op<None> = op({
   ],
 })
 
+export const mulRow: Op<None> = op({
+  doc: 'Multiplies every row of a matrix by a vector, column by column.',
+  arity: 2,
+  attrs: none,
+  infer: (_, [a, b]) =>
+    matrix(a) &&
+    b !== undefined &&
+    b.dtype === a.dtype &&
+    b.shape.length === 1 &&
+    b.shape[0] === a.shape[1]
+      ? ok(a)
+      : fail(
+          `mulRow takes a matrix and a row, got ${[a, b].map((x) => (x ? show(x) : '?')).join(' and ')}`,
+        ),
+  evaluate: (_, args) => {
+    const [n, b] = [dim(args, 0, 1), values(args, 1)]
+    return [values(args, 0).map((x, i) => x * b[i % n]!)]
+  },
+  vjp: ({ alg, args: [a, b], cts: [ct] }) => [
+    () => alg.mulRow(ct!, b!),
+    () => alg.sumRows(alg.mul(a!, ct!)),
+  ],
+  flops: (_, [a]) => size(a!),
+  overwrites: [0],
+  examples: [
+    {
+      attrs: {},
+      args: [
+        ['f32[2, 2]', [1, 2, 3, 4]],
+        ['f32[2]', [10, -1]],
+      ],
+      outs: [['f32[2, 2]', [10, -2, 30, -4]]],
+    },
+  ],
+})
+
 export const sumRows: Op<None> = op({
   doc: 'Sum over the rows of a matrix: [m, n] to [n].',
   arity: 1,

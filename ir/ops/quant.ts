@@ -1,11 +1,11 @@
 /** Encoded weights back to floats. */
 import * as t from 'io-ts'
-import { dequantize as decode } from '../nf4.ts'
+import { dequantize as decode } from '../encoding.ts'
 import { op, type Op } from '../op.ts'
 import { fail, isEncoded, isFloat, like, ok, show, size, type DType } from '../type.ts'
 
 export const dequantize: Op<{ to: string }> = op({
-  doc: 'An NF4 tensor as floats: codebook value × block scale in f32, rounded once to `to`.',
+  doc: 'An encoded tensor as floats, rounded once to `to`. NF4: codebook value × scale of the block, in f32; int8: code × scale of the row / 127, in f32.',
   arity: 1,
   attrs: t.strict({ to: t.string }),
   infer: ({ to }, [w]) =>
@@ -21,6 +21,12 @@ export const dequantize: Op<{ to: string }> = op({
       // Codes 15 and 0 with scale 2 (f32, little-endian).
       args: [['nf4/64[2]', [0xf0, 0, 0, 0, 0, 0, 0, 0x40]]],
       outs: [['f32[2]', [2, -2]]],
+    },
+    {
+      attrs: { to: 'f32' },
+      // Codes 127 and −127 with scale 2, then 0 and 127 with scale 1.
+      args: [['int8[2, 2]', [127, 129, 0, 127, 0, 0, 0, 0x40, 0, 0, 0x80, 0x3f]]],
+      outs: [['f32[2, 2]', [2, -2, 0, 1]]],
     },
   ],
 })

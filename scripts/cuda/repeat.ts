@@ -1,7 +1,7 @@
 /** The same training steps in two sessions: adapters are byte-identical. */
 import { createHash } from 'node:crypto'
 import type { Backend, Session } from '../../backends/backend.ts'
-import type { Program } from '../../ir/graph.ts'
+import { fnOf, type Program } from '../../ir/graph.ts'
 import type { Config } from '../../src/config/index.ts'
 import { issue } from '../../src/issue.ts'
 import type { Plan } from '../../src/plan/plan.ts'
@@ -47,6 +47,7 @@ const trained = (backend: Backend, plan: Plan, count: number): Promise<Trained> 
           lr: 0.002,
           t: applied + 1,
           seed: step.index,
+          takes: new Set(fnOf(plan.program, 'micro')!.inputs.map((i) => i.name)),
           blame: (what, value) => issue(`${what} is ${value}`),
         })(),
       )

@@ -2,6 +2,8 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
+import { added } from '../../ir/factors.ts'
+import { rowLengths } from '../../ir/initial.ts'
 import { issue, type Issue } from '../issue.ts'
 import { atomicFolder } from '../tensors/atomic.ts'
 import { fromF32, toF32, type FloatDtype } from '../tensors/convert.ts'
@@ -28,24 +30,19 @@ export const SHARD_BYTES = 5e9
 const writtenAs = (d: Dtype): FloatDtype | null =>
   d === 'F64' ? 'F32' : d === 'F32' || d === 'F16' || d === 'BF16' ? d : null
 
-/** W + s·B·A for W [out, in], A [r, in], B [out, r], all row-major; sums in double precision. */
-export const added = (
-  w: Float32Array,
-  a: Float32Array,
-  b: Float32Array,
-  r: number,
-  scale: number,
-): Float32Array => {
-  const into = a.length / r
-  const row = new Float64Array(into)
+/** Rows, or columns, of a matrix times a number each. */
+const multiplied = (w: Float32Array, l: Float32Array, columns: boolean): Float32Array => {
+  const width = w.length / l.length
+  return w.map((x, i) => x * l[columns ? i % l.length : Math.floor(i / width)]!)
+}
+
+/** Rows given other lengths. */
+const lengthened = (w: Float32Array, lengths: Float32Array): Float32Array => {
+  const columns = w.length / lengths.length
+  const now = rowLengths(w, columns)
   return w.map((x, i) => {
-    const [o, c] = [Math.floor(i / into), i % into]
-    if (c === 0) {
-      row.fill(0)
-      for (let k = 0; k < r; k++)
-        for (let j = 0; j < into; j++) row[j]! += b[o * r + k]! * a[k * into + j]!
-    }
-    return x + scale * row[c]!
+    const row = Math.floor(i / columns)
+    return (x * lengths[row]!) / now[row]!
   })
 }
 
@@ -86,13 +83,26 @@ const sumOf = (
 ): TE.TaskEither<Issue, Float32Array> =>
   change._tag === 'whole'
     ? values(adapter.read, change.by)
-    : pipe(
-        TE.Do,
-        TE.bind('w', () => values(base.read, entry)),
-        TE.bind('A', () => values(adapter.read, change.a)),
-        TE.bind('B', () => values(adapter.read, change.b)),
-        TE.map(({ w, A, B }) => added(w, A, B, change.a.shape[0]!, change.scale)),
-      )
+    : change._tag === 'times'
+      ? pipe(
+          TE.Do,
+          TE.bind('w', () => values(base.read, entry)),
+          TE.bind('l', () => values(adapter.read, change.by)),
+          TE.map(({ w, l }) => multiplied(w, l, change.columns)),
+        )
+      : pipe(
+          TE.Do,
+          TE.bind('w', () => values(base.read, entry)),
+          TE.bind('A', () => values(adapter.read, change.a)),
+          TE.bind('B', () => values(adapter.read, change.b)),
+          TE.bind('lengths', () =>
+            change.lengths === null ? TE.right(null) : values(adapter.read, change.lengths),
+          ),
+          TE.map(({ w, A, B, lengths }) => {
+            const sum = added(w, { a: A, b: B }, change.a.shape[0]!, change.scale)
+            return lengths === null ? sum : lengthened(sum, lengths)
+          }),
+        )
 
 /** Left: a weight of integers, or one that overflows its dtype. */
 const changedTensor = (

@@ -1,48 +1,23 @@
 /** Every subcommand with its options and an example. */
-import { backendNames } from '../backends.ts'
 import { parseBytes } from '../config/bytes.ts'
-import { isWithin, rowLength, rows, within, type Bound } from '../config/bounds.ts'
-import type { Command, Option } from './command.ts'
-
-const EXAMPLE = 'examples/code-instructions/qlora.yaml'
-const LARGE = 'examples/llama-2-7b/llama2_7b_4bit.yaml'
-
-const formats = ['parquet', 'csv', 'jsonl']
-
-const positive = (text: string): number | undefined => {
-  const n = Number(text)
-  return Number.isSafeInteger(n) && n > 0 ? n : undefined
-}
-
-const whole = { read: positive, expected: 'a whole number of at least 1' }
-
-const upTo = (bound: Bound) => ({
-  read: (text: string) => (isWithin(bound, Number(text)) ? Number(text) : undefined),
-  expected: within(bound),
-})
-
-const port = {
-  read: (text: string) => {
-    const n = Number(text)
-    return Number.isSafeInteger(n) && n >= 0 && n < 65536 ? n : undefined
-  },
-  expected: 'a port from 0 (any that is free) to 65535',
-}
-
-const config: readonly [string, string] = ['config', 'a YAML file']
-const lenient: Option = {
-  flags: '--lenient',
-  doc: 'ignore unknown keys with a notice each, as Ludwig does',
-}
-const dataset: Option = {
-  flags: '--dataset <file>',
-  doc: "CSV, JSON or JSONL; instead of the config's compiler.dataset",
-}
-const backend: Option = {
-  flags: '--backend <name>',
-  doc: "instead of the config's compiler.backend",
-  choices: ['auto', ...backendNames],
-}
+import { rowLength, rows } from '../config/bounds.ts'
+import { collect } from './collect-command.ts'
+import type { Command } from './command.ts'
+import { ludwigCommands } from './commands-ludwig.ts'
+import {
+  backend,
+  config,
+  dataset,
+  EXAMPLE,
+  formats,
+  LARGE,
+  lenient,
+  modelName,
+  port,
+  randomSeed,
+  upTo,
+  whole,
+} from './options.ts'
 
 const train: Command = {
   name: 'train',
@@ -52,6 +27,8 @@ const train: Command = {
     dataset,
     { flags: '--output-directory <folder>', doc: 'where results go', initial: 'results' },
     { flags: '--experiment-name <name>', doc: 'first part of their name', initial: 'experiment' },
+    modelName,
+    randomSeed,
     { flags: '--resume <folder>', doc: 'continue the run whose results lie there' },
     { flags: '--ladder', doc: 'show the memory ladder first' },
     {
@@ -151,7 +128,11 @@ const serve: Command = {
   doc: "answer HTTP requests: OpenAI's /v1/chat/completions and /v1/completions, Ludwig's /predict",
   options: [
     { flags: '-p, --port <number>', doc: 'port (default: 8000)', ...port },
-    { flags: '-H, --host <address>', doc: 'address to listen on', initial: '127.0.0.1' },
+    {
+      flags: '-H, --host <address>',
+      doc: 'address to listen on; of other machines TUNEC_API_KEY is asked',
+      initial: '127.0.0.1',
+    },
     { flags: '--name <id>', doc: 'what requests call the model (default: the name of the folder)' },
     {
       flags: '--slots <count>',
@@ -182,11 +163,7 @@ const serve: Command = {
     backend,
     lenient,
   ],
-  examples: [
-    'serve results/experiment_run',
-    'serve results/experiment_run --port 8080 --slots 16',
-    'TUNEC_API_KEY=… serve results/experiment_run --host 0.0.0.0',
-  ],
+  examples: ['serve results/experiment_run', 'serve results/experiment_run --port 8080 --slots 16'],
   load: async () => (await import('./serve.ts')).run,
 }
 
@@ -280,6 +257,22 @@ const download: Command = {
   load: async () => (await import('./download.ts')).run,
 }
 
+const upload: Command = {
+  name: 'upload',
+  argument: ['results', 'a results folder'],
+  doc: 'put a run on the Hugging Face hub, with a card that tells data, config, metrics and plan',
+  options: [
+    { flags: '-r, --repo <id>', doc: 'OWNER/NAME on the hub; made where it is not there' },
+    { flags: '-p, --private', doc: 'make it private' },
+    { flags: '--repo-type <type>', doc: 'what it is', choices: ['model'], initial: 'model' },
+    { flags: '--base-model <id>', doc: 'the hub id of a base model that is a folder here' },
+    { flags: '-c, --commit-message <text>', doc: 'title of the commit' },
+    { flags: '-d, --commit-description <text>', doc: 'what else the commit says' },
+  ],
+  examples: ['upload results/experiment_run --repo me/my-adapter --private'],
+  load: async () => (await import('./upload.ts')).run,
+}
+
 const doctor: Command = {
   name: 'doctor',
   doc: 'show which backends work here and, for each that does not, why',
@@ -294,10 +287,13 @@ export const commands: ReadonlyArray<Command> = [
   predict,
   generate,
   serve,
+  collect,
   compile,
   memory,
   check,
   profile,
   download,
+  upload,
+  ...ludwigCommands,
   doctor,
 ]

@@ -15,7 +15,7 @@ import { renderIssues } from '../report/issues.ts'
 import { readText } from '../text-file.ts'
 import { embedded } from './embeddings.ts'
 import { deviceHere } from './card.ts'
-import { flagOf, textOf, type Exit, type Options } from './command.ts'
+import { flagOf, numberOf, textOf, type Exit, type Options } from './command.ts'
 import { obtained, type Extent } from './hub.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -33,12 +33,15 @@ const textOfFile = (file: string): E.Either<Issues, string> =>
     E.mapLeft(one),
   )
 
-/** `--dataset` is relative to where the command runs, unlike the key it replaces. */
+/** What options say in place of keys; `--dataset` is relative to where the command runs, unlike its key. */
 const overridden = (c: Config, o: Options): Config => {
-  const dataset = textOf(o, 'dataset')
-  return dataset === undefined
-    ? c
-    : { ...c, compiler: { ...c.compiler, dataset: datasetArgument(dataset) } }
+  const [dataset, seed] = [textOf(o, 'dataset'), numberOf(o, 'randomSeed')]
+  return {
+    ...c,
+    random_seed: seed ?? c.random_seed,
+    compiler:
+      dataset === undefined ? c.compiler : { ...c.compiler, dataset: datasetArgument(dataset) },
+  }
 }
 
 export const openConfig = (file: string, o: Options): E.Either<Issues, OpenedConfig> =>

@@ -11,7 +11,13 @@ import { dataFindings } from '../plan/data-report.ts'
 import type { Dataset } from '../plan/dataset.ts'
 import type { Device } from '../plan/device.ts'
 import type { Plan } from '../plan/plan.ts'
-import { baseColumns, columnsOf, writePredictions, type Format } from '../predict/files.ts'
+import {
+  baseColumns,
+  columnsOf,
+  statistics,
+  writePredictions,
+  type Format,
+} from '../predict/files.ts'
 import { askedOf, predict, type Asked, type Predicted } from '../predict/predict.ts'
 import { metricText } from '../report/progress.ts'
 import { table } from '../report/table.ts'
@@ -21,6 +27,7 @@ import { deviceHere } from './card.ts'
 import { flagOf, numberOf, textOf, type Options, type Run } from './command.ts'
 import { embedded } from './embeddings.ts'
 import { engineFor } from './engine.ts'
+import { runLabels } from './labels.ts'
 import { nearby, refuse } from './open.ts'
 import { splitIn, splitOf, whatOf, withRows } from './rows.ts'
 import type { Terminal } from './terminal.ts'
@@ -196,23 +203,20 @@ const write = ({ tuned, base }: Both, o: Options): TE.TaskEither<Issue, Readonly
     ...columnsOf(out, tuned.predicted),
     ...(base === null ? [] : baseColumns(out, base.predicted)),
   ]
-  const metrics = [
-    { name: 'test_statistics.json', metrics: tuned.predicted.metrics },
-    ...(base === null ? [] : [{ name: 'base_statistics.json', metrics: base.predicted.metrics }]),
-  ]
-  return writePredictions(
-    textOf(o, 'output')!,
-    out,
-    columns,
-    metrics,
-    textOf(o, 'format') as Format,
-  )
+  const stats = statistics(out, tuned.predicted.metrics)
+  const others =
+    base === null
+      ? []
+      : [{ name: 'base_statistics.json', stats: statistics(out, base.predicted.metrics) }]
+  const format = textOf(o, 'format') as Format
+  return writePredictions(textOf(o, 'output')!, columns, stats, format, others)
 }
 
 export const run: Run = async (name, o, t) => {
   const found = await openTrained(name, o, t)()
   if (E.isLeft(found)) return refuse(found.left, t)
   const trained = found.right
+  if (trained.config.model_type === 'ecd') return runLabels(trained, true, o, t)
   const device = await deviceHere(trained.config, o)
   const done = await predictedByBoth(trained, device, o, t)()
   t.status(null)

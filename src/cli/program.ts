@@ -3,6 +3,7 @@ import fs from 'node:fs'
 import { Command as Commander, CommanderError, Option as Flag } from 'commander'
 import type { Command, Exit, Option, Options } from './command.ts'
 import { commands } from './commands.ts'
+import { namesFor, translate } from './ludwig/translate.ts'
 import type { Terminal } from './terminal.ts'
 
 const USAGE = 2
@@ -50,6 +51,8 @@ const subcommand = (root: Commander, t: Terminal, c: Command, done: (exit: Exit)
   for (const o of c.options) sub.addOption(flag(o))
   const shown = c.examples.map((e) => `  $ tunec ${e}`)
   sub.addHelpText('after', `\n${shown.length > 1 ? 'Examples' : 'Example'}:\n${shown.join('\n')}`)
+  const names = namesFor(c.name)
+  if (names !== null) sub.addHelpText('after', `\nLudwig's names are taken too: ${names}`)
   sub.showHelpAfterError(`(tunec ${c.name} --help shows what there is)`)
   sub.action(invocation(t, c, done))
 }
@@ -90,8 +93,11 @@ const bug = (e: unknown, t: Terminal): number => {
 export const runCommand = async (args: ReadonlyArray<string>, t: Terminal): Promise<number> => {
   let exit: number = 0
   const root = program(t, (e) => (exit = e))
+  const said = translate(args)
+  if (said.refused !== null) return (t.note(`error: ${said.refused}`), USAGE)
+  for (const note of said.notes) t.note(`${t.noteStyle.yellow('note:')} ${note}`)
   try {
-    await root.parseAsync(args.length === 0 ? ['--help'] : [...args], { from: 'user' })
+    await root.parseAsync(args.length === 0 ? ['--help'] : [...said.args], { from: 'user' })
     return exit
   } catch (e) {
     t.status(null)

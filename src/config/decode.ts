@@ -53,6 +53,7 @@ const placeholders: ReadonlyMap<string, unknown> = new Map<string, unknown>([
   ['input_features[0].type', 'text'],
   ['output_features[0].type', 'text'],
   ['trainer.type', 'finetune'],
+  ['preprocessing.split.column', 'split'],
   ['adapter.type', 'lora'],
   ['model_parameters.rope_scaling.rope_type', 'linear'],
   ['model_parameters.rope_scaling.factor', 2],

@@ -1,6 +1,7 @@
 /** What belongs to another task of Ludwig's is said in one sentence, not key by key. */
 import { lookUp, type Known } from './ludwig/known.ts'
 import { ludwigKeys } from './ludwig/keys.ts'
+import { headless } from './checks/outputs.ts'
 import { ludwigValue } from './ludwig/values.ts'
 import type { Problem } from './problem.ts'
 import { nodeAt, showPath, toValue, type MapNode, type Path } from './yaml/node.ts'
@@ -36,7 +37,8 @@ const otherModel = (root: MapNode): Problem => ({
     'this is a config for a model that Ludwig builds of encoders, a combiner and decoders, or of trees; tunec fine-tunes language models and nothing else',
   path: nodeAt(root, ['model_type']) === undefined ? [] : ['model_type'],
   of: 'key',
-  expected: 'a config with `model_type: llm`, a `base_model`, one text input and one text output',
+  expected:
+    'a config with `model_type: llm`, a `base_model`, one text input and one text output, or a text input with `encoder: {type: llm, base_model: path/to/model}` and labels',
 })
 
 const below = (path: Path, prefix: Path): boolean => prefix.every((key, i) => path[i] === key)
@@ -50,6 +52,8 @@ const LABELS = ['fallback_label', 'vocab'].map((key) => [
   key,
 ])
 const TYPE = ['output_features', '0', 'type']
+
+const isLabel = (type: string): boolean => ['category', 'binary', 'number'].includes(type)
 
 interface Whole {
   /** What is about any of these is about the whole. */
@@ -68,7 +72,10 @@ const wholes: ReadonlyArray<Whole> = [
   {
     of: [TYPE, DECODER, ...LABELS],
     say: (root, found) => {
-      const type = found.find((p) => below(p.path, TYPE))
+      const word = String(valueAt(root, TYPE))
+      const type =
+        found.find((p) => below(p.path, TYPE)) ??
+        (isLabel(word) ? { message: headless(word), path: TYPE } : undefined)
       const rest = without(given(root, [DECODER, ...LABELS]))
       return type === undefined
         ? {
@@ -83,7 +90,7 @@ const wholes: ReadonlyArray<Whole> = [
   {
     of: [ENCODER],
     say: () => ({
-      message: 'tunec has no encoders: the base model reads the text itself',
+      message: 'with `model_type: llm` the base model reads the text itself',
       path: ENCODER,
       of: 'key',
       hint: 'leave it out',
@@ -91,8 +98,14 @@ const wholes: ReadonlyArray<Whole> = [
   },
 ]
 
-const isForeignProblem = (root: MapNode, p: Problem): boolean =>
-  !below(p.path, TYPE) || ludwigValue(showPath(p.path), valueAt(root, TYPE)) !== undefined
+const isForeignProblem = (root: MapNode, p: Problem): boolean => {
+  const type = valueAt(root, TYPE)
+  return (
+    !below(p.path, TYPE) ||
+    isLabel(String(type)) ||
+    ludwigValue(showPath(p.path), type) !== undefined
+  )
+}
 
 const knownAt = (path: Path): Known =>
   path.reduce<Known>((known, key) => {
@@ -121,6 +134,8 @@ export const gathered = (
   problems: ReadonlyArray<Problem>,
 ): ReadonlyArray<Problem> => {
   if (isOther(root)) return [otherModel(root)]
+  // Encoders and labels are its own.
+  if (valueAt(root, ['model_type']) === 'ecd') return problems.map((p) => withKeys(root, p))
   return wholes
     .reduce<ReadonlyArray<Problem>>((left, { of, say }) => {
       const mine = left.filter((p) => of.some((o) => below(p.path, o)) && isForeignProblem(root, p))

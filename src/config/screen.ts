@@ -5,7 +5,7 @@ import * as t from 'io-ts'
 import { lookUp, type Known, type Refusal } from './ludwig/known.ts'
 import { ludwigKeys } from './ludwig/keys.ts'
 import type { Problem } from './problem.ts'
-import { isListOf, propsOf } from './schema/codec.ts'
+import { isListOf, propsOf, variantsOf, type Variants } from './schema/codec.ts'
 import { configCodec } from './schema/config.ts'
 import { suggestKey } from './suggest.ts'
 import {
@@ -34,6 +34,8 @@ interface Sink {
 
 interface Level {
   readonly props: t.Props
+  /** By the section's own `type`, where its keys depend on it. */
+  readonly variants?: Variants['variants']
   readonly known: Known
   readonly path: Path
   /** The section's own `type`, which decides which keys Ludwig has in it. */
@@ -85,7 +87,10 @@ const screenNode = (
 const screenMap = (sink: Sink, map: MapNode, level: Omit<Level, 'type' | 'section'>): MapNode => {
   const typeNode = map.entries.find((e) => e.key === 'type')?.value
   const type = typeNode?.kind === 'scalar' ? typeNode.value : undefined
-  const entries = map.entries.flatMap((e) => screenEntry(sink, e, { ...level, type, section: map }))
+  const variant = level.variants?.[String(type)]
+  const props = (variant === undefined ? undefined : propsOf(variant)) ?? level.props
+  const here = { ...level, props, type, section: map }
+  const entries = map.entries.flatMap((e) => screenEntry(sink, e, here))
   return { ...map, entries }
 }
 
@@ -96,14 +101,10 @@ const screenEntry = (sink: Sink, entry: Entry, level: Level): ReadonlyArray<Entr
   const codec = Object.hasOwn(level.props, entry.key) ? level.props[entry.key] : undefined
   if (codec !== undefined) {
     const props = propsOf(codec)
-    return props === undefined
-      ? [entry]
-      : [
-          {
-            ...entry,
-            value: screenNode(sink, entry.value, { props, known, path }, isListOf(codec)),
-          },
-        ]
+    if (props === undefined) return [entry]
+    const variants = variantsOf(codec)
+    const below = { props, known, path, ...(variants === undefined ? {} : { variants }) }
+    return [{ ...entry, value: screenNode(sink, entry.value, below, isListOf(codec)) }]
   }
   if (row !== undefined && 'section' in row) screenForeign(sink, entry.value, known, path)
   else screenRefused(sink, entry, row, level)

@@ -1,13 +1,9 @@
 /** The short and the old ways of writing a section, turned into the full one. */
-import { notice, type Notice, type Problem } from './problem.ts'
+import { hoistEncoder, type Hoisted } from './hoist.ts'
+import { notice, type Problem } from './problem.ts'
 import { isNull, nodeAt, scalar, withEntry, type MapNode, type Node } from './yaml/node.ts'
 
-export interface Expanded {
-  readonly root: MapNode
-  /** Placed in the file as it was before. */
-  readonly problems: ReadonlyArray<Problem>
-  readonly notices: ReadonlyArray<Notice>
-}
+export type Expanded = Hoisted
 
 type Step = (root: MapNode) => Expanded
 
@@ -41,6 +37,32 @@ const expandTrainerWords: Step = (root) => {
   }, trainer)
   return same(withEntry(root, 'trainer', expanded))
 }
+
+/** Ludwig's schema puts the type before a key, its examples do not. */
+const preferenceNames: ReadonlyArray<readonly [type: string, key: string]> = [
+  ['dpo', 'beta'],
+  ['dpo', 'loss_type'],
+  ['dpo', 'label_smoothing'],
+  ['kto', 'beta'],
+  ['orpo', 'beta'],
+]
+
+const shortenPreference =
+  ([type, key]: readonly [string, string]): Step =>
+  (root) => {
+    const long = `${type}_${key}`
+    const trainer = child(root, 'trainer')
+    const value = nodeAt(root, ['trainer', long])
+    const own = nodeAt(root, ['trainer', 'type'])
+    if (trainer?.kind !== 'map' || value === undefined) return same(root)
+    if (own?.kind !== 'scalar' || own.value !== type) return same(root)
+    const rest = withEntry(trainer, long, undefined)
+    if (child(rest, key) === undefined)
+      return same(withEntry(root, 'trainer', withEntry(rest, key, value)))
+    const message = `both \`${long}\` and \`${key}\` are given, which is the same`
+    const problem: Problem = { message, path: ['trainer', long], of: 'key', hint: 'leave it out' }
+    return { root: withEntry(root, 'trainer', rest), problems: [problem], notices: [] }
+  }
 
 const emptyAt = (node: Node): MapNode => ({ kind: 'map', entries: [], at: node.at })
 
@@ -109,9 +131,12 @@ const dropVersion: Step = (root) =>
       }
 
 const steps: ReadonlyArray<Step> = [
+  // First: the others look where `model_type: llm` has its keys.
+  hoistEncoder,
   expandWord('adapter', 'type'),
   expandWord('backend', 'type'),
   expandTrainerWords,
+  ...preferenceNames.map(shortenPreference),
   moveSplitProbabilities,
   runLocally,
   clipAnyway,

@@ -16,6 +16,10 @@ export interface MicroBatch {
   readonly targets: Int32Array
   /** A number for each place, by its sample's place in the list that was packed and its own in the sample; 0 in the tail. */
   readonly keys: Int32Array
+  /** Of each scored place its sequence: those of the n-th sample of `samples` come one behind the other; −1 elsewhere. */
+  readonly sequences: Int32Array
+  /** Tokens of the sample at each place; 1 in the tail. */
+  readonly lengths: Float32Array
   /** How many targets are not −100. */
   readonly scored: number
   /** Indices into the list that was packed, row by row. */
@@ -26,9 +30,15 @@ export interface MicroBatch {
 
 export const unscored = -100
 
-type Lengths = Pick<Sample, 'prompt' | 'target'>
+type Lengths = Pick<Sample, 'prompt' | 'target' | 'rejected' | 'other'>
 
-export const lengthOf = (sample: Lengths): number => sample.prompt.length + sample.target.length
+/** Tokens in a row: both answers of a pair lie there, each behind the prompt. */
+export const lengthOf = ({ prompt, target, rejected }: Lengths): number =>
+  prompt.length + target.length + (rejected === undefined ? 0 : prompt.length + rejected.length)
+
+/** Tokens that a row must have room for. */
+export const roomOf = (s: Lengths): number =>
+  Math.max(lengthOf(s), s.prompt.length + (s.other?.length ?? 0))
 
 /** Index of the first of ascending numbers that is at least `n`. */
 const firstFrom = (numbers: ReadonlyArray<number>, n: number): number => {
@@ -45,7 +55,7 @@ const firstFrom = (numbers: ReadonlyArray<number>, n: number): number => {
  * Opens and fills rows: `place` puts a sample of `length` into the fullest row that still has room. Only rooms that
  * there are get looked at: a row may be a million tokens long.
  */
-const rowsOf = (rowLength: number) => {
+const rowsOf = (rowLength: number, perRow: number) => {
   const rows: Array<Array<number>> = []
   const byRoom = new Map<number, Array<Array<number>>>()
   /** The keys of `byRoom`, ascending. */
@@ -77,7 +87,7 @@ const rowsOf = (rowLength: number) => {
     place: (index: number, length: number): void => {
       const [row, room] = take(length)
       row.push(index)
-      if (room > length) leave(row, room - length)
+      if (room > length && row.length < perRow) leave(row, room - length)
     },
   }
 }
@@ -92,20 +102,31 @@ const tooLong = (sample: Sample, rowLength: number): Issue =>
 
 /**
  * Rows of sample indices by best-fit decreasing: longest first, each into the fullest row that has room. Equal
- * lengths keep their order, so the same samples always give the same rows. Left: a sample longer than a row.
+ * lengths keep their order, so the same samples always give the same rows. `perRow`: no row gets more samples.
+ * Left: a sample longer than a row.
  */
 export const pack = (
   samples: ReadonlyArray<Sample>,
-  options: { readonly rowLength: number },
+  options: { readonly rowLength: number; readonly perRow?: number },
 ): E.Either<Issue, ReadonlyArray<ReadonlyArray<number>>> => {
-  const { rowLength } = options
+  const { rowLength, perRow = Infinity } = options
   const long = samples.find((sample) => lengthOf(sample) > rowLength)
   if (long) return E.left(tooLong(long, rowLength))
   const sized = samples.map((sample, index) => ({ index, length: lengthOf(sample) }))
-  const { rows, place } = rowsOf(rowLength)
+  const { rows, place } = rowsOf(rowLength, perRow)
   for (const { index, length } of sized.toSorted((a, b) => b.length - a.length))
     place(index, length)
   return E.right(rows)
+}
+
+/** How samples become micro-batches. */
+export interface Grid {
+  readonly rows: number
+  readonly length: number
+  /** Prompts of the first answers are scored too, for their likelihood; they belong to no sequence. */
+  readonly prompts?: boolean
+  /** Most samples of a row. */
+  readonly perRow?: number
 }
 
 interface Place {
@@ -113,26 +134,48 @@ interface Place {
   readonly segment: number
   /** In the list that was packed. */
   readonly index: number
+  /** Tokens of the sample that lie before. */
+  readonly before: number
+  readonly sequence: number
 }
 
-/** Writes one sample and returns how many targets it scores. */
-const write = (into: MicroBatch, { start, segment, index }: Place, sample: Sample): number => {
-  const ids = [...sample.prompt, ...sample.target]
+/** Writes one sequence and returns how many targets it scores. */
+const write = (
+  into: MicroBatch,
+  { start, segment, index, before, sequence }: Place,
+  { prompt, target }: Pick<Sample, 'prompt' | 'target'>,
+  prompts: boolean,
+): number => {
+  const ids = [...prompt, ...target]
   ids.forEach((id, i) => {
     into.tokens[start + i] = id
     into.positions[start + i] = i
     into.segments[start + i] = segment
-    into.keys[start + i] = hash32(index, 0, i)
+    into.keys[start + i] = hash32(index, 0, before + i)
+    into.lengths[start + i] = ids.length
     const next = ids[i + 1]
-    if (next !== undefined && i + 1 >= sample.prompt.length) into.targets[start + i] = next
+    if (next === undefined) return
+    const answers = i + 1 >= prompt.length
+    if (answers || prompts) into.targets[start + i] = next
+    if (answers) into.sequences[start + i] = sequence
   })
-  return Math.min(sample.target.length, ids.length - 1)
+  return prompts ? ids.length - 1 : Math.min(target.length, ids.length - 1)
 }
+
+/** The sequences of a sample, in the order of their numbers. */
+const sequencesOf = ({
+  prompt,
+  target,
+  rejected,
+}: Sample): ReadonlyArray<Pick<Sample, 'prompt' | 'target'>> => [
+  { prompt, target },
+  ...(rejected === undefined ? [] : [{ prompt, target: rejected }]),
+]
 
 const fill = (
   samples: ReadonlyArray<Sample>,
   rows: ReadonlyArray<ReadonlyArray<number>>,
-  shape: { readonly rows: number; readonly length: number },
+  shape: Grid,
 ): MicroBatch => {
   const size = shape.rows * shape.length
   const empty: MicroBatch = {
@@ -140,22 +183,27 @@ const fill = (
     positions: new Int32Array(size),
     segments: new Int32Array(size),
     keys: new Int32Array(size),
+    lengths: new Float32Array(size).fill(1),
     targets: new Int32Array(size).fill(unscored),
+    sequences: new Int32Array(size).fill(-1),
     scored: 0,
     samples: rows.flat(),
     tokensUsed: 0,
   }
-  let scored = 0
-  let tokensUsed = 0
+  let [scored, tokensUsed, sequence] = [0, 0, 0]
   rows.forEach((row, r) => {
     let start = r * shape.length
-    row.forEach((index, i) => {
-      const sample = samples[index]
-      if (!sample) return
-      scored += write(empty, { start, segment: i + 1, index }, sample)
-      start += lengthOf(sample)
-      tokensUsed += lengthOf(sample)
-    })
+    let segment = 0
+    for (const index of row) {
+      const begin = start
+      sequencesOf(samples[index]!).forEach((s, k) => {
+        const place = { start, segment: ++segment, index, before: start - begin, sequence }
+        scored += write(empty, place, s, k === 0 && shape.prompts === true)
+        sequence += 1
+        start += lengthOf(s)
+      })
+      tokensUsed += start - begin
+    }
   })
   return { ...empty, scored, tokensUsed }
 }
@@ -166,10 +214,15 @@ const fill = (
  */
 export const packBatch = (
   samples: ReadonlyArray<Sample>,
-  shape: { readonly rows: number; readonly length: number },
+  shape: Grid,
 ): E.Either<Issue, ReadonlyArray<MicroBatch>> =>
   E.map((packed: ReadonlyArray<ReadonlyArray<number>>) =>
     Array.from({ length: Math.ceil(packed.length / shape.rows) }, (_, i) =>
       fill(samples, packed.slice(i * shape.rows, (i + 1) * shape.rows), shape),
     ),
-  )(pack(samples, { rowLength: shape.length }))
+  )(
+    pack(samples, {
+      rowLength: shape.length,
+      ...(shape.perRow === undefined ? {} : { perRow: shape.perRow }),
+    }),
+  )

@@ -14,12 +14,26 @@ export type SplitName = (typeof splitNames)[number]
 /** Row indices of a table, no row twice. */
 export type Split = { readonly [S in SplitName]: ReadonlyArray<number> }
 
+/** How many there are of each. */
+export const countsOf = (all: {
+  readonly [S in SplitName]: ReadonlyArray<unknown>
+}): { readonly [S in SplitName]: number } => ({
+  train: all.train.length,
+  validation: all.validation.length,
+  test: all.test.length,
+})
+
 export type SplitSpec =
   | {
       readonly type: 'random'
       readonly probabilities: readonly [train: number, validation: number, test: number]
     }
   | { readonly type: 'fixed'; readonly column: string }
+  | {
+      readonly type: 'stratify'
+      readonly column: string
+      readonly probabilities: readonly [train: number, validation: number, test: number]
+    }
 
 /** A non-empty validation or test set is filled up to this many rows from the training set. */
 const fewest = 3
@@ -53,23 +67,62 @@ const checkProbabilities = (p: readonly [number, number, number]): Issue | undef
   return p[0] === 0 ? issue('the training share is 0', { path }) : undefined
 }
 
-const splitRandom = (
+const shuffledRows = (rows: ReadonlyArray<number>, seed: number): ReadonlyArray<number> =>
+  permutation(rows.length, random(seed, purpose.split)).map((i) => rows[i] as number)
+
+const cutInto = (
   rows: ReadonlyArray<number>,
   probabilities: readonly [number, number, number],
-  seed: number,
 ): E.Either<Issues, Split> => {
   const bad = checkProbabilities(probabilities)
   if (bad) return E.left(one(bad))
-  const shuffled = permutation(rows.length, random(seed, purpose.split)).map(
-    (i) => rows[i] as number,
-  )
   const [first, second] = cuts(rows.length, probabilities)
   return E.right({
-    train: shuffled.slice(0, first),
-    validation: shuffled.slice(first, second),
-    test: shuffled.slice(second),
+    train: rows.slice(0, first),
+    validation: rows.slice(first, second),
+    test: rows.slice(second),
   })
 }
+
+/**
+ * Rows in an order whose every stretch holds the values of a column in nearly the shares of the whole: the i-th of n
+ * rows with one value stands at (i + ½)/n of the way.
+ */
+export const spreadOut = (
+  rows: ReadonlyArray<number>,
+  valueOf: (row: number) => string,
+): ReadonlyArray<number> => {
+  const members = new Map<string, Array<number>>()
+  for (const row of rows) {
+    const value = valueOf(row)
+    const known = members.get(value)
+    if (known === undefined) members.set(value, [row])
+    else known.push(row)
+  }
+  return [...members.values()]
+    .flatMap((all) => all.map((row, i) => ({ row, at: (i + 0.5) / all.length })))
+    .toSorted((a, b) => a.at - b.at)
+    .map(({ row }) => row)
+}
+
+const splitStratified = (
+  table: Table,
+  rows: ReadonlyArray<number>,
+  { column, probabilities }: Extract<SplitSpec, { readonly type: 'stratify' }>,
+  seed: number,
+): E.Either<Issues, Split> =>
+  table.columns.includes(column)
+    ? cutInto(
+        spreadOut(shuffledRows(rows, seed), (row) => String(table.rows[row]?.[column] ?? '')),
+        probabilities,
+      )
+    : E.left(
+        one({
+          ...unknownColumn(column, table),
+          file: table.file,
+          path: 'preprocessing.split.column',
+        }),
+      )
 
 const splitWords: ReadonlyMap<string, SplitName> = new Map([
   ['0', 'train'],
@@ -119,7 +172,8 @@ const splitFixed = (
 
 /**
  * Divides `rows`. `random`: shuffled by the seed, then ⌈p₀·n⌉ train, ⌊p₁·n⌋ validate (all the rest when p₂ is 0),
- * the others test; a non-empty set of fewer than 3 is filled up from train. `fixed`: as the column says, in order.
+ * the others test; a non-empty set of fewer than 3 is filled up from train. `stratify`: of the same sizes, each with the
+ * column's values in the shares of the whole, to a row. `fixed`: as the column says, in order.
  * Left: bad shares, an unknown column, a cell that names no split, no training row.
  */
 export const splitRows = (
@@ -130,8 +184,10 @@ export const splitRows = (
 ): E.Either<Issues, Split> => {
   const split =
     spec.type === 'random'
-      ? splitRandom(rows, spec.probabilities, seed)
-      : splitFixed(table, rows, spec.column)
+      ? cutInto(shuffledRows(rows, seed), spec.probabilities)
+      : spec.type === 'stratify'
+        ? splitStratified(table, rows, spec, seed)
+        : splitFixed(table, rows, spec.column)
   return E.isRight(split) && split.right.train.length === 0
     ? E.left(
         one(

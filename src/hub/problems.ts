@@ -79,13 +79,28 @@ export const offlineIssue = ({ repo, settings }: Asking): Issue =>
     hint: 'leave HF_HUB_OFFLINE out once',
   })
 
+const statusOf = (e: unknown): number | null =>
+  e instanceof Error && 'statusCode' in e && typeof e.statusCode === 'number' ? e.statusCode : null
+
 /** The error of a call: a status, or no answer at all. */
 export const problemOf =
   (asking: Asking) =>
   (e: unknown): Issue => {
-    const status =
-      e instanceof Error && 'statusCode' in e && typeof e.statusCode === 'number'
-        ? e.statusCode
-        : null
+    const status = statusOf(e)
     return status === null ? networkIssue(asking, e) : statusIssue(asking, status)
+  }
+
+/** The same of a call that writes. */
+export const writeProblemOf =
+  ({ repo, settings }: Asking) =>
+  (e: unknown): Issue => {
+    const status = statusOf(e)
+    const what = `${settings.endpoint} did not take ${repo.id}`
+    if (status === null) return issue(`${what}: ${causeOf(e)}`, { hint: 'check the connection' })
+    const refused = status === 401 || status === 403
+    return issue(refused ? `${what}: the token may not write there` : `${what}: status ${status}`, {
+      hint: refused
+        ? `see what the token may do on ${settings.endpoint}/settings/tokens, and whether the owner's name is right`
+        : 'try again later',
+    })
   }

@@ -9,6 +9,7 @@ import { issue, type Issue } from '../issue.ts'
 import { dtypeRemarks } from './dtype.ts'
 import { hasOwnHead } from './head.ts'
 import { knownModels } from './known.ts'
+import type { Labels } from './labels.ts'
 import { packedIn, packingOf, type Packed } from './packed.ts'
 import { configRemarks } from './remarks.ts'
 import { readJsonFile } from '../text-file.ts'
@@ -24,6 +25,8 @@ export interface Base {
   readonly spec: ModelSpec
   /** Null where its weights are not quantized yet. */
   readonly packed: Packed | null
+  /** Heads over it, where it is an encoder. */
+  readonly labels?: Labels
   /** Where its files say something twice or in vain, and what is done about it. */
   readonly remarks: ReadonlyArray<string>
 }

@@ -28,7 +28,7 @@ export interface Shapes {
 /** Attention of one layer: packed rows in training, a cache in generation. */
 type Attend = (layer: number, q: Id, k: Id, v: Id) => Id
 
-interface Context {
+export interface Context {
   readonly b: Builder
   readonly spec: ModelSpec
   readonly weight: (name: string, ...shape: ReadonlyArray<number>) => Id
@@ -91,14 +91,33 @@ interface Batch {
   readonly targets: Id
 }
 
+const inSegments =
+  (c: Context, segments: Id): Attend =>
+  (_, q, k, v) =>
+    c.b.alg.attention(heads(c.spec), q, k, v, segments)[0]
+
 const packed = (c: Context, s: Shapes): Batch & { readonly hidden: Id } => {
   const grid = tensor('i32', s.rows, s.length)
   const input = (name: string): Id => c.b.input(name, grid)
   const [tokens, positions, segments, targets] = ['tokens', 'positions', 'segments', 'targets'].map(
     input,
   ) as [Id, Id, Id, Id]
-  const attend: Attend = (_, q, k, v) => c.b.alg.attention(heads(c.spec), q, k, v, segments)[0]
-  return { tokens, positions, segments, targets, hidden: body(c, tokens, positions, attend) }
+  return {
+    tokens,
+    positions,
+    segments,
+    targets,
+    hidden: body(c, tokens, positions, inSegments(c, segments)),
+  }
+}
+
+/** Final hidden states of packed rows, where nothing is to be predicted token by token. */
+export const encoded = (c: Context, s: Shapes): Id => {
+  const grid = tensor('i32', s.rows, s.length)
+  const [tokens, positions, segments] = ['tokens', 'positions', 'segments'].map((name) =>
+    c.b.input(name, grid),
+  ) as [Id, Id, Id]
+  return body(c, tokens, positions, inSegments(c, segments))
 }
 
 /** Loss of a packed batch: negative log-likelihoods × `inverse_count` (1 / scored tokens of the whole effective batch). */
@@ -222,8 +241,10 @@ const reorderFn = (b: Builder, g: Generation, cache: ReadonlyMap<string, State>)
   return b.done({ name: REORDER, outs: [], updates })
 }
 
-/** The forward program: `step` (what training minimizes), `evaluate`, with generation `prefill` and `decode`, with beams `reorder`. */
-export const model = (name: string, spec: ModelSpec, s: Shapes): Either<Reason, Program> => {
+/** Functions over the same weights, all that any of them has asked for. */
+export const contexts = (
+  spec: ModelSpec,
+): { readonly context: () => Context; readonly weights: ReadonlyMap<string, State> } => {
   const weights = new Map<string, State>()
   const context = (): Context => {
     const b = builder()
@@ -243,7 +264,13 @@ export const model = (name: string, spec: ModelSpec, s: Shapes): Either<Reason, 
       },
     }
   }
-  return building(() => {
+  return { context, weights }
+}
+
+/** The forward program: `step` (what training minimizes), `evaluate`, and with generation `prefill` and `decode`. */
+export const model = (name: string, spec: ModelSpec, s: Shapes): Either<Reason, Program> =>
+  building(() => {
+    const { context, weights } = contexts(spec)
     const kept = s.generate === null ? [] : caches(spec, s.generate)
     const byName = new Map(kept.map((k) => [k.name, k]))
     const fns = [stepFn(context(), s), evaluateFn(context(), s)]
@@ -255,4 +282,3 @@ export const model = (name: string, spec: ModelSpec, s: Shapes): Either<Reason, 
     if (s.embed === true) fns.push(embedFn(context(), s))
     return { name, state: [...weights.values(), ...kept], fns }
   })
-}

@@ -2,22 +2,28 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import type { Config } from '../config/schema/config.ts'
+import { answerCap } from '../config/outputs.ts'
 import { isEmpty, locate, rowName, unknownColumn, type Table } from '../data/cell.ts'
 import type { Dataset as Rows } from '../data/dataset.ts'
 import { renderPrompts } from '../data/prompt.ts'
 import { str } from '../data/python.ts'
-import { buildSamples, type RowText } from '../data/samples.ts'
+import { buildSamples, type RowText, type SampleOptions, type Samples } from '../data/samples.ts'
 import { splitNames } from '../data/split.ts'
-import { lengthOf } from '../data/pack.ts'
+import type { Target } from '../data/targets.ts'
+import { roomOf } from '../data/pack.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import type { ModelSpec } from '../models/spec.ts'
 import type { Contexts } from '../retrieval/contexts.ts'
+import { extrasOf, preferred } from './preferences.ts'
 import { promptSpec, readRows } from './rows.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
+import { labelledSamples, type Known, type LabelledRows } from './labelled.ts'
 
 /** Prepared rows, and the tokenizer that made tokens of them. */
 export interface Dataset extends Rows {
   readonly tokenizer: Tokenizer
+  /** What heads predict; absent where text is written. */
+  readonly targets?: ReadonlyArray<Target>
 }
 
 const textsOf = (
@@ -26,29 +32,37 @@ const textsOf = (
   asking: boolean,
   context: ((row: number) => string) | undefined,
 ): E.Either<Issues, ReadonlyArray<RowText>> => {
-  const target = c.output_features[0].column
-  if (!table.columns.includes(target) && !asking)
+  const targets = c.output_features.map((f) => f.column)
+  const gone = targets.findIndex((t) => !table.columns.includes(t))
+  if (gone >= 0 && !asking)
     return E.left(
       one({
-        ...unknownColumn(target, table),
+        ...unknownColumn(targets[gone]!, table),
         file: table.file,
-        path: 'output_features[0].name',
+        path: `output_features[${gone}].name`,
       }),
     )
   return pipe(
-    renderPrompts({ ...promptSpec(c), ...(context === undefined ? {} : { context }) }, table),
-    E.map((prompts) =>
+    E.Do,
+    E.apS(
+      'prompts',
+      renderPrompts({ ...promptSpec(c), ...(context === undefined ? {} : { context }) }, table),
+    ),
+    E.apS('extras', extrasOf(c, table, asking)),
+    E.map(({ prompts, extras }) =>
       prompts.map((prompt, row): RowText => {
-        const cell = table.rows[row]![target] ?? null
-        return { row, prompt, target: isEmpty(cell) ? null : str(cell) }
+        const cells = targets.map((t) => table.rows[row]![t] ?? null)
+        const target = cells.some(isEmpty) ? null : cells.map(str).join(', ')
+        return { row, prompt, target, ...extras[row] }
       }),
     ),
   )
 }
 
-const limits = (c: Config, spec: ModelSpec) => {
+/** How long prompts and answers may be. */
+export const limits = (c: Config, spec: ModelSpec) => {
   const prompt = c.input_features[0].preprocessing.max_sequence_length
-  const target = c.output_features[0].preprocessing.max_sequence_length
+  const target = answerCap(c)
   return {
     ...(prompt === null ? {} : { promptLimit: prompt }),
     ...(target === null ? {} : { targetLimit: target }),
@@ -66,17 +80,17 @@ export const sequenceLimit = (c: Config, spec: ModelSpec): number =>
 export const longRow = ({ samples, table }: Dataset, length: number): Issue | null => {
   const long = splitNames
     .flatMap((name) => samples[name])
-    .filter((s) => lengthOf(s) > length)
+    .filter((s) => roomOf(s) > length)
     .toSorted((a, b) => a.row - b.row)
   const [first, ...rest] = long
   if (first === undefined) return null
-  const most = long.reduce((m, s) => Math.max(m, lengthOf(s)), 0)
+  const most = long.reduce((m, s) => Math.max(m, roomOf(s)), 0)
   const more =
     rest.length === 0
       ? ''
       : `, and ${rest.length} more ${rest.length === 1 ? 'is' : 'are'} too long`
   return issue(
-    `${rowName(table, first.row)} of the data has ${lengthOf(first)} tokens, and compiler.row_length is ${length}${more}`,
+    `${rowName(table, first.row)} of the data has ${roomOf(first)} tokens, and compiler.row_length is ${length}${more}`,
     {
       ...locate(table, first.row),
       path: 'compiler.row_length',
@@ -85,40 +99,51 @@ export const longRow = ({ samples, table }: Dataset, length: number): Issue | nu
   )
 }
 
+const writtenSamples = (
+  { table, split, texts, tokenizer }: LabelledRows,
+  options: SampleOptions,
+): E.Either<Issues, { readonly built: ReadonlyArray<Samples> }> =>
+  pipe(
+    [...splitNames],
+    E.traverseArray((name) =>
+      buildSamples(
+        tokenizer,
+        split[name].map((row) => texts[row]!),
+        options,
+        (row) => locate(table, row),
+      ),
+    ),
+    E.map((built) => ({ built })),
+  )
+
 /** What a data set needs besides its file where it is asked, or where prompts show other rows. */
-export interface Asking {
-  /** Rows are asked, so those without an answer count, too. */
-  readonly asking?: boolean
-  readonly contexts?: Contexts | null
+export interface Asking extends Known {
+  readonly contexts: Contexts | null
 }
 
-/** Reads and prepares `file` for a model whose tokenizer lies in `folder`. Left: every problem of file, columns, split. */
+/** Reads and prepares `file` for a model whose tokenizer lies in `folder`; `asking`: rows may lack answers. Left: every problem of file, columns, split. */
 export const prepareDataset = (
   c: Config,
   file: string,
   folder: string,
   spec: ModelSpec,
-  { asking = false, contexts = null }: Asking = {},
+  { asking = false, targets, contexts = null }: Partial<Asking> = {},
 ): E.Either<Issues, Dataset> =>
   pipe(
     readRows(c, file),
     E.bind('context', (rows) => (contexts === null ? E.right(undefined) : contexts(rows))),
     E.bind('texts', ({ table, context }) => textsOf(c, table, asking, context)),
     E.bind('tokenizer', () => pipe(loadTokenizer(folder), E.mapLeft(one))),
-    E.bind('built', ({ table, texts, split, tokenizer }) =>
-      pipe(
-        [...splitNames],
-        E.traverseArray((name) =>
-          buildSamples(
-            tokenizer,
-            split[name].map((row) => texts[row]!),
-            limits(c, spec),
-            (row) => locate(table, row),
-          ),
-        ),
-      ),
+    E.bind('made', (rows) =>
+      c.model_type === 'ecd'
+        ? labelledSamples(c, rows, limits(c, spec), {
+            asking,
+            ...(targets === undefined ? {} : { targets }),
+          })
+        : writtenSamples(rows, limits(c, spec)),
     ),
-    E.chain(({ built, table, texts, split, tokenizer }) => {
+    E.chain(({ made: { built, ...more }, table, texts, split, tokenizer }) => {
+      const rest = { table, texts, split, tokenizer }
       const [train, validation, test] = built.map((b) => b.samples)
       const notes = built.flatMap((b) => b.notes)
       return train!.length === 0 && !asking && c.trainer.type !== 'none'
@@ -130,13 +155,13 @@ export const prepareDataset = (
               }),
             ),
           )
-        : E.right({
-            table,
-            texts,
-            split,
-            tokenizer,
-            notes,
-            samples: { train: train!, validation: validation!, test: test! },
-          })
+        : pipe(
+            preferred(c, sequenceLimit(c, spec), rest.table.file, {
+              train: train!,
+              validation: validation!,
+              test: test!,
+            }),
+            E.map((samples) => ({ ...rest, ...more, notes, samples })),
+          )
     }),
   )

@@ -6,6 +6,7 @@ import { lackingFloat8 } from '../../backends/cuda/lower/needs.ts'
 import type { Program } from '../../ir/graph.ts'
 import type { Stage } from '../../passes/pass.ts'
 import type { Config } from '../config/schema/config.ts'
+import type { Target } from '../data/targets.ts'
 import { datasetPath } from '../hub/dataset-path.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { findBase, type Base } from '../models/base.ts'
@@ -18,6 +19,7 @@ import { agreeing } from './techniques.ts'
 import { pretrainedOf, type Pretrained } from './adapter.ts'
 import { chosenFor, type Considered } from './choose.ts'
 import { longRow, prepareDataset, type Dataset } from './dataset.ts'
+import { labelsOf } from './labelled.ts'
 import { deviceFor, type Device } from './device.ts'
 import { machineOf } from './machine.ts'
 import { computeDtype } from './techniques.ts'
@@ -62,6 +64,8 @@ export interface Setting {
   readonly asking?: boolean
   /** Where the training rows are that prompts show, if not in the data itself. */
   readonly examples?: Examples | null
+  /** Of heads that are trained already; absent: the data decides what they predict. */
+  readonly targets?: ReadonlyArray<Target>
 }
 
 /** `model_parameters` over what the model's own config.json says. Left: a factor that no position survives. */
@@ -112,7 +116,7 @@ const computable = (c: Config, device: Device | null): E.Either<Issues, void> =>
 const datasetOf = (
   c: Config,
   base: Base,
-  { folder, asking = false, examples = null }: Setting,
+  { folder, asking = false, targets, examples = null }: Setting,
 ): E.Either<Issues, Dataset | null> => {
   const file = c.compiler.dataset
   if (file === null || base.folder === null) return E.right(null)
@@ -123,6 +127,7 @@ const datasetOf = (
       prepareDataset(c, at, base.folder!, base.spec, {
         asking,
         contexts: contextsFor(c, base, folder, examples),
+        ...(targets === undefined ? {} : { targets }),
       }),
     ),
     E.chain((data) => {
@@ -137,7 +142,7 @@ export const planOf = (c: Config, setting: Setting): E.Either<Issues, Plan> => {
   const { folder, clock, device: asked } = setting
   return pipe(
     E.Do,
-    E.bind('base', () =>
+    E.bind('bare', () =>
       pipe(
         findBase(c.base_model, folder),
         E.chainFirst((b) => agreeing(c, b)),
@@ -146,7 +151,11 @@ export const planOf = (c: Config, setting: Setting): E.Either<Issues, Plan> => {
       ),
     ),
     E.bind('pretrained', () => E.mapLeft(one)(pretrainedOf(c, folder))),
-    E.bind('data', ({ base }) => datasetOf(c, base, setting)),
+    E.bind('data', ({ bare }) => datasetOf(c, bare, setting)),
+    E.let('base', ({ bare, data }) => {
+      const labels = labelsOf(c, data, setting.targets)
+      return labels === undefined ? bare : { ...bare, labels }
+    }),
     E.let('device', () => (asked === undefined ? deviceFor(c, null) : asked)),
     E.chainFirst(({ device }) => computable(c, device)),
     E.bind('budget', ({ device }) => budgetOf(c, device)),

@@ -6,6 +6,7 @@ import { showReason } from '../../ir/reason.ts'
 import { compile, shortName, type Compiled, type Pass, type PassError } from '../../passes/pass.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import type { Base } from '../models/base.ts'
+import { classifier } from '../models/labels.ts'
 import { model, type Shapes } from '../models/llama.ts'
 import { pipeline, type Techniques } from '../pipeline.ts'
 import { countable } from './countable.ts'
@@ -13,7 +14,9 @@ import { machineOf, type Machine } from './machine.ts'
 
 const blame: Readonly<Record<string, string>> = {
   lora: 'adapter',
+  ia3: 'adapter',
   hold: 'trainer.layers_to_freeze_regex',
+  neftune: 'model_parameters.neftune_noise_alpha',
   quantize: 'quantization',
   precision: 'compiler.compute_dtype',
   rematerialize: 'compiler.recompute',
@@ -31,6 +34,11 @@ const passIssue = (e: PassError): Issue => {
   })
 }
 
+const forwardOf = ({ name, spec, labels }: Base, shapes: Shapes) =>
+  labels === undefined
+    ? model(path.basename(name), spec, shapes)
+    : classifier(path.basename(name), spec, shapes, labels)
+
 /** The base as a program of these shapes, after the passes. Left: sizes that cannot be counted, a model that cannot be built, a pass that refuses. */
 export const programOf = (
   base: Base,
@@ -43,7 +51,7 @@ export const programOf = (
     E.mapLeft(one),
     E.chain(() =>
       pipe(
-        model(path.basename(base.name), base.spec, shapes),
+        forwardOf(base, shapes),
         E.mapLeft((r) => one(issue(`the model cannot be built: ${showReason(r)}`))),
       ),
     ),

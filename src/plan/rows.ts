@@ -21,8 +21,9 @@ export const usedColumns = (c: Config): ReadonlySet<string> => {
   const { split } = c.preprocessing
   return new Set([
     ...promptColumns(promptSpec(c)),
-    c.output_features[0].column,
-    ...(split.type === 'fixed' ? [split.column] : []),
+    ...c.output_features.map((f) => f.column),
+    ...[c.trainer.rejected_column, c.trainer.label_column].flatMap((x) => x ?? []),
+    ...(split.type === 'random' ? [] : [split.column]),
   ])
 }
 

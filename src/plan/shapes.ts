@@ -1,8 +1,9 @@
 /** The shapes a program is compiled for: rows and their length, and the grid of generation. */
-import { lengthOf, pack } from '../data/pack.ts'
+import { lengthOf, pack, roomOf } from '../data/pack.ts'
 import type { Sample } from '../data/samples.ts'
 import { order } from '../data/order.ts'
 import { resolveBatch, type Config } from '../config/index.ts'
+import { answerCap } from '../config/outputs.ts'
 import type { Shapes } from '../models/llama.ts'
 import type { ModelSpec } from '../models/spec.ts'
 import * as E from 'fp-ts/lib/Either.js'
@@ -63,7 +64,7 @@ export const gridOf = (
   c: Config,
   s: ModelSpec,
   batches: ReadonlyArray<ReadonlyArray<Sample>>,
-  longest = batches.flat().reduce((m, x) => Math.max(m, lengthOf(x)), 1),
+  longest = batches.flat().reduce((m, x) => Math.max(m, roomOf(x)), 1),
   costs: ShapeCosts = cpuShapes,
 ): Grid => {
   const { row_length: length, micro_batch_rows: rows } = c.compiler
@@ -90,9 +91,7 @@ export const gridOf = (
 export const maxNewTokens = (c: Config, spec: ModelSpec): number => {
   const said = c.generation.max_new_tokens
   if (said !== null) return said
-  const cap =
-    c.output_features[0].preprocessing.max_sequence_length ??
-    c.preprocessing.global_max_sequence_length
+  const cap = answerCap(c) ?? c.preprocessing.global_max_sequence_length
   return cap === null ? Math.floor(spec.context / 2) : Math.max(32, cap)
 }
 
@@ -148,9 +147,20 @@ const meanOf = (all: ReadonlyArray<Sample>): number =>
 const batchingWith = (c: Config, data: Dataset, costs: ShapeCosts): Batching =>
   batchingOf(c.trainer, Math.floor(costs.batchTokens / meanOf(Object.values(data.samples).flat())))
 
+/** Heads over vectors that were computed before take a whole optimizer step at once. */
+const isCached = ({ input_features: [{ preprocessing }] }: Config): boolean =>
+  preprocessing.cache_encoder_embeddings
+
 const withData = (c: Config, spec: ModelSpec, data: Dataset, costs: ShapeCosts): Shapes => {
   const all = Object.values(data.samples).flat()
-  const longest = all.reduce((m, x) => Math.max(m, lengthOf(x)), 1)
+  const longest = all.reduce((m, x) => Math.max(m, roomOf(x)), 1)
+  if (isCached(c)) {
+    const rows = Math.max(
+      1,
+      Math.min(batchingWith(c, data, costs).effective, data.samples.train.length),
+    )
+    return { rows, length: longest, generate: null }
+  }
   const held = [...data.samples.test, ...data.samples.validation].map((s) => s.prompt.length)
   return {
     ...gridOf(
@@ -160,18 +170,24 @@ const withData = (c: Config, spec: ModelSpec, data: Dataset, costs: ShapeCosts):
       longest,
       costs,
     ),
-    generate: held.length === 0 ? null : generationShapes(c, spec, held, costs),
+    generate:
+      held.length === 0 || c.model_type === 'ecd' ? null : generationShapes(c, spec, held, costs),
   }
 }
+
+const answersOf = ({ trainer }: Config): number => (trainer.rejected_column === null ? 1 : 2)
 
 /** Without data: the longest sequence allowed, one row a sample of Ludwig's micro-batch. */
 const withoutData = (c: Config, spec: ModelSpec): Shapes => {
   const { row_length: length, micro_batch_rows: rows } = c.compiler
   return {
     rows: rows === 'auto' ? batchingOf(c.trainer, 1).batch : rows,
-    length: length === 'auto' ? sequenceLimit(c, spec) : length,
+    // A pair lies in one row.
+    length: length === 'auto' ? sequenceLimit(c, spec) * answersOf(c) : length,
     generate:
-      c.trainer.type === 'none' ? generationShapes(c, spec, [sequenceLimit(c, spec)]) : null,
+      c.trainer.type === 'none' && c.model_type === 'llm'
+        ? generationShapes(c, spec, [sequenceLimit(c, spec)])
+        : null,
   }
 }
 
@@ -214,7 +230,7 @@ const candidatesWithData = (
   const needed = rowsOf(batches, start.length)
   const most = Math.max(1, Math.floor(costs.tokens / start.length))
   const rows =
-    c.compiler.micro_batch_rows === 'auto'
+    c.compiler.micro_batch_rows === 'auto' && !isCached(c)
       ? splits(Math.max(...needed)).filter((r) => r <= most)
       : [start.rows]
   return rows.map((r) =>

@@ -2,12 +2,13 @@
 import type { Target } from '../../backends/cuda/lower/context.ts'
 import * as E from 'fp-ts/lib/Either.js'
 import type { Float } from '../../ir/type.ts'
-import type { Compute, Policy } from '../../passes/index.ts'
+import type { Compute, Policy, Quantize } from '../../passes/index.ts'
 import type { Config } from '../config/schema/config.ts'
 import { issue, type Issue } from '../issue.ts'
 import type { Base } from '../models/base.ts'
 import type { Techniques } from '../pipeline.ts'
-import { loraOf, type Pretrained } from './adapter.ts'
+import { preferenceOf } from '../preference/preference.ts'
+import { adapterOf, type Pretrained } from './adapter.ts'
 import { optimizerOf } from './optimizer.ts'
 
 /** QLoRA's block sizes: 64 weights a scale, 256 scales a second-level scale. */
@@ -46,25 +47,45 @@ export const recomputePolicy = (c: Config, limit: number | null): Policy => {
 const namedBudget = ({ compiler: { memory_budget: said } }: Config): number | null =>
   said === 'auto' ? null : said
 
+/** Heads over an encoder: alone where it is frozen. */
+const headsOf = (c: Config): 'alone' | 'beside' | null => {
+  const [{ encoder }] = c.input_features
+  return c.model_type !== 'ecd' || encoder === null ? null : encoder.trainable ? 'beside' : 'alone'
+}
+
+const quantizeOf = (q: NonNullable<Config['quantization']>): Quantize =>
+  q.bits === 8
+    ? { threshold: q.llm_int8_threshold }
+    : { block: BLOCK, nested: q.bnb_4bit_use_double_quant ? NESTED : null }
+
 export const techniquesOf = (
   c: Config,
   limit: number | null = namedBudget(c),
   target: Target | null = null,
   pretrained: Pretrained | null = null,
+  family: Base['spec']['family'] = 'llama',
 ): Techniques => {
   const { adapter: a, quantization: q } = c
   const { optimizer: o, gradient_clipping: clip } = c.trainer
   const frozen = c.trainer.type === 'none'
+  const cached = c.input_features[0].preprocessing.cache_encoder_embeddings
+  const heads = headsOf(c)
+  const preference = preferenceOf(c.trainer)
   return {
-    lora: a === null ? null : (pretrained?.lora ?? loraOf(a)),
-    quantize:
-      q === null ? null : { block: BLOCK, nested: q.bnb_4bit_use_double_quant ? NESTED : null },
-    compute: computeDtype(c, target),
+    ...(heads === null ? {} : { heads }),
+    ...(preference === null ? {} : { prefer: preference.loss }),
+    lora: a === null ? null : (pretrained?.lora ?? adapterOf(a, family)),
+    quantize: q === null || cached ? null : quantizeOf(q),
+    compute: cached ? 'f32' : computeDtype(c, target),
     optimizer: {
       ...optimizerOf(o),
       clip: clip.clipglobalnorm === 0 ? null : clip.clipglobalnorm,
+      ...((a?.loraplus_lr_ratio ?? null) === null ? {} : { ratioB: a!.loraplus_lr_ratio! }),
     },
     recompute: frozen ? { _tag: 'none' } : recomputePolicy(c, limit),
+    ...(c.model_parameters.neftune_noise_alpha === 0 || frozen
+      ? {}
+      : { neftune: c.model_parameters.neftune_noise_alpha }),
     ...(c.trainer.layers_to_freeze_regex === null
       ? {}
       : { hold: c.trainer.layers_to_freeze_regex }),

@@ -43,47 +43,50 @@ export const baseColumns = (out: string, base: Predicted): ReadonlyArray<Column>
     .map((c) => ({ ...c, name: `${c.name}_base` }))
 
 /** Metrics as Ludwig files them: by feature, and the loss of all features together. */
-export const statistics = (out: string, metrics: Predicted['metrics']): object => ({
-  [out]: metrics,
-  ...(metrics['loss'] === undefined ? {} : { combined: { loss: metrics['loss'] } }),
-})
+export const statistics = (out: string, metrics: Predicted['metrics']): object =>
+  Object.keys(metrics).length === 0
+    ? {}
+    : {
+        [out]: metrics,
+        ...(metrics['loss'] === undefined ? {} : { combined: { loss: metrics['loss'] } }),
+      }
 
 interface Contents {
   readonly name: string
   readonly bytes: Uint8Array
 }
 
-/** Metrics and the file they go into, which there is where they are any. */
+/** Statistics of another kind, and the file they go into. */
 export interface Named {
   readonly name: string
-  readonly metrics: Predicted['metrics']
+  readonly stats: object
 }
 
 const contents = (
-  out: string,
   columns: ReadonlyArray<Column>,
-  metrics: ReadonlyArray<Named>,
+  stats: object,
   format: Format,
+  others: ReadonlyArray<Named>,
 ): ReadonlyArray<Contents> => [
   { name: `predictions.${format}`, bytes: encoded[format](columns) },
-  ...columns.map((c) => ({ name: `${c.name}.csv`, bytes: Buffer.from(csvOfColumn(c)) })),
-  ...metrics
-    .filter((m) => Object.keys(m.metrics).length > 0)
-    .map((m) => ({
-      name: m.name,
-      bytes: Buffer.from(`${JSON.stringify(statistics(out, m.metrics), null, 2)}\n`),
-    })),
+  ...columns.map((c) => ({
+    name: `${c.name.replace(/[/\\\0]/g, '_')}.csv`,
+    bytes: Buffer.from(csvOfColumn(c)),
+  })),
+  ...[{ name: 'test_statistics.json', stats }, ...others]
+    .filter((n) => Object.keys(n.stats).length > 0)
+    .map((n) => ({ name: n.name, bytes: Buffer.from(`${JSON.stringify(n.stats, null, 2)}\n`) })),
 ]
 
-/** Writes them, each whole or not at all; their names. */
+/** Writes them, each whole or not at all, and `stats` where there are any; their names. */
 export const writePredictions = (
   folder: string,
-  out: string,
   columns: ReadonlyArray<Column>,
-  metrics: ReadonlyArray<Named>,
+  stats: object,
   format: Format,
+  others: ReadonlyArray<Named> = [],
 ): TE.TaskEither<Issue, ReadonlyArray<string>> => {
-  const files = contents(out, columns, metrics, format)
+  const files = contents(columns, stats, format, others)
   return pipe(
     attempt('make the folder', folder, () => mkdir(folder, { recursive: true })),
     TE.chain(() =>

@@ -31,7 +31,7 @@ const encoded = (s: State): Uint8Array => {
   const out = new Uint8Array(bytes(s.type))
   const codes = new Uint8Array(noise().buffer)
   for (const p of parts(s.type)) {
-    if (p.dtype === 'u8')
+    if (p.name === 'codes' || p.dtype === 'u8')
       for (let i = 0; i < p.count; i += codes.length)
         out.set(codes.subarray(0, Math.min(codes.length, p.count - i)), p.at + i)
     else new Float32Array(out.buffer, p.at, p.count).fill(p.name === 'offset' ? 0.05 : 0.005)
@@ -66,6 +66,7 @@ export const randomFeeds = (f: Fn, vocab: number): Feeds => {
     targets: tokens.map((_, i) => (i % length === length - 1 ? -100 : tokens[i + 1]!)),
     inverse_count: Float32Array.of(1 / Math.max(1, n - rows)),
     seed: Int32Array.of(1),
+    lengths: new Float32Array(n).fill(length),
     keys: Int32Array.from(random(n, 13), (x) => x | 0),
   }
   return Object.fromEntries(f.inputs.map((i) => [i.name, known[i.name]!]))

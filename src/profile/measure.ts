@@ -72,6 +72,7 @@ export const feedsOf = (plan: Plan): E.Either<Issue, ReadonlyArray<Feeds>> => {
         inverse_count: Float32Array.of(1 / Math.max(1, scored)),
         seed: Int32Array.of(1),
         keys: b.keys,
+        lengths: b.lengths,
       }))
     }),
   )

@@ -12,22 +12,26 @@ const BAR = 20
 export const stepLine = (e: StepEvent, withBar: boolean): string => {
   const done = Math.round((BAR * e.step) / Math.max(1, e.of))
   const bar = withBar ? ` ${'█'.repeat(done)}${'░'.repeat(BAR - done)}` : ''
+  const margin = e.metrics['reward_margin']
+  const rewards = margin === undefined ? '' : `  reward margin ${margin.toFixed(3)}`
   const skipped = e.applied ? '' : '  (overflow, not applied)'
-  return `step ${e.step}/${e.of}${bar}  loss ${e.loss.toFixed(4)}  ${count(Math.round(e.tokensPerSecond))} tokens/s  ${duration(e.secondsLeft)} left${skipped}`
+  return `step ${e.step}/${e.of}${bar}  loss ${e.loss.toFixed(4)}${rewards}  ${count(Math.round(e.tokensPerSecond))} tokens/s  ${duration(e.secondsLeft)} left${skipped}`
 }
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 
 /** A metric as it is read: perplexity and loss as numbers, accuracies in percent. */
 export const metricText = (name: string, value: number): string =>
-  name.endsWith('accuracy') || name === 'exact_match' ? percent(value) : value.toFixed(4)
+  /accuracy(_micro)?$|hits_at_k$/.test(name) || name === 'exact_match'
+    ? percent(value)
+    : value.toFixed(4)
 
 const lossOf = (m: Partial<Metrics>): string => (m.loss === undefined ? '–' : m.loss.toFixed(4))
 
 /** The accuracy that says most of a split, where there is one. */
 const accuracyOf = (m: Metrics): string => {
   const name = Object.keys(m).find((n) => n.endsWith('accuracy'))
-  return name === undefined ? '' : `, ${name.replaceAll('_', ' ')} ${percent(m[name]!)}`
+  return name === undefined ? '' : `, ${name.replace('token_', 'token ')} ${percent(m[name]!)}`
 }
 
 /** One line an event; null for those a progress line shows better. */
@@ -38,6 +42,8 @@ export const eventLine = (e: TrainEvent, s: Style): string | null => {
       return `training ${count(e.parameters)} parameters on ${plural(e.samples.train, 'sample')}: ${plural(e.steps, 'step')}${from}, ${plural(e.epochs, 'epoch')}; results in ${s.bold(e.resultsFolder)}`
     }
     case 'step':
+      return null
+    case 'encoding':
       return null
     case 'evaluation': {
       const v = e.validation
@@ -50,6 +56,10 @@ export const eventLine = (e: TrainEvent, s: Style): string | null => {
             : s.dim(`  ${e.sinceBest} since the best`)
       return `step ${e.step}, epoch ${e.epoch}: loss ${lossOf(e.training)}${seen}${best}`
     }
+    case 'reference':
+      return e.computed
+        ? `reference: ${plural(e.sequences, 'sequence')} scored by the model as it is, kept in ${e.cache}`
+        : `reference: ${plural(e.sequences, 'sequence')} as kept in ${e.cache}`
     case 'checkpoint':
       return null
     case 'stopped':

@@ -11,7 +11,7 @@ import {
   partBytes,
   parts,
   show,
-  type Encoded,
+  type FourBit,
   type Part,
   type TensorType,
 } from '../../ir/type.ts'
@@ -70,7 +70,7 @@ const differs = (entry: TensorEntry, what: string, expected: string, hint: strin
 
 /** Left: the weight is packed otherwise than the type wants it. */
 const fitting = (entry: TensorEntry, type: TensorType, p: Packing): E.Either<Issue, Packing> => {
-  const { block, nested } = blocks(type.dtype as Encoded)
+  const { block, nested } = blocks(type.dtype as FourBit)
   const has = `${p.blocksize}${p.nested_blocksize === undefined ? '' : `/${p.nested_blocksize}`}`
   const wants = `${block}${nested === 0 ? '' : `/${nested}`}`
   const odd = (what: string, expected: string, hint: string): E.Either<Issue, never> =>
@@ -108,7 +108,7 @@ const piecesOf = (
   const from: Partial<Readonly<Record<Part['name'], readonly [string, Dtype | null]>>> = {
     // Its storage may be of any dtype: the bytes are the same.
     codes: [n.codes, null],
-    scales: [n.absmax, blocks(type.dtype as Encoded).nested === 0 ? 'F32' : 'U8'],
+    scales: [n.absmax, blocks(type.dtype as FourBit).nested === 0 ? 'F32' : 'U8'],
     nested: [n.nested, 'F32'],
   }
   return pipe(
@@ -192,7 +192,7 @@ export const packedBytes = (
         TE.chainEitherK((p) => fitting(base.tensors.get(stateName(key))!, type, p)),
       ),
     ),
-    TE.chainFirst(() => tables(base, key, blocks(type.dtype as Encoded).nested > 0)),
+    TE.chainFirst(() => tables(base, key, blocks(type.dtype as FourBit).nested > 0)),
     TE.chain(({ pieces, packing }) => {
       const out = new Uint8Array(bytes(type))
       const mean = parts(type).find((p) => p.name === 'offset')

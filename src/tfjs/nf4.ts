@@ -4,7 +4,7 @@ import type { Host } from '../../backends/tfjs/load.ts'
 import type { Tensor } from '../../backends/tfjs/tf.ts'
 import { misfit } from '../../backends/bytes.ts'
 import { quantize } from '../../ir/nf4.ts'
-import { bytes, tensor, type Encoded, type TensorType } from '../../ir/type.ts'
+import { bytes, tensor, type FourBit, type TensorType } from '../../ir/type.ts'
 
 export interface Nf4Options {
   /** Values that share a scale. */
@@ -27,7 +27,7 @@ export interface Nf4 {
 
 const typeOf = (shape: ReadonlyArray<number>, o: Nf4Options): TensorType => {
   const { block = 64, nested = 256 } = o
-  const dtype: Encoded = nested === null ? `nf4/${block}` : `nf4/${block}/${nested}`
+  const dtype: FourBit = nested === null ? `nf4/${block}` : `nf4/${block}/${nested}`
   return tensor(dtype, ...shape)
 }
 

@@ -10,6 +10,7 @@ import type { Plan } from '../plan/plan.ts'
 import { restoreBest, type Saving } from './checkpoint.ts'
 import { blameRows, evaluated } from './evaluate.ts'
 import type { Kept } from './events.ts'
+import { exportHeads, headsFolder, withoutHeads } from './heads.ts'
 import type { Ended, Loop } from './loop.ts'
 import { metricsOf, type Metrics } from './measured.ts'
 import { metricOf } from './metric.ts'
@@ -42,8 +43,9 @@ const carriedOf = ({ config, base, data }: Plan): Carried => ({
   tied: base.spec.tied,
 })
 
-const exported = ({ session, plan }: Loop, folder: string): TE.TaskEither<Issue, void> => {
-  const { base, program, techniques } = plan
+const written = ({ session, plan }: Loop, folder: string): TE.TaskEither<Issue, void> => {
+  const { base, techniques } = plan
+  const program = withoutHeads(plan.program)
   // A run begins only with a base that has a folder.
   const baseFolder = base.folder ?? ''
   return techniques.lora === null
@@ -60,6 +62,20 @@ const exported = ({ session, plan }: Loop, folder: string): TE.TaskEither<Issue,
         },
         folder,
       )
+}
+
+/** The model or its adapter, and heads over it. Gives the folder that says what was learned. */
+const exported = (l: Loop, results: string): TE.TaskEither<Issue, string> => {
+  const { base, program, techniques, data } = l.plan
+  const folder = weightsFolder(results)
+  if (base.labels === undefined) return TE.map(() => folder)(written(l, folder))
+  const heads = headsFolder(results)
+  const alone = techniques.heads === 'alone'
+  return pipe(
+    alone ? TE.right(undefined) : written(l, folder),
+    TE.chain(() => exportHeads(l.session, program, base.labels!, data?.targets ?? [], heads)),
+    TE.map(() => (alone ? heads : folder)),
+  )
 }
 
 const merged = (
@@ -84,10 +100,10 @@ const testMetrics = (l: Loop): TE.TaskEither<Issue, Metrics | null> => {
 }
 
 /** Of the evaluation whose weights were kept. */
-const keptMetrics = (p: Progress, kept: Kept) => {
+const keptMetrics = (p: Progress, kept: Kept, ofText: boolean) => {
   const at = kept._tag === 'best' ? p.history.find((e) => e.step === kept.step) : p.history.at(-1)
   return {
-    train: at === undefined ? null : runningMetrics(at),
+    train: at === undefined ? null : runningMetrics(at, ofText),
     validation: at === undefined || at.validation === null ? null : metricsOf(at.validation),
   }
 }
@@ -98,28 +114,34 @@ interface Files {
 }
 
 /** A stopped run writes its adapter as far as it has one; everything is written again when the run ends. */
-const unfinished = (l: Loop, folder: string): TE.TaskEither<Issue, Files> =>
+const unfinished = (l: Loop, results: string): TE.TaskEither<Issue, Files> =>
   pipe(
     l.plan.techniques.lora === null
       ? TE.right(false)
       : hasLearned(l.session, l.plan.program, startOf(l.plan)),
     TE.chain((learned) =>
       learned
-        ? TE.map((): Files => ({ adapterFolder: folder, mergedFolder: null }))(exported(l, folder))
+        ? pipe(
+            exported(l, results),
+            TE.map((folder): Files => ({ adapterFolder: folder, mergedFolder: null })),
+          )
         : TE.right<Issue, Files>({ adapterFolder: null, mergedFolder: null }),
     ),
   )
 
-const files = (l: Loop, s: Saving, end: Ended['end']): TE.TaskEither<Issue, Files> => {
-  const folder = weightsFolder(s.resultsFolder)
-  return end === 'stopped'
-    ? unfinished(l, folder)
-    : pipe(
-        exported(l, folder),
-        TE.chain(() => merged(l.plan, folder, s.resultsFolder)),
-        TE.map((m) => ({ adapterFolder: folder, mergedFolder: m })),
-      )
-}
+const finished = (l: Loop, results: string): TE.TaskEither<Issue, Files> =>
+  pipe(
+    exported(l, results),
+    TE.chain((adapterFolder) =>
+      pipe(
+        merged(l.plan, adapterFolder, results),
+        TE.map((mergedFolder): Files => ({ adapterFolder, mergedFolder })),
+      ),
+    ),
+  )
+
+const files = (l: Loop, s: Saving, end: Ended['end']): TE.TaskEither<Issue, Files> =>
+  end === 'stopped' ? unfinished(l, s.resultsFolder) : finished(l, s.resultsFolder)
 
 /** Reloads the best weights, evaluates the test split, writes everything, and lets the model answer. */
 export const conclude = <A>(
@@ -128,7 +150,7 @@ export const conclude = <A>(
   ended: Ended,
   before: A | null,
   o: TrainOptions<A>,
-): TE.TaskEither<Issue, TrainResult<A>> => {
+): TE.TaskEither<Issue, Omit<TrainResult<A>, 'encoded'>> => {
   const { progress: p, end } = ended
   const kept = keptOf(l.plan, p)
   const stopped = end === 'stopped'
@@ -149,7 +171,7 @@ export const conclude = <A>(
         resultsFolder: s.resultsFolder,
         ...written,
         kept,
-        metrics: { ...keptMetrics(p, kept), test },
+        metrics: { ...keptMetrics(p, kept, l.plan.base.labels === undefined), test },
         history: p.history,
         stopped,
         steps: p.step,

@@ -13,7 +13,15 @@ import { evaluated } from './evaluate.ts'
 import type { TrainEvent } from './events.ts'
 import { metricsOf, type Measured } from './measured.ts'
 import { metricOf } from './metric.ts'
-import { bestOf, runningMetrics, sinceBest, type Evaluation, type Progress } from './progress.ts'
+import {
+  bestOf,
+  runningMetrics,
+  sinceBest,
+  summed,
+  trainedOf,
+  type Evaluation,
+  type Progress,
+} from './progress.ts'
 import { reduced, reductionsOf } from './plateau.ts'
 import { rateAt, rateOf } from './rate.ts'
 import { stepsOf, type Run, type Step } from './schedule.ts'
@@ -59,13 +67,14 @@ const blame =
   }
 
 const trainStep = (l: Loop, step: Step, applied: number, lr: number) => {
-  const draws = fnOf(l.plan.program, 'micro')?.inputs.some((i) => i.name === 'seed') === true
+  const inputs = fnOf(l.plan.program, 'micro')?.inputs ?? []
   return optimizerStep(l.session, {
     samples: step.samples.map((i) => l.data.samples.train[i]!),
     feed: l.task.feed,
     lr,
     t: applied + 1,
-    seed: draws ? hash32(l.run.seed, step.index, 0) | 0 : null,
+    seed: hash32(l.run.seed, step.index, 0) | 0,
+    takes: new Set(inputs.map((i) => i.name)),
     blame: blame(l, step),
   })
 }
@@ -78,6 +87,7 @@ const after = (p: Progress, s: Stepped, seconds: number): Progress => ({
   seconds,
   lossSum: p.lossSum + s.loss * s.scored,
   scored: p.scored + s.scored,
+  ...summed(p.sums, s.metrics, s.scored),
 })
 
 const stepEvent = (
@@ -92,6 +102,7 @@ const stepEvent = (
   of: l.run.steps,
   epoch: step.epoch + 1,
   loss: s.loss,
+  metrics: s.metrics,
   lr,
   gradNorm: s.gradNorm,
   applied: s.applied,
@@ -134,6 +145,7 @@ const evaluate = async (
     learningRate,
     running: p.lossSum / p.scored,
     ...measured.right,
+    ...trainedOf(p),
   }
   const history = [...p.history, evaluation]
   const metric = metricOf(l.plan.config)
@@ -143,12 +155,13 @@ const evaluate = async (
     _tag: 'evaluation',
     step: p.step,
     epoch: step.epoch + 1,
-    training: runningMetrics(evaluation),
+    training: runningMetrics(evaluation, l.plan.base.labels === undefined),
     validation: validation === null ? null : metricsOf(validation),
     improved,
     sinceBest: sinceBest(history, metric),
   })
-  return E.right({ progress: { ...p, history, lossSum: 0, scored: 0 }, improved })
+  const { sums: _, ...rest } = p
+  return E.right({ progress: { ...rest, history, lossSum: 0, scored: 0 }, improved })
 }
 
 const patienceOver = (l: Loop, p: Progress): boolean => {

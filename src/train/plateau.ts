@@ -12,7 +12,7 @@ const LEAST = 1e-8
 
 const valueOf = (s: Scheduler, e: Evaluation): number =>
   (s.reduce_eval_split === 'training'
-    ? runningMetrics(e)[s.reduce_eval_metric]
+    ? runningMetrics(e, true)[s.reduce_eval_metric]
     : e.validation === null
       ? undefined
       : metricsOf(e.validation)[s.reduce_eval_metric]) ?? NaN

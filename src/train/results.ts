@@ -13,6 +13,7 @@ import type { Plan } from '../plan/plan.ts'
 import { atomicWrite } from '../tensors/atomic.ts'
 import { attempt, ifExists } from '../tensors/os.ts'
 import { sumOf, writeSums } from '../tensors/sums.ts'
+import { descriptionName } from './names.ts'
 import type { Job } from './job.ts'
 import { metricsOf, type Metrics } from './measured.ts'
 import { metricOf } from './metric.ts'
@@ -20,7 +21,7 @@ import { bestOf, runningMetrics, type Evaluation, type Progress } from './progre
 import type { Run } from './schedule.ts'
 
 /** What a run was made of: whoever asks the trained model reads it, so it has a checksum. */
-export const descriptionName = 'description.json'
+export { descriptionName }
 
 export const modelFolder = (results: string): string => join(results, 'model')
 export const weightsFolder = (results: string): string =>
@@ -37,10 +38,14 @@ export const makeParent = (parent: string): TE.TaskEither<Issue, void> =>
   })
 
 /** Makes `PARENT/EXPERIMENT_run`, or with `_0`, `_1`, … where that is taken, as Ludwig numbers runs. The parent must exist. */
-export const makeRunFolder = (parent: string, experiment: string): TE.TaskEither<Issue, string> =>
+export const makeRunFolder = (
+  parent: string,
+  experiment: string,
+  model = 'run',
+): TE.TaskEither<Issue, string> =>
   attempt('make the results folder', parent, async () => {
     for (let n = -1; ; n++) {
-      const folder = join(parent, `${experiment}_run${n < 0 ? '' : `_${n}`}`)
+      const folder = join(parent, `${experiment}_${model}${n < 0 ? '' : `_${n}`}`)
       const made = await fs.mkdir(folder).then(
         () => true,
         (e: unknown) => {
@@ -113,13 +118,24 @@ export const statistics = (
   history: ReadonlyArray<Evaluation>,
   test: Metrics | null,
 ) => {
-  const feature = plan.config.output_features[0].name
+  const { labels } = plan.base
+  const features = plan.config.output_features.map((f) => f.name)
   const split = (all: ReadonlyArray<Partial<Metrics>>) => {
     const of = series(all)
-    return { [feature]: of, combined: of['loss'] === undefined ? {} : { loss: of['loss'] } }
+    const { loss } = of
+    const combined = loss === undefined ? {} : { loss }
+    const own = (feature: string): Series =>
+      labels === undefined
+        ? of
+        : Object.fromEntries(
+            Object.entries(of).flatMap(([name, values]) =>
+              name.startsWith(`${feature}.`) ? [[name.slice(feature.length + 1), values]] : [],
+            ),
+          )
+    return { ...Object.fromEntries(features.map((f) => [f, own(f)])), combined }
   }
   return {
-    training: split(history.map(runningMetrics)),
+    training: split(history.map((e) => runningMetrics(e, labels === undefined))),
     validation: split(
       history.flatMap((e) => (e.validation === null ? [] : [metricsOf(e.validation)])),
     ),

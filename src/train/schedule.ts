@@ -64,6 +64,7 @@ export const runOf = (c: Config, rows: number, batching: Batching): Run => {
 
 /** Samples that one micro-step holds on average: what `batch_size: auto` stands for. */
 const fitting = (plan: Plan, data: Dataset): number => {
+  if (plan.base.labels?.cached === true) return plan.shapes.rows
   const all = Object.values(data.samples).flat()
   const mean = all.reduce((n, s) => n + lengthOf(s), 0) / Math.max(1, all.length)
   return Math.max(1, Math.floor((plan.shapes.rows * plan.shapes.length) / mean))

@@ -3,7 +3,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Source } from '../../backends/materialize.ts'
-import type { Program, Recipe } from '../../ir/graph.ts'
+import { encodes, type Program, type Recipe } from '../../ir/graph.ts'
 import { editDistance } from '../config/nearest.ts'
 import { issue, type Issue } from '../issue.ts'
 import { fetching, type Base } from '../models/base.ts'
@@ -16,7 +16,13 @@ import { openFolder, type Checkpoint, type TensorEntry } from '../tensors/reader
 
 /** The tensor of the base that a recipe starts from. */
 export const keyOf = (r: Recipe): string | null =>
-  r._tag === 'load' ? r.key : r._tag === 'nf4' ? keyOf(r.of) : null
+  r._tag === 'load'
+    ? r.key
+    : encodes(r)
+      ? keyOf(r.of)
+      : r._tag === 'split' && r.part === 'W'
+        ? r.of
+        : null
 
 /** Saved by old versions of transformers; computed anew. */
 const recomputed = /\.rotary_emb\.inv_freq$/
@@ -139,7 +145,7 @@ export const promised = (base: Base, program: Program): TE.TaskEither<Issue, voi
           if (key === null) return E.right(null)
           const entry = checkpoint.tensors.get(key)
           if (entry === undefined) return E.left(missing(checkpoint, key))
-          if (s.recipe._tag === 'nf4' && isPacked(checkpoint, key))
+          if (encodes(s.recipe) && isPacked(checkpoint, key))
             return promisesPacked(checkpoint, key, s.type)
           return sameShape(entry.shape, s.type.shape)
             ? pipe(

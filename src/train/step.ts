@@ -1,7 +1,7 @@
 /** One optimizer step: micro-steps that add up gradients, then one update. */
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
-import type { Session } from '../../backends/backend.ts'
+import type { Feeds, Session } from '../../backends/backend.ts'
 import { decode } from '../../backends/bytes.ts'
 import { scalar } from '../../ir/type.ts'
 import { SCALE } from '../../passes/precision.ts'
@@ -16,8 +16,10 @@ export interface StepInput {
   readonly lr: number
   /** Adam's t: steps that were applied, this one included. */
   readonly t: number
-  /** Dropout's seed, the same for all micro-steps; null when the program draws nothing. */
-  readonly seed: number | null
+  /** What draws are made from, the same for all micro-steps. */
+  readonly seed: number
+  /** Inputs of a micro-step: of what is known of a batch, a program takes what it needs. */
+  readonly takes: ReadonlySet<string>
   /** The issue of a number that is not finite, found in these samples. */
   readonly blame: (what: string, value: number, samples: ReadonlyArray<Sample>) => Issue
 }
@@ -30,27 +32,33 @@ export interface Stepped {
   readonly applied: boolean
   readonly scored: number
   readonly tokens: number
+  /** Of the step's samples, beside the loss. */
+  readonly metrics: Readonly<Record<string, number>>
 }
 
 /** Below this the scale can no longer be why gradients overflow. */
 const LEAST_SCALE = 2 ** -14
 
+const lossOf = (outs: Feeds): number => outs['loss']![0]!
+
+const taken = (names: ReadonlySet<string>, all: Feeds): Feeds =>
+  Object.fromEntries(Object.entries(all).filter(([name]) => names.has(name)))
+
 const micro =
   (session: Session, o: StepInput) =>
-  ({ inputs, keys, samples }: Micro): TE.TaskEither<Issue, number> =>
+  ({ inputs, keys, lengths, samples }: Micro): TE.TaskEither<Issue, Feeds> =>
     pipe(
-      session.run('micro', {
-        ...inputs,
-        ...(o.seed === null ? {} : { seed: Int32Array.of(o.seed), keys }),
-      }),
+      session.run(
+        'micro',
+        taken(o.takes, { ...inputs, seed: Int32Array.of(o.seed), keys, lengths }),
+      ),
       call,
-      TE.map((outs) => outs['loss']![0]!),
       TE.filterOrElse(
-        (loss) => Number.isFinite(loss),
-        (loss) =>
+        (outs) => Number.isFinite(lossOf(outs)),
+        (outs) =>
           o.blame(
             'loss',
-            loss,
+            lossOf(outs),
             samples.map((s) => o.samples[s]!),
           ),
       ),
@@ -91,17 +99,18 @@ const update = (
 /** Left: a backend's error, or a number that is not finite; the session's state is then of no use. */
 export const optimizerStep = (session: Session, o: StepInput): TE.TaskEither<Issue, Stepped> =>
   pipe(
-    TE.fromEither(o.feed(o.samples)),
-    TE.chain(({ micros, scored, tokens }) =>
+    o.feed(o.samples),
+    TE.chain(({ micros, scored, tokens, metrics }) =>
       pipe(
         micros,
         TE.traverseSeqArray(micro(session, o)),
-        TE.chain((losses) =>
+        TE.chain((outs) =>
           pipe(
             update(session, o),
             TE.map((updated) => ({
               ...updated,
-              loss: losses.reduce((a, b) => a + b, 0),
+              loss: outs.reduce((n, x) => n + lossOf(x), 0),
+              metrics: metrics?.(outs) ?? {},
               scored,
               tokens,
             })),

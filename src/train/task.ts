@@ -1,7 +1,7 @@
 /** What a run learns: how samples become the inputs of micro-steps, and how a split is measured. The loop knows no more of it. */
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
-import type * as TE from 'fp-ts/lib/TaskEither.js'
+import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Feeds, Session } from '../../backends/backend.ts'
 import { packBatch } from '../data/pack.ts'
 import type { Sample } from '../data/samples.ts'
@@ -9,6 +9,7 @@ import { issue, type Issue } from '../issue.ts'
 import type { Shapes } from '../models/llama.ts'
 import type { Plan } from '../plan/plan.ts'
 import { evaluateSamples, type Blame } from './evaluate.ts'
+import { labelTask } from './label-task.ts'
 import type { Measured } from './measured.ts'
 
 /** One micro-step. */
@@ -16,6 +17,8 @@ export interface Micro {
   readonly inputs: Feeds
   /** For dropout: a number for each place, the same however a batch is cut. */
   readonly keys: Int32Array
+  /** For noise: tokens of the sample at each place. */
+  readonly lengths: Float32Array
   /** Indices into the samples of the step. */
   readonly samples: ReadonlyArray<number>
 }
@@ -27,10 +30,12 @@ export interface Fed {
   readonly scored: number
   /** Of samples, padding apart. */
   readonly tokens: number
+  /** Of the step's samples, beside the loss, from what each micro-step returned. */
+  readonly metrics?: (outs: ReadonlyArray<Feeds>) => Readonly<Record<string, number>>
 }
 
 export interface Task {
-  readonly feed: (samples: ReadonlyArray<Sample>) => E.Either<Issue, Fed>
+  readonly feed: (samples: ReadonlyArray<Sample>) => TE.TaskEither<Issue, Fed>
   /** With `blame` a loss that is not finite is Left; else it is counted, for a run may recover from it. */
   readonly measure: (
     session: Session,
@@ -45,8 +50,8 @@ const feedTexts =
   (grid: Grid): Task['feed'] =>
   (samples) =>
     pipe(
-      packBatch(samples, grid),
-      E.chain((batches) => {
+      TE.fromEither(packBatch(samples, grid)),
+      TE.chainEitherK((batches): E.Either<Issue, Fed> => {
         const scored = batches.reduce((n, b) => n + b.scored, 0)
         return scored === 0
           ? E.left(issue('the samples of a step have no scored token'))
@@ -54,7 +59,7 @@ const feedTexts =
               scored,
               tokens: batches.reduce((n, b) => n + b.tokensUsed, 0),
               micros: batches.map(
-                ({ tokens, positions, segments, targets, keys, samples: of }) => ({
+                ({ tokens, positions, segments, targets, lengths, keys, samples: of }) => ({
                   inputs: {
                     tokens,
                     positions,
@@ -63,6 +68,7 @@ const feedTexts =
                     inverse_count: Float32Array.of(1 / scored),
                   },
                   keys,
+                  lengths,
                   samples: of,
                 }),
               ),
@@ -76,4 +82,16 @@ export const textTask = (grid: Grid): Task => ({
   measure: (session, samples, blame) => evaluateSamples(session, grid, samples, blame),
 })
 
-export const taskOf = ({ shapes }: Pick<Plan, 'shapes'>): Task => textTask(shapes)
+/** `embeddings`: one vector a row of the table, where a frozen encoder has read them. */
+export const taskOf = (
+  { shapes, base, data }: Pick<Plan, 'shapes' | 'base' | 'data'>,
+  embeddings?: ReadonlyMap<number, Float32Array>,
+): Task =>
+  base.labels === undefined
+    ? textTask(shapes)
+    : labelTask({
+        labels: base.labels,
+        targets: data?.targets ?? [],
+        shapes,
+        ...(embeddings === undefined ? {} : { embeddings }),
+      })

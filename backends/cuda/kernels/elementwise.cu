@@ -35,6 +35,9 @@ KERNEL __launch_bounds__(256) mul_rows(BINARY_ARGS) {
 KERNEL __launch_bounds__(256) add_row(const elem* a, u32 lda, const elem* b, elem* out, u32 ldo, u32 rows, u32 width) {
   binary(a, lda, b, 0, out, ldo, rows, width, [](float x, float y) { return x + y; });
 }
+KERNEL __launch_bounds__(256) mul_row(const elem* a, u32 lda, const elem* b, elem* out, u32 ldo, u32 rows, u32 width) {
+  binary(a, lda, b, 0, out, ldo, rows, width, [](float x, float y) { return x * y; });
+}
 KERNEL __launch_bounds__(256) scale_rows(UNARY_ARGS, float by) {
   unary(a, lda, out, ldo, rows, width, [=](float x) { return by * x; });
 }
@@ -123,5 +126,16 @@ KERNEL __launch_bounds__(256) dropout_rows(UNARY_ARGS, const int* seed, const in
   get(x, a + o.row * lda + o.column, o.count);
 #pragma unroll
   for (int k = 0; k < 8; k++) x[k] = hash32(s, salt, o.column + k, key) >= threshold ? x[k] / keep : 0.f;
+  put(out + o.row * ldo + o.column, x, o.count);
+}
+// u of [-1, 1) from the hash's upper 24 bits, which f32 holds exactly.
+KERNEL __launch_bounds__(256) noise_rows(UNARY_ARGS, const int* seed, const int* keys, const float* reach, u32 salt) {
+  Octet o = octet(rows, width);
+  if (o.count == 0) return;
+  float x[8], by = reach[o.row];
+  u32 s = (u32)*seed, key = (u32)keys[o.row];
+  get(x, a + o.row * lda + o.column, o.count);
+#pragma unroll
+  for (int k = 0; k < 8; k++) x[k] += by * ((float)(hash32(s, salt, o.column + k, key) >> 8) / 8388608.f - 1.f);
   put(out + o.row * ldo + o.column, x, o.count);
 }

@@ -101,14 +101,18 @@ export const take = (o: {
   )
 
 /** `b`: a vector of `width`. */
-export const addRow = (o: Unary & { readonly b: Place }): KernelLaunch =>
-  elementwise(
-    'add_row',
-    o,
-    o,
-    [...matrix(o.a), at(o.b), ...matrix(o.out), u32(o.rows), u32(o.width)],
-    2,
-  )
+const withRow =
+  (name: string) =>
+  (o: Unary & { readonly b: Place }): KernelLaunch =>
+    elementwise(
+      name,
+      o,
+      o,
+      [...matrix(o.a), at(o.b), ...matrix(o.out), u32(o.rows), u32(o.width)],
+      2,
+    )
+export const addRow = withRow('add_row')
+export const mulRow = withRow('mul_row')
 
 /** A scalar of `dtype` in device memory, repeated. */
 export const spread = (o: Typed & { readonly value: Place; readonly out: Rows }): KernelLaunch => {
@@ -184,6 +188,31 @@ export const dropout = (
       u32(Math.floor(o.rate * 2 ** 32)),
       f32(1 - o.rate),
     ],
+    2,
+  )
+
+/** `reach`: f32 [rows]. */
+export const noise = (
+  o: Unary & {
+    readonly seed: Place
+    readonly keys: Place
+    readonly reach: Place
+    readonly salt: number
+  },
+): KernelLaunch =>
+  elementwise(
+    'noise_rows',
+    o,
+    o,
+    [
+      ...matrix(o.a),
+      ...matrix(o.out),
+      u32(o.rows),
+      u32(o.width),
+      ...[o.seed, o.keys, o.reach].map(at),
+      u32(o.salt >>> 0),
+    ],
+    2,
     2,
   )
 

@@ -1,5 +1,5 @@
 /** How products of a handful of rows are split among warps and blocks of threads. */
-import { blocks, isEncoded, type TensorType } from '../../../ir/type.ts'
+import { blocks, isFourBit, type TensorType } from '../../../ir/type.ts'
 import { divide } from './card.ts'
 
 /** The GPU, as far as the launch depends on it. */
@@ -7,7 +7,6 @@ export interface Room {
   readonly sms: number
   /** Bytes of shared memory of a block. */
   readonly shared: number
-  readonly tune?: FewTune
 }
 
 export interface FewShape {
@@ -31,16 +30,6 @@ export interface FewPlan {
   readonly per: number
 }
 
-/** For measuring. */
-export interface FewTune {
-  readonly warps?: number
-  readonly blocks?: number
-  readonly resident?: number
-  readonly ahead?: number
-  readonly late?: number
-  readonly partWarps?: number
-}
-
 /** Most rows of x. */
 export const FEW = 32
 /** Most rows that stay whole in shared memory. */
@@ -54,7 +43,7 @@ const STATIC = 512
 
 /** Whether the kernel reads this encoding at all. */
 export const fewReads = (type: TensorType): boolean => {
-  if (!isEncoded(type.dtype)) return false
+  if (!isFourBit(type.dtype)) return false
   const { block, nested } = blocks(type.dtype)
   return (
     block === 64 &&
@@ -89,8 +78,8 @@ export const sharedBytes = (s: FewShape, plan: FewPlan): number =>
 /** Whole rows; null: they do not fit. */
 const wholePlan = (s: FewShape, room: Room): FewPlan | null => {
   const per = s.k / 64
-  const by = room.tune?.blocks ?? blocksFor(per)
-  const warps = warpsFor(divide(per, by), room.tune?.warps ?? 16)
+  const by = blocksFor(per)
+  const warps = warpsFor(divide(per, by), 16)
   const plan = { warps, blocks: by, tiles: tilesOf(s.rows), parts: 0, per }
   return s.rows <= WHOLE && wholeBytes(s, plan) <= room.shared - STATIC ? plan : null
 }
@@ -99,7 +88,7 @@ const wholePlan = (s: FewShape, room: Room): FewPlan | null => {
 const partsPlan = (s: FewShape, room: Room): FewPlan | null => {
   const tiles = tilesOf(s.rows)
   const [by, all] = [4, s.k / 64]
-  const most = room.tune?.partWarps ?? (tiles === 1 ? 16 : 8)
+  const most = tiles === 1 ? 16 : 8
   return (
     [most, 4, 2, 1]
       .map((limit) => {

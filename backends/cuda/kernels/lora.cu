@@ -122,3 +122,17 @@ KERNEL __launch_bounds__(256) add_low_rank(const elem* v, u32 ldv, const float* 
     put(out + (u64)row * ldo + c, old, n);
   }
 }
+
+// The length of each row of W + by * B A. One row a block: A comes from the cache for all but the first.
+KERNEL __launch_bounds__(256) adapted_norms(const elem* w, u32 ldw, const elem* a, const elem* b, elem* out, u32 inner, u32 rank, float by) {
+  u32 row = blockIdx.x;
+  float squares = 0.f;
+  for (u32 c = threadIdx.x; c < inner; c += blockDim.x) {
+    float low = 0.f;
+    for (u32 k = 0; k < rank; k++) low = fmaf(load(b + (u64)row * rank + k), load(a + (u64)k * inner + c), low);
+    float x = fmaf(by, low, load(w + (u64)row * ldw + c));
+    squares = fmaf(x, x, squares);
+  }
+  squares = block_sum(squares);
+  if (threadIdx.x == 0) store(out + row, sqrtf(squares));
+}

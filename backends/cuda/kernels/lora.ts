@@ -135,3 +135,24 @@ export const addLowRank = (o: {
     o.rows * (2 * o.width + o.rank) * elementBytes[o.dtype] + 4 * o.rank * o.width,
     2 * o.rows * o.width * o.rank,
   )
+
+/** out[o] = |W[o] + by · B[o]·A|, W [rows, width] in the storage type, A [rank, width] and B [rows, rank] too. */
+export const adaptedNorms = (o: {
+  readonly w: Rows
+  readonly a: Place
+  readonly b: Place
+  readonly out: Place
+  readonly rows: number
+  readonly width: number
+  readonly rank: number
+  readonly by: number
+  readonly dtype: Float
+}): KernelLaunch =>
+  launch(
+    kernel('lora.cu', 'adapted_norms', macros(o.dtype)),
+    [o.rows],
+    256,
+    [...matrix(o.w), at(o.a), at(o.b), at(o.out), u32(o.width), u32(o.rank), f32(o.by)],
+    o.rows * (o.width + o.rank) * elementBytes[o.dtype],
+    (3 + 2 * o.rank) * o.rows * o.width,
+  )

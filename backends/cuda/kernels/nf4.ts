@@ -1,5 +1,5 @@
 /** Cards of NF4: decoding, and encoding on the device. Offsets of parts come from the layout of the tensor's type. */
-import { blocks, isEncoded, parts, size, type Float, type TensorType } from '../../../ir/type.ts'
+import { blocks, isFourBit, parts, size, type Float, type TensorType } from '../../../ir/type.ts'
 import {
   at,
   elementBytes,
@@ -19,7 +19,7 @@ import {
 } from './card.ts'
 
 export const encoding = (type: TensorType) => {
-  if (!isEncoded(type.dtype)) throw new Error(`${type.dtype} is not an encoded type`)
+  if (!isFourBit(type.dtype)) throw new Error(`${type.dtype} is not a 4-bit type`)
   return blocks(type.dtype)
 }
 /** Byte offsets of the parts of an encoded tensor. */

@@ -2,10 +2,12 @@
 import { tensor, type Float } from '../../../ir/type.ts'
 import type { Place, Rows } from '../kernels/card.ts'
 import { cast } from '../kernels/elementwise.ts'
-import { backRank, lowRank } from '../kernels/lora.ts'
+import { adaptedNorms as adaptedNormsOf, backRank, lowRank } from '../kernels/lora.ts'
 import { fastLowRank, JOBS, lowRanks, type LowRanks } from '../kernels/lora-mma.ts'
 import type { Work } from '../launch.ts'
+import { alone, type Lowering } from './alone.ts'
 import type { Context } from './context.ts'
+import { argOf, attr } from './pattern.ts'
 import type { Key, Places, Step } from './step.ts'
 
 /** All trained parameters in the compute dtype, in the order in which their masters lie. */
@@ -95,3 +97,19 @@ export const lowProducts = (
   const rest = jobs.filter((j) => !alike.includes(j))
   return [...now, ...lowProducts(c, at, rest, byRows, rows, dtype)]
 }
+
+/** DoRA's lengths of rows, one equation. */
+export const adaptedNorms: Lowering = (c, s) =>
+  alone(c, s, (h) => [
+    adaptedNormsOf({
+      w: h.arg(0),
+      a: h.argAt(1),
+      b: h.argAt(2),
+      out: h.outAt(),
+      rows: c.type(argOf(s, 0)).shape[0]!,
+      width: c.type(argOf(s, 0)).shape[1]!,
+      rank: c.type(argOf(s, 1)).shape[0]!,
+      by: attr(s, 'by'),
+      dtype: h.dtype,
+    }),
+  ])

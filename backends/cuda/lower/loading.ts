@@ -1,5 +1,5 @@
 /** How state comes to be on the device: what is sent there and the launches that cast, quantize and check it, for any file and none. */
-import { blocks, bytes, isEncoded, isFloat, isPlain, size, type Float } from '../../../ir/type.ts'
+import { blocks, bytes, isFourBit, isFloat, isPlain, size, type Float } from '../../../ir/type.ts'
 import { aligned } from '../../../passes/memory.ts'
 import { elementBytes } from '../kernels/card.ts'
 import { cast, fill } from '../kernels/elementwise.ts'
@@ -51,14 +51,15 @@ export const wayOf = (
 ): Way | null => {
   const { dtype } = type
   const n = size(type)
-  if (n === 0 || !(isFloat(dtype) || isEncoded(dtype))) return null
+  // Rows of 8-bit integers are made by the host: a piece may end within one.
+  if (n === 0 || !(isFloat(dtype) || isFourBit(dtype))) return null
   // Whole blocks of an even number of codes.
-  const unit = 256 * (isEncoded(dtype) ? blocks(dtype).block : 16)
+  const unit = 256 * (isFourBit(dtype) ? blocks(dtype).block : 16)
   const wide = elementBytes[from]
   const flags = { offset: spare.offset, bytes: Math.ceil(n / unit) }
   const partials = flags.offset + aligned(flags.bytes)
   const workspace = partials + aligned(reduceWorkspaceBytes([{ rows: 1, width: buffer }]))
-  const staging = workspace + aligned(isEncoded(dtype) ? quantizeWorkspaceBytes(type) : 0)
+  const staging = workspace + aligned(isFourBit(dtype) ? quantizeWorkspaceBytes(type) : 0)
   const left = spare.offset + spare.bytes - staging
   const most = Math.floor(Math.min(buffer, dtype === from && left >= 0 ? buffer : left) / wide)
   const step = most >= n ? n : Math.floor(most / unit) * unit
@@ -75,7 +76,7 @@ export const wayOf = (
     const part = { rows: 1, width: count, a: { offset: at, ld: count }, dtype: of }
     return isFinite({ parts: [part], out: flag, workspace: partials })
   }
-  if (isEncoded(dtype)) {
+  if (isFourBit(dtype)) {
     const job = { type, offset, workspace, from }
     return {
       reads,

@@ -136,6 +136,7 @@ const lowerFn = (
 /** Profile group of a kernel by its source, where it is always the same. */
 const groups: Readonly<Record<string, string>> = {
   'nf4.cu': 'decode',
+  'int8.cu': 'decode',
   'lora.cu': 'lora',
   'lora_mma.cu': 'lora',
   'norm.cu': 'norm',

@@ -1,22 +1,24 @@
 /** Every op alone: the kernels that compute it where no rule fuses it. The table is complete over op names. */
-import type { Adam, Rope } from '../../../ir/algebra.ts'
+import type { Rope } from '../../../ir/algebra.ts'
 import type { Id } from '../../../ir/graph.ts'
 import type { OpName } from '../../../ir/ops/index.ts'
-import { bytes, size, type Float, type Plain } from '../../../ir/type.ts'
+import { bytes, type Float, type Plain } from '../../../ir/type.ts'
 import * as attention from '../kernels/attention.ts'
 import * as elementwise from '../kernels/elementwise.ts'
 import * as loss from '../kernels/loss.ts'
-import * as nf4 from '../kernels/nf4.ts'
-import * as norm from '../kernels/norm.ts'
-import * as optim from '../kernels/optim.ts'
+import { dequantize } from '../kernels/decode.ts'
 import * as reduce from '../kernels/reduce.ts'
 import * as rotary from '../kernels/rope.ts'
+import { adaptedNorms } from './adapters.ts'
 import { alone, binary, clear, copy, reduction, shapeOf, unary, type Lowering } from './alone.ts'
 import { classCrossEntropy, classCrossEntropyGrad } from './classes.ts'
 import type { Context } from './context.ts'
 import { plainFloat8 } from './float8.ts'
+import { plainInt8 } from './int8.ts'
 import { overLogits, slopes } from './logits.ts'
+import { rmsNorm, rmsNormGrad, rmsNormWeightGrad } from './norms.ts'
 import { argOf, attr } from './pattern.ts'
+import { updates } from './plain-update.ts'
 import { product } from './product.ts'
 import { attentionGradStep, attentionStep } from './rules/attention.ts'
 import { lossStep } from './rules/loss.ts'
@@ -42,12 +44,23 @@ const table: { readonly [K in OpName]: Lowering } = {
   shift: unary((o, s) => elementwise.shift({ ...o, by: attr(s, 'by') })),
   power: unary((o, s) => elementwise.power({ ...o, exponent: attr(s, 'exponent') })),
   addRow: unary((o, _, h) => elementwise.addRow({ ...o, b: h.argAt(1) })),
+  mulRow: unary((o, _, h) => elementwise.mulRow({ ...o, b: h.argAt(1) })),
+  adaptedNorms,
   dropout: unary((o, s, h) =>
     elementwise.dropout({
       ...o,
       seed: h.argAt(1),
       keys: h.argAt(2),
       rate: attr(s, 'rate'),
+      salt: attr(s, 'salt'),
+    }),
+  ),
+  noise: unary((o, s, h) =>
+    elementwise.noise({
+      ...o,
+      seed: h.argAt(1),
+      keys: h.argAt(2),
+      reach: h.argAt(3),
       salt: attr(s, 'salt'),
     }),
   ),
@@ -92,6 +105,7 @@ const table: { readonly [K in OpName]: Lowering } = {
     ]),
   dot: plainDot,
   float8Dot: plainFloat8,
+  int8Dot: plainInt8,
   sumRows: (c, s) =>
     alone(c, s, (h) => [
       reduce.sumRows({
@@ -115,47 +129,9 @@ const table: { readonly [K in OpName]: Lowering } = {
         dtype: h.dtype,
       }),
     ]),
-  rmsNorm: (c, s) =>
-    alone(c, s, (h) => [
-      norm.rmsNorm({
-        ...h.shape,
-        dtype: h.dtype,
-        x: h.arg(0),
-        w: h.argAt(1),
-        out: h.out(),
-        eps: attr(s, 'eps'),
-      }),
-    ]),
-  rmsNormGrad: (c, s) =>
-    alone(c, s, (h) => [
-      norm.rmsNormGrad({
-        ...h.shape,
-        dtype: h.dtype,
-        x: h.arg(0),
-        w: h.argAt(1),
-        ct: h.arg(2),
-        out: h.out(),
-        eps: attr(s, 'eps'),
-      }),
-    ]),
-  rmsNormWeightGrad: (c, s) => {
-    const shape = shapeOf(c.type(argOf(s, 0)))
-    return alone(
-      c,
-      s,
-      (h) =>
-        norm.rmsNormWeightGrad({
-          ...shape,
-          dtype: h.dtype,
-          x: h.arg(0),
-          ct: h.arg(2),
-          out: h.outAt(),
-          workspace: h.scratch(0),
-          eps: attr(s, 'eps'),
-        }),
-      [norm.rmsNormWeightGradWorkspaceBytes(shape.rows)],
-    )
-  },
+  rmsNorm,
+  rmsNormGrad,
+  rmsNormWeightGrad,
   swiglu: (c, s) =>
     alone(c, s, (h) => [
       elementwise.swiglu({
@@ -261,38 +237,9 @@ const table: { readonly [K in OpName]: Lowering } = {
   classCrossEntropyGrad,
   dequantize: (c, s) =>
     alone(c, s, (h) =>
-      nf4.dequantize([{ type: c.type(argOf(s, 0)), offset: h.argAt(0), out: h.out() }], h.dtype),
+      dequantize([{ type: c.type(argOf(s, 0)), offset: h.argAt(0), out: h.out() }], h.dtype),
     ),
-  clipCoefficient: (c, s) =>
-    alone(c, s, (h) => [
-      optim.clipCoefficient({ squares: h.argAt(0), out: h.outAt(), max: attr(s, 'max') }),
-    ]),
-  adamw: (c, s) =>
-    alone(c, s, (h) => [
-      optim.adamw({
-        adam: s.eqn.attrs as unknown as Adam,
-        n: size(s.eqn.types[0]!),
-        p: h.argAt(0),
-        g: h.argAt(1),
-        m: h.argAt(2),
-        v: h.argAt(3),
-        nextP: h.outAt(0),
-        nextM: h.outAt(1),
-        nextV: h.outAt(2),
-        rate: h.argAt(4),
-        step: h.argAt(5),
-      }),
-    ]),
-  lossScale: (c, s) =>
-    alone(c, s, (h) => [
-      optim.lossScale({
-        scale: h.argAt(0),
-        streak: h.argAt(1),
-        finite: h.argAt(2),
-        nextScale: h.outAt(0),
-        nextStreak: h.outAt(1),
-      }),
-    ]),
+  ...updates,
 }
 
 export const plain: Lowering = (c, site) => table[site.eqn.op](c, site)

@@ -3,12 +3,14 @@ import { problem, when, type Check } from './check.ts'
 
 const names: Check = {
   reads: ['input_features', 'output_features'],
-  find: ({ input_features: [input], output_features: [output] }) =>
-    when(input.name === output.name, () =>
-      problem(
-        'output_features[0].name',
-        `the input and the output feature are both named ${JSON.stringify(output.name)}`,
-        'the output is what the model learns to write: name the column that holds it',
+  find: ({ input_features: [input], output_features: outputs }) =>
+    outputs.flatMap((output, i) =>
+      when(input.name === output.name, () =>
+        problem(
+          `output_features[${i}].name`,
+          `the input and the output feature are both named ${JSON.stringify(output.name)}`,
+          'the output is what the model learns: name the column that holds it',
+        ),
       ),
     ),
 }
@@ -16,7 +18,7 @@ const names: Check = {
 const shares: Check = {
   reads: ['preprocessing.split', 'trainer.type'],
   find: ({ preprocessing: { split }, trainer }) => {
-    if (split.type !== 'random') return []
+    if (split.type === 'fixed') return []
     const sum = split.probabilities.reduce((a, b) => a + b)
     const path = 'preprocessing.split.probabilities'
     return [
@@ -40,14 +42,14 @@ const splitKeys: Check = {
     ...when(split.type === 'random' && given('preprocessing.split.column'), () =>
       problem(
         'preprocessing.split.column',
-        'a split column is used only with `type: fixed`',
+        'a split column is used only with `type: fixed` and `type: stratify`',
         'leave it out: a random split looks at no column',
       ),
     ),
     ...when(split.type === 'fixed' && given('preprocessing.split.probabilities'), () =>
       problem(
         'preprocessing.split.probabilities',
-        'probabilities are used only with `type: random`',
+        'probabilities are used only with `type: random` and `type: stratify`',
         'leave them out: the column says which split a row is in',
       ),
     ),

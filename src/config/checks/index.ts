@@ -6,14 +6,18 @@ import type { Check, Given } from './check.ts'
 import { dataChecks } from './data.ts'
 import { modelChecks } from './model.ts'
 import { optimizerChecks } from './optimizer.ts'
+import { outputChecks } from './outputs.ts'
+import { preferenceChecks } from './preference.ts'
 import { promptChecks } from './prompt.ts'
 import { trainingChecks } from './training.ts'
 
 const checks: ReadonlyArray<Check> = [
   ...dataChecks,
+  ...outputChecks,
   ...promptChecks,
   ...modelChecks,
   ...trainingChecks,
+  ...preferenceChecks,
   ...optimizerChecks,
 ]
 

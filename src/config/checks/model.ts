@@ -2,21 +2,23 @@
 import { problem, when, type Check } from './check.ts'
 
 const quantized: Check = {
-  reads: ['adapter', 'quantization', 'trainer.type'],
-  find: ({ adapter, quantization, trainer }) =>
-    when(quantization !== null && adapter === null && trainer.type !== 'none', () =>
+  reads: ['adapter', 'quantization', 'trainer.type', 'input_features'],
+  find: ({ adapter, quantization, trainer, input_features: [{ encoder }] }) => {
+    const trained = trainer.type !== 'none' && encoder?.trainable !== false
+    return when(quantization !== null && adapter === null && trained, () =>
       problem(
         'quantization',
         'quantized weights cannot be trained themselves',
         'add `adapter: {type: lora}`, or remove `quantization`',
       ),
-    ),
+    )
+  },
 }
 
 /** PEFT refuses these too. */
 const layers: Check = {
-  reads: ['adapter'],
-  find: ({ adapter: a }) => [
+  reads: ['adapter', 'quantization'],
+  find: ({ adapter: a, quantization }) => [
     ...when(
       a !== null &&
         a.layers_to_transform !== null &&
@@ -38,6 +40,18 @@ const layers: Check = {
           'adapter.init_lora_weights',
           'orthogonal splits the rank in two halves, and a rank is odd',
           'write `init_lora_weights: default`, or an even rank',
+        ),
+    ),
+    ...when(
+      a !== null &&
+        quantization !== null &&
+        a.pretrained_adapter_weights === null &&
+        (a.init_lora_weights === 'pissa' || a.init_lora_weights === 'olora'),
+      () =>
+        problem(
+          'adapter.init_lora_weights',
+          'what such an adapter takes out of the weights would be lost in rounding the rest',
+          'write `init_lora_weights: default`, or remove `quantization`',
         ),
     ),
   ],
@@ -74,6 +88,18 @@ const computeDtype: Check = {
       ),
     )
   },
+}
+
+const eightBits: Check = {
+  reads: ['quantization', 'compiler.compute_dtype'],
+  find: ({ quantization, compiler }) =>
+    when(quantization?.bits === 8 && compiler.compute_dtype === 'float8', () =>
+      problem(
+        'compiler.compute_dtype',
+        'weights of 8-bit integers are multiplied as such, and not as 8-bit floats',
+        'write `compute_dtype: bfloat16`, or `bits: 4` in `quantization`',
+      ),
+    ),
 }
 
 const recompute: Check = {
@@ -127,6 +153,7 @@ export const modelChecks: ReadonlyArray<Check> = [
   layers,
   untrained,
   computeDtype,
+  eightBits,
   recompute,
   sampling,
 ]

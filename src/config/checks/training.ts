@@ -58,18 +58,6 @@ const floor: Check = {
   },
 }
 
-const validationField: Check = {
-  reads: ['trainer.validation_field', 'output_features'],
-  find: ({ trainer, output_features: [output] }) =>
-    when(trainer.validation_field !== output.name, () =>
-      problem(
-        'trainer.validation_field',
-        `validation_field is ${JSON.stringify(trainer.validation_field)}, which is no output feature`,
-        `write ${JSON.stringify(output.name)} or leave it out`,
-      ),
-    ),
-}
-
 /** Sums of decimal fractions are off by their last bits. */
 const near = (a: number, b: number): boolean => Math.abs(a - b) < 1e-9
 
@@ -113,11 +101,4 @@ const plateau: Check = {
     ),
 }
 
-export const trainingChecks: ReadonlyArray<Check> = [
-  arithmetic,
-  checkpoints,
-  floor,
-  validationField,
-  wsd,
-  plateau,
-]
+export const trainingChecks: ReadonlyArray<Check> = [arithmetic, checkpoints, floor, wsd, plateau]

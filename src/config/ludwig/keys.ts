@@ -46,14 +46,12 @@ const generation: Known = Object.fromEntries(
 )
 
 const preprocessing: Known = {
-  oversample_minority: no('leave it out, and balance the rows in the dataset', null),
-  undersample_majority: no('leave it out, and balance the rows in the dataset', null),
-  cache_encoder_embeddings: no('leave it out: it belongs to `model_type: ecd`', false),
-  force_split: no('leave it out: the split is random unless `split.type` is fixed', false),
-  stratify: no(
-    'leave it out, write a `split` column of 0, 1 and 2, and set `split: {type: fixed}`',
-    null,
+  cache_encoder_embeddings: no(
+    'leave it out: it belongs to the input feature of `model_type: ecd`',
+    false,
   ),
+  force_split: no('leave it out: the split is random unless `split.type` is fixed', false),
+  stratify: no('leave it out, and set `split: {type: stratify, column: label}`', null),
 }
 
 export const ludwigKeys: Known = {
@@ -67,7 +65,9 @@ export const ludwigKeys: Known = {
     { text: {} },
   ),
   hyperopt: no('leave it out, and run one config for each setting', null),
-  combiner: no('leave it out: it belongs to `model_type: ecd`', null),
+  combiner: no('leave it out: there is one input, and nothing to combine', null, {
+    type: 'concat',
+  }),
   training: no('write it as `trainer`'),
   input_features: { section: inputFeature },
   output_features: { section: outputFeature },

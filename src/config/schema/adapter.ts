@@ -4,6 +4,7 @@ import type * as t from 'io-ts'
 import { rank } from '../bounds.ts'
 import { indices, names, pathPattern, patternOf, positiveNumber } from './modules.ts'
 import {
+  atLeastZero,
   bounded,
   completed,
   either,
@@ -19,7 +20,8 @@ import {
 } from './codec.ts'
 
 const open = section({
-  type: oneOf('lora'),
+  /** Low-rank matrices, or vectors. */
+  type: oneOf('lora', 'ia3'),
   /** Rank. */
   r: withDefault(bounded(rank), 8),
   /** The update is scaled by alpha / r; 2·r unless given. PEFT divides any number. */
@@ -29,7 +31,12 @@ const open = section({
   alpha_pattern: withDefault(nullable(patternOf(positiveNumber)), null),
   /** Scaled by alpha / √r instead. */
   use_rslora: withDefault(truth, false),
-  init_lora_weights: withDefault(oneOf('default', 'gaussian', 'orthogonal'), 'default'),
+  /** Lengths of the rows of W + s·B·A are trained apart from their directions. */
+  use_dora: withDefault(truth, false),
+  init_lora_weights: withDefault(
+    oneOf('default', 'gaussian', 'orthogonal', 'pissa', 'olora'),
+    'default',
+  ),
   /** On the adapter's input. */
   dropout: withDefault(fraction, 0.05),
   /** Biases of the base that are trained: none, all, or those of adapted modules. */
@@ -39,12 +46,16 @@ const open = section({
     nullable(either(oneOf('all-linear'), either(names('module names'), pathPattern))),
     null,
   ),
+  /** Of IA³'s targets, those whose inputs are multiplied; null: down_proj. */
+  feedforward_modules: withDefault(nullable(either(names('module names'), pathPattern)), null),
   /** Layers that get adapters, by index; null: all. */
   layers_to_transform: withDefault(nullable(indices), null),
   /** Names of lists of layers that the indices count in, as `layers`; null: any. */
   layers_pattern: withDefault(nullable(names('names of lists of layers')), null),
   /** Modules trained in full beside the adapters, and saved with them. */
   modules_to_save: withDefault(nullable(names('module names')), null),
+  /** LoRA+: how many times as fast B learns as A; null: as fast. */
+  loraplus_lr_ratio: withDefault(nullable(positiveNumber), null),
   /** A PEFT adapter to go on from: its own settings count. */
   pretrained_adapter_weights: withDefault(nullable(text), null),
   postprocessor: section({
@@ -66,7 +77,9 @@ export const adapter = withDefault(
 export const quantization = withDefault(
   nullable(
     section({
-      bits: withDefault(oneOf(4), 4),
+      bits: withDefault(oneOf(4, 8), 4),
+      /** Of 8 bits: columns of an input that hold such a magnitude are multiplied in 16 bits; 0: none. */
+      llm_int8_threshold: withDefault(atLeastZero, 6),
       bnb_4bit_quant_type: withDefault(oneOf('nf4'), 'nf4'),
       /** Also quantizes the scales. */
       bnb_4bit_use_double_quant: withDefault(truth, true),
@@ -78,6 +91,8 @@ export const quantization = withDefault(
 )
 
 export const modelParameters = section({
+  /** In training, noise in ±alpha / √(tokens · width) on embeddings. */
+  neftune_noise_alpha: withDefault(atLeastZero, 0),
   rope_scaling: withDefault(
     nullable(
       section({

@@ -108,6 +108,61 @@ export const only = <A>(element: Codec<A>, what: string): Codec<readonly [A]> & 
     { isList: true },
   )
 
+/** A list of at least one element. */
+export const listOf = <A>(
+  element: Codec<A>,
+  what: string,
+): Codec<readonly [A, ...A[]]> & Wrapping =>
+  Object.assign(
+    wrap<readonly [A, ...A[]]>(
+      element,
+      `a list of at least one ${what}`,
+      (u): u is readonly [A, ...A[]] => Array.isArray(u) && u.length > 0 && u.every(element.is),
+      (u, c) => {
+        if (!Array.isArray(u) || u.length === 0) return t.failure(u, c)
+        const all = u.map((x: unknown, i) =>
+          element.validate(x, t.appendContext(c, String(i), element, x)),
+        )
+        const errors = all.flatMap((x) => (E.isLeft(x) ? x.left : []))
+        const [first, ...rest] = all.flatMap((x) => (E.isRight(x) ? [x.right] : []))
+        return errors.length > 0 || first === undefined
+          ? t.failures(errors)
+          : t.success([first, ...rest])
+      },
+    ),
+    { isList: true },
+  )
+
+/** A section whose keys depend on one of them. */
+export interface Variants {
+  readonly variants: Readonly<Record<string, object>>
+}
+
+/** One of several sections, told apart by the word under `key`. */
+export const tagged = <A>(
+  key: string,
+  variants: Readonly<Record<string, Pick<Codec<A>, 'is' | 'validate'>>>,
+): Codec<A> & Variants => {
+  const words = oneOf(...Object.keys(variants))
+  const wordOf = (u: unknown): unknown => (t.UnknownRecord.is(u) ? u[key] : undefined)
+  const of = (u: unknown): Pick<Codec<A>, 'is' | 'validate'> | undefined =>
+    words.is(wordOf(u)) ? variants[String(wordOf(u))] : undefined
+  return Object.assign(
+    codec<A>(
+      'a map of keys',
+      (u): u is A => of(u)?.is(u) === true,
+      (u, c) => {
+        const chosen = of(u)
+        if (chosen !== undefined) return chosen.validate(u, c)
+        return t.UnknownRecord.is(u)
+          ? t.failure(u[key], t.appendContext(c, key, words, u[key]))
+          : t.failure(u, c)
+      },
+    ),
+    { variants },
+  )
+}
+
 /** Decodes, then completes: `complete` fills what was left open and changes nothing the second time. */
 export const completed = <A, B extends A>(
   inner: Codec<A>,
@@ -138,9 +193,33 @@ export const section = <P extends t.Props>(
 export const isListOf = (of: object): boolean =>
   'isList' in of || ('inner' in of && isListOf((of as Wrapping).inner))
 
+/** The sections that the word under a key chooses among; undefined for anything else. */
+export const variantsOf = (of: object): Variants['variants'] | undefined => {
+  if ('variants' in of) return (of as Variants).variants
+  return 'inner' in of ? variantsOf((of as Wrapping).inner) : undefined
+}
+
+/** A key that several sections have is a section of all its keys, or a word of all its words. */
+const together = (all: ReadonlyArray<object>): t.Props => {
+  const merged: Record<string, t.Mixed> = {}
+  for (const [key, inner] of all.flatMap((one) => Object.entries(propsOf(one) ?? {}))) {
+    const before = merged[key]
+    const both = before === undefined ? [inner] : [before, inner]
+    const [props, words] = [both.every((x) => propsOf(x) !== undefined), both.flatMap(wordsOf)]
+    merged[key] = props
+      ? t.type(together(both))
+      : words.length > 0
+        ? oneOf(...new Set(words))
+        : inner
+  }
+  return merged
+}
+
 /** The keys of a section, or of those in a list; undefined for anything else. */
 export const propsOf = (of: object): t.Props | undefined => {
   if ('props' in of) return (of as { readonly props: t.Props }).props
+  const variants = variantsOf(of)
+  if (variants !== undefined) return together(Object.values(variants))
   return 'inner' in of ? propsOf((of as Wrapping).inner) : undefined
 }
 

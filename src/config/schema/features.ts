@@ -1,4 +1,4 @@
-/** `input_features`, `output_features` and `prompt`. */
+/** `input_features` and `prompt`. */
 import type * as t from 'io-ts'
 
 import { columnName } from '../template.ts'
@@ -12,9 +12,25 @@ import {
   required,
   section,
   text,
+  truth,
   withDefault,
   type Filled,
 } from './codec.ts'
+
+/** Of `model_type: ecd`: how a text becomes one vector. The model itself, its adapter and its quantization stand at the top level. */
+const encoder = withDefault(
+  nullable(
+    section({
+      type: oneOf('llm', 'auto_transformer', 'passthrough'),
+      /** Null in the file: `llm` is trained, `auto_transformer` is not; with an adapter that alone is. */
+      trainable: withDefault(nullable(truth), null),
+      /** Null in the file: of `llm` the last token's vector, of `auto_transformer` the sum, as in Ludwig. */
+      reduce_output: withDefault(nullable(oneOf('last', 'mean', 'sum')), null),
+    }),
+  ),
+  null,
+)
+export type Encoder = NonNullable<t.TypeOf<typeof encoder>>
 
 const open = section({
   name: text,
@@ -24,7 +40,10 @@ const open = section({
   preprocessing: section({
     /** Tokens; longer texts are cut on the right. Null: no cap of its own. */
     max_sequence_length: withDefault(nullable(positive), null),
+    /** A frozen encoder reads each row once. */
+    cache_encoder_embeddings: withDefault(truth, false),
   }),
+  encoder,
 })
 
 type Open = t.TypeOf<typeof open>
@@ -36,7 +55,7 @@ const textFeature = completed<Open, TextFeature>(open, (f) => ({
   column: columnName(f.column ?? f.name),
 }))
 
-export const features = required(only(textFeature, 'text feature'))
+export const inputFeatures = required(only(textFeature, 'text feature'))
 
 const openRetrieval = section({
   /** Null: none; random: any training rows; semantic: those most alike. */

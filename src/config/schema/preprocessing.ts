@@ -23,10 +23,10 @@ const shares = guard(
     Array.isArray(u) && u.length === 3 && u.every((p) => t.number.is(p) && p >= 0),
 )
 
-/** Its words are also those of `fixed`, for the sake of the error. */
+/** Its words are also those of the others, for the sake of the error. */
 const randomType: Codec<'random'> = Object.assign(
-  guard('random or fixed', (u): u is 'random' => u === 'random'),
-  { words: ['random', 'fixed'] },
+  guard('random, stratify or fixed', (u): u is 'random' => u === 'random'),
+  { words: ['random', 'stratify', 'fixed'] },
 )
 
 const random = section({
@@ -42,16 +42,29 @@ const fixedKeys = section({
 })
 const fixed = completed(fixedKeys, (s) => ({ ...s, column: columnName(s.column) }))
 
-export type Split = t.TypeOf<typeof random> | t.TypeOf<typeof fixed>
+const stratifyKeys = section({
+  type: oneOf('stratify'),
+  /** Every split holds its values in the same shares. */
+  column: text,
+  probabilities: withDefault(shares, [0.7, 0.1, 0.2]),
+})
+const stratify = completed(stratifyKeys, (s) => ({ ...s, column: columnName(s.column) }))
 
-const isFixed = (u: unknown): boolean => t.UnknownRecord.is(u) && u['type'] === 'fixed'
+export type Split = t.TypeOf<typeof random> | t.TypeOf<typeof fixed> | t.TypeOf<typeof stratify>
+
+const isOf = (type: string, u: unknown): boolean => t.UnknownRecord.is(u) && u['type'] === type
 
 /** With a type that is neither, the remaining keys are still looked at, as those of `random`. */
 const split = Object.assign(
   new t.Type<Split, unknown, unknown>(
     random.name,
-    (u): u is Split => random.is(u) || fixed.is(u),
-    (u, c) => (isFixed(u) ? fixed.validate(u, c) : random.validate(u, c)),
+    (u): u is Split => random.is(u) || fixed.is(u) || stratify.is(u),
+    (u, c) =>
+      isOf('fixed', u)
+        ? fixed.validate(u, c)
+        : isOf('stratify', u)
+          ? stratify.validate(u, c)
+          : random.validate(u, c),
     t.identity,
   ),
   { props: { ...random.props, ...fixedKeys.props } },
@@ -65,4 +78,8 @@ export const preprocessing = section({
   /** Tokens of prompt and target together; null: the model's context. */
   global_max_sequence_length: withDefault(nullable(positive), null),
   split,
+  /** Rows of the rarer class are drawn, with repetition, until they are this share of the other's; null: as they are. */
+  oversample_minority: withDefault(nullable(share), null),
+  /** Of the commoner class so many rows stay that the rarer one is this share of them; null: all. */
+  undersample_majority: withDefault(nullable(share), null),
 })

@@ -17,10 +17,26 @@ import {
 import { gradientClipping, learningRateScheduler, metrics } from './optimization.ts'
 import { optimizer } from './optimizer.ts'
 import { pattern } from './pattern.ts'
+import { preferenceKeys } from './preference.ts'
+
+/** Those of texts, of preferences, and of labels and numbers. */
+const validationMetrics = oneOf(
+  ...metrics.words,
+  'reward_accuracy',
+  'reward_margin',
+  'accuracy',
+  'accuracy_micro',
+  'roc_auc',
+  'hits_at_k',
+  'mean_squared_error',
+  'mean_absolute_error',
+  'root_mean_squared_error',
+  'r2',
+)
 
 const openTrainer = section({
-  /** none: the model is asked as it is. */
-  type: oneOf('finetune', 'none'),
+  /** none: the model is asked as it is; dpo, kto and orpo learn from preferences. */
+  type: oneOf('finetune', 'none', 'dpo', 'kto', 'orpo'),
   epochs: withDefault(positive, 100),
   /** Micro-batches of `batch_size` samples; overrides `epochs`. */
   train_steps: withDefault(nullable(positive), null),
@@ -55,11 +71,12 @@ const openTrainer = section({
   /** A separate pass over the training split at each evaluation. */
   evaluate_training_set: withDefault(truth, false),
   skip_all_evaluation: withDefault(truth, false),
-  /** Chooses the best checkpoint; null in the file: loss. */
-  validation_metric: withDefault(nullable(metrics), null),
+  /** Chooses the best checkpoint; null in the file: loss of a text, else the feature's own default. */
+  validation_metric: withDefault(nullable(validationMetrics), null),
   /** The output feature. */
   validation_field: withDefault(nullable(text), null),
   should_shuffle: withDefault(truth, true),
+  ...preferenceKeys,
 })
 
 export type OpenTrainer = t.TypeOf<typeof openTrainer>

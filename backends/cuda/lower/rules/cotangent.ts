@@ -1,7 +1,7 @@
 /** The cotangent of what several linear layers read: one product of their cotangents side by side with their weights one above the other. */
 import type { Id } from '../../../../ir/graph.ts'
 import { tensor } from '../../../../ir/type.ts'
-import { dequantize } from '../../kernels/nf4.ts'
+import { dequantize } from '../../kernels/decode.ts'
 import type { Rows } from '../../kernels/card.ts'
 import { placeRows } from '../../kernels/lora.ts'
 import { narrowReads } from '../adapters.ts'

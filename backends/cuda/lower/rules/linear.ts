@@ -1,7 +1,7 @@
 /** Linear layers over 4-bit weights that read one input, with their adapters: decoded side by side into one scratch, multiplied once. */
 import type { Id } from '../../../../ir/graph.ts'
 import { tensor } from '../../../../ir/type.ts'
-import { dequantize } from '../../kernels/nf4.ts'
+import { dequantize } from '../../kernels/decode.ts'
 import { narrowReads } from '../adapters.ts'
 import { scratchOf, type Context } from '../context.ts'
 import { keptKey } from '../kept.ts'

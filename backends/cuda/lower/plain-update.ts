@@ -1,0 +1,40 @@
+/** The ops of the parameter update alone. */
+import type { Adam } from '../../../ir/algebra.ts'
+import type * as ops from '../../../ir/ops/optim.ts'
+import { size } from '../../../ir/type.ts'
+import * as optim from '../kernels/optim.ts'
+import { alone, type Lowering } from './alone.ts'
+import { attr } from './pattern.ts'
+
+export const updates: { readonly [K in keyof typeof ops]: Lowering } = {
+  clipCoefficient: (c, s) =>
+    alone(c, s, (h) => [
+      optim.clipCoefficient({ squares: h.argAt(0), out: h.outAt(), max: attr(s, 'max') }),
+    ]),
+  adamw: (c, s) =>
+    alone(c, s, (h) => [
+      optim.adamw({
+        adam: s.eqn.attrs as unknown as Adam,
+        n: size(s.eqn.types[0]!),
+        p: h.argAt(0),
+        g: h.argAt(1),
+        m: h.argAt(2),
+        v: h.argAt(3),
+        nextP: h.outAt(0),
+        nextM: h.outAt(1),
+        nextV: h.outAt(2),
+        rate: h.argAt(4),
+        step: h.argAt(5),
+      }),
+    ]),
+  lossScale: (c, s) =>
+    alone(c, s, (h) => [
+      optim.lossScale({
+        scale: h.argAt(0),
+        streak: h.argAt(1),
+        finite: h.argAt(2),
+        nextScale: h.outAt(0),
+        nextStreak: h.outAt(1),
+      }),
+    ]),
+}
