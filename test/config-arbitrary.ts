@@ -304,23 +304,20 @@ const literal = text.map((s) => s.replace(/[{}]/g, (brace) => brace + brace))
 
 const retrieval: fc.Arbitrary<Config['prompt']['retrieval']> = fc.constantFrom(
   { type: null, k: 0, model_name: null },
-  { type: null, k: 0, model_name: null },
   { type: 'random' as const, k: 2, model_name: null },
   { type: 'semantic' as const, k: 1, model_name: 'folder' },
 )
 
 const prompt: fc.Arbitrary<Config['prompt']> = fc
   .tuple(orNull(text), literal, fc.constantFrom('{a}', '{b c:.2f}', '{__sample__}'), fc.boolean())
-  .chain(([task, words, field, isBare]) => {
-    const shows = retrieval.filter((r) => r.type === null || !isBare || task !== null)
-    return shows.map((r) => ({
-      task,
-      template: isBare
-        ? null
-        : `${words}${field}${task === null ? '' : '{__task__}'}${r.type === null ? '' : '{__context__}'}`,
-      retrieval: r,
-    }))
-  })
+  .chain(([task, words, field, bare]) =>
+    retrieval
+      .filter((r) => r.type === null || !bare || task !== null)
+      .map((r) => {
+        const specials = `${task === null ? '' : '{__task__}'}${r.type === null ? '' : '{__context__}'}`
+        return { task, template: bare ? null : `${words}${field}${specials}`, retrieval: r }
+      }),
+  )
 
 const feature = (name: string) => ({
   name: fc.constant(name),
