@@ -113,6 +113,17 @@ const computable = (c: Config, device: Device | null): E.Either<Issues, void> =>
     : E.left(one(issue(lack.why, { path: 'compiler.compute_dtype', hint: lack.hint })))
 }
 
+/** Left: the model whose embeddings prompts go by is none that is known. */
+const embeddable = (c: Config, folder: string): E.Either<Issues, unknown> => {
+  const name = c.prompt.retrieval.model_name
+  return name === null
+    ? E.right(undefined)
+    : pipe(
+        findBase(name, folder),
+        E.mapLeft((i) => one({ ...i, path: 'prompt.retrieval.model_name' })),
+      )
+}
+
 const datasetOf = (
   c: Config,
   base: Base,
@@ -150,6 +161,7 @@ export const planOf = (c: Config, setting: Setting): E.Either<Issues, Plan> => {
         E.mapLeft(one),
       ),
     ),
+    E.chainFirst(() => embeddable(c, folder)),
     E.bind('pretrained', () => E.mapLeft(one)(pretrainedOf(c, folder))),
     E.bind('data', ({ bare }) => datasetOf(c, bare, setting)),
     E.let('base', ({ bare, data }) => {
