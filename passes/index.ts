@@ -2,6 +2,7 @@
 export { accumulate } from './accumulate.ts'
 export { asked } from './asked.ts'
 export { differentiate } from './differentiate.ts'
+export { eightBit, LEAST, type EightBit } from './eight-bit.ts'
 export { freeze } from './freeze.ts'
 export { heads, HEADS } from './heads.ts'
 export { hold } from './hold.ts'

@@ -50,10 +50,17 @@ const policyName = (p: Policy): string =>
 
 /** Techniques switched on one after the other, in the pipeline's order. */
 const stepsOf = (t: Techniques): readonly [Step, ...Step[]] => {
-  const plain: Techniques = { ...t, lora: null, quantize: null, compute: 'f32', recompute: none }
+  const { eightBit, hold, neftune, ...bare } = t
+  const plain: Techniques = { ...bare, lora: null, quantize: null, compute: 'f32', recompute: none }
   const lora: Techniques = { ...plain, lora: t.lora }
   const nf4: Techniques = { ...lora, quantize: t.quantize }
   const half: Techniques = { ...nf4, compute: t.compute }
+  const held: Techniques = {
+    ...half,
+    ...(hold === undefined ? {} : { hold }),
+    ...(neftune === undefined ? {} : { neftune }),
+  }
+  const eight: Techniques = { ...held, ...(eightBit === undefined ? {} : { eightBit }) }
   return [
     {
       name: t.frozen === undefined ? 'full fine-tuning in f32' : 'the model in f32',
@@ -64,6 +71,8 @@ const stepsOf = (t: Techniques): readonly [Step, ...Step[]] => {
       ? []
       : [{ name: `+ nf4${t.quantize.nested === null ? '' : ', double'}`, techniques: nf4 }]),
     ...(t.compute === 'f32' ? [] : [{ name: `+ ${t.compute}`, techniques: half }]),
+    ...(hold === undefined ? [] : [{ name: '+ layers held', techniques: held }]),
+    ...(eightBit === undefined ? [] : [{ name: '+ 8-bit optimizer', techniques: eight }]),
     ...(t.recompute._tag === 'none'
       ? []
       : [{ name: `+ recompute (${t.recompute._tag})`, techniques: t }]),
