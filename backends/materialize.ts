@@ -2,6 +2,7 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
+import { added, factorsOf, type Factors } from '../ir/factors.ts'
 import { encodes, type Recipe, type State } from '../ir/graph.ts'
 import { kaiming, normal, orthogonal, rowLengths } from '../ir/initial.ts'
 import { quantize, roundTrip } from '../ir/encoding.ts'
@@ -13,6 +14,21 @@ export type Source<Err> = (
   key: string,
   shape: ReadonlyArray<number>,
 ) => TE.TaskEither<Err, Float32Array>
+
+type SplitOf = Extract<Recipe, { readonly _tag: 'split' }>
+
+/** Three states are made of one splitting, which is the long part: kept as long as its source is. */
+const known = new WeakMap<object, Map<string, Factors>>()
+
+const factorsFrom = (source: object, recipe: SplitOf, w: Float32Array): Factors => {
+  const { by, of, shape, r, scale } = recipe
+  const here = known.get(source) ?? new Map<string, Factors>()
+  known.set(source, here)
+  const key = `${by} ${r} ${scale} ${of}`
+  const factors = here.get(key) ?? factorsOf(by, w, shape, r, scale, of)
+  here.set(key, factors)
+  return factors
+}
 
 /** Values as a state tensor of this type gives them back. */
 const throughCodes = (type: TensorType, x: Float32Array): Float32Array =>
@@ -37,6 +53,16 @@ const values = <Err>(
       return TE.right(kaiming(name, type, seed))
     case 'normal':
       return TE.right(normal(name, type, recipe.deviation, seed))
+    case 'split':
+      return pipe(
+        source(recipe.of, recipe.shape),
+        TE.map((w) => {
+          const factors = factorsFrom(source, recipe, w)
+          const { part, r, scale } = recipe
+          if (part === 'W') return added(w, factors, r, -scale)
+          return part === 'A' ? factors.a : factors.b
+        }),
+      )
     case 'norms':
       return pipe(
         values(name, recipe.type, recipe.of, source, seed),

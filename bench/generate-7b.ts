@@ -59,15 +59,6 @@ interface Variant extends Partial<Target> {
 const known: Readonly<Record<string, Variant>> = {
   usual: {},
   turns: { early: false },
-  ahead0: { tune: { ahead: 0 } },
-  ahead1: { tune: { ahead: 1 } },
-  ahead4: { tune: { ahead: 4 } },
-  late: { tune: { late: 1 } },
-  eight: { tune: { warps: 8, blocks: 8 } },
-  two: { tune: { warps: 11, blocks: 6, resident: 2 } },
-  twolate: { tune: { warps: 11, blocks: 6, resident: 2, late: 1 } },
-  two4: { tune: { warps: 11, blocks: 4, resident: 2 } },
-  six: { tune: { partWarps: 6 } },
   library: { library: true },
 }
 const variants = o.variants.split(',')

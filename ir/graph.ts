@@ -1,4 +1,5 @@
 /** A program: named functions, each a list of equations in dependency order, over one shared state. */
+import type { Split } from './factors.ts'
 import type { OpName } from './ops/index.ts'
 import type { TensorType } from './type.ts'
 
@@ -17,6 +18,16 @@ export type Recipe =
   | { readonly _tag: 'kaiming' }
   /** Normal with this deviation, seeded likewise. */
   | { readonly _tag: 'normal'; readonly deviation: number }
+  /** A or B of the adapter beside a weight of this shape, taken out of it, or what is left of the weight (`factors.ts`). */
+  | {
+      readonly _tag: 'split'
+      readonly by: Split
+      readonly part: 'A' | 'B' | 'W'
+      readonly of: string
+      readonly shape: readonly [number, number]
+      readonly r: number
+      readonly scale: number
+    }
   /** The length of each row of a matrix of this type. */
   | { readonly _tag: 'norms'; readonly of: Recipe; readonly type: TensorType }
   /** A or B of the adapter beside a module, both random and B·A = 0. */

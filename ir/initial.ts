@@ -15,7 +15,7 @@ export const kaiming = (name: string, type: TensorType, seed: number): Float32Ar
 }
 
 /** Standard normal, of two uniform numbers each (Box and Muller 1958). */
-const standard = (name: string, seed: number): ((i: number) => number) => {
+export const standardNormal = (name: string, seed: number): ((i: number) => number) => {
   const salt = nameHash(name)
   const uniform = (i: number): number => (hash32(seed, salt, i) + 0.5) / 2 ** 32
   return (i) =>
@@ -28,26 +28,37 @@ export const normal = (
   deviation: number,
   seed: number,
 ): Float32Array => {
-  const z = standard(name, seed)
+  const z = standardNormal(name, seed)
   return new Float32Array(size(type)).map((_, i) => deviation * z(i))
+}
+
+export const length = (x: ArrayLike<number>): number => {
+  let squares = 0
+  for (let i = 0; i < x.length; i++) squares += x[i]! ** 2
+  return Math.sqrt(squares)
 }
 
 /** The length of each row of a matrix. */
 export const rowLengths = (x: Float32Array, columns: number): Float32Array =>
   new Float32Array(x.length / columns).map((_, i) =>
-    Math.hypot(...x.subarray(i * columns, (i + 1) * columns)),
+    length(x.subarray(i * columns, (i + 1) * columns)),
   )
+
+const DEPENDENT = 1e-12
 
 /** Rows made orthogonal and of length one, from first to last (Gram and Schmidt); in place. */
 export const orthonormal = (rows: ReadonlyArray<Float64Array>): void => {
   rows.forEach((row, i) => {
+    const was = length(row)
     // Twice: one pass leaves what rounding made of nearly parallel rows.
     for (const before of [...rows.slice(0, i), ...rows.slice(0, i)]) {
       const along = before.reduce((s, x, k) => s + x * row[k]!, 0)
       before.forEach((x, k) => (row[k]! -= along * x))
     }
-    const length = Math.hypot(...row)
-    row.forEach((x, k) => (row[k] = x / length))
+    // What lies in the span of those before is rounding, and counts for nothing.
+    const left = length(row)
+    const by = left > DEPENDENT * was ? 1 / left : 0
+    row.forEach((x, k) => (row[k] = x * by))
   })
 }
 
@@ -62,13 +73,13 @@ export const orthogonal = (
   seed: number,
 ): Float32Array => {
   const [r, wide] = part === 'A' ? type.shape : [type.shape[1], type.shape[0]]
-  const z = standard(`${module} Q`, seed)
+  const z = standardNormal(`${module} Q`, seed)
   const q = Array.from({ length: r! }, (_, i) =>
     Float64Array.from({ length: r! }, (_, k) => z(i * r! + k)),
   )
   orthonormal(q)
   const half = q.filter((_, i) => i % 2 === (part === 'A' ? 0 : 1))
-  const mix = standard(`${module} ${part}`, seed)
+  const mix = standardNormal(`${module} ${part}`, seed)
   // The value for one of `wide` columns of A or rows of B, at rank k.
   const at = (j: number, k: number): number =>
     half.reduce((s, row, h) => s + mix(j * half.length + h) * row[k]!, 0) / 10

@@ -1,6 +1,7 @@
 /** Reads the text that `print` writes. Comments start with `//`. */
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
+import type { Split } from './factors.ts'
 import type {
   Encoding,
   AttrValue,
@@ -74,6 +75,19 @@ const parseRecipe = (line: Line, text: string): Recipe => {
     const type = parseType(norms[2]!)
     if (E.isLeft(type)) return reject(line, type.left)
     return { _tag: 'norms', of: parseRecipe(line, norms[1]!), type: type.right }
+  }
+  const split = /^(pissa|olora) ([ABW]) r=(\d+) s=(\S+) \[(\d+), (\d+)\] (".*")$/.exec(text)
+  if (split !== null) {
+    const [, by, part, r, s, rows, columns, of] = split
+    return {
+      _tag: 'split',
+      by: by as Split,
+      part: part as 'A' | 'B' | 'W',
+      of: stringIn(line, of!),
+      shape: [Number(rows), Number(columns)],
+      r: Number(r),
+      scale: numberIn(line, s!),
+    }
   }
   const orthogonal = /^orthogonal ([AB]) (".*")$/.exec(text)
   if (orthogonal !== null) {

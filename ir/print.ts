@@ -19,6 +19,8 @@ export const showRecipe = (r: Recipe): string => {
       return 'kaiming'
     case 'normal':
       return `normal ${number(r.deviation)}`
+    case 'split':
+      return `${r.by} ${r.part} r=${r.r} s=${number(r.scale)} [${r.shape.join(', ')}] ${string(r.of)}`
     case 'norms':
       return `norms(${showRecipe(r.of)} : ${show(r.type)})`
     case 'orthogonal':

@@ -4,6 +4,7 @@ import { pipe } from 'fp-ts/lib/function.js'
 import { building, type Builder } from '../ir/build.ts'
 import type { Fn, Id, Program, Recipe, State } from '../ir/graph.ts'
 import { stateOf } from '../ir/graph.ts'
+import type { Split } from '../ir/factors.ts'
 import type { Reason } from '../ir/reason.ts'
 import { scalar, tensor } from '../ir/type.ts'
 import { linearWeights, moduleOf } from './linear.ts'
@@ -20,7 +21,7 @@ import {
 } from './targets.ts'
 
 /** How A and B start. */
-export type Init = 'default' | 'gaussian' | 'orthogonal'
+export type Init = 'default' | 'gaussian' | 'orthogonal' | Split
 
 export interface Lora extends Targets, Also {
   readonly r: number
@@ -34,7 +35,7 @@ export interface Lora extends Targets, Also {
   readonly rslora?: boolean
   /** Weight-decomposed (Liu et al. 2024): rows of W + s·B·A keep their directions, and have lengths of their own. */
   readonly dora?: boolean
-  /** A uniform in ±1/√in and B zero (`default`), A normal with deviation 1/r and B zero (`gaussian`), or both random with B·A = 0. */
+  /** A uniform in ±1/√in and B zero (`default`), A normal with deviation 1/r and B zero (`gaussian`), both random with B·A = 0, or taken out of W. */
   readonly init?: Init
 }
 
@@ -55,7 +56,23 @@ const adapterNames = (weight: string): readonly [a: string, b: string, magnitude
 ]
 const isAdapter = (name: string): boolean => /\.lora_([AB]\.weight|magnitude_vector)$/.test(name)
 
-const starts = (init: Init, r: number, of: string): readonly [a: Recipe, b: Recipe] => {
+const takenOut = (
+  by: Split,
+  part: 'A' | 'B' | 'W',
+  r: number,
+  scale: number,
+  { name, type }: State,
+): Recipe => {
+  const shape = type.shape as readonly [number, number]
+  return { _tag: 'split', by, part, of: name, shape, r, scale }
+}
+
+const starts = (
+  init: Init,
+  { r, scale }: { readonly r: number; readonly scale: number },
+  w: State,
+): readonly [a: Recipe, b: Recipe] => {
+  const of = moduleOf(w.name)
   const zero: Recipe = { _tag: 'fill', value: 0 }
   switch (init) {
     case 'default':
@@ -67,16 +84,20 @@ const starts = (init: Init, r: number, of: string): readonly [a: Recipe, b: Reci
         { _tag: 'orthogonal', part: 'A', of },
         { _tag: 'orthogonal', part: 'B', of },
       ]
+    case 'pissa':
+    case 'olora':
+      return [takenOut(init, 'A', r, scale, w), takenOut(init, 'B', r, scale, w)]
   }
 }
 
 const adapters = (o: Lora, w: State): ReadonlyArray<State> => {
   const module = moduleOf(w.name)
-  const { r } = sizeOf(o, module)
+  const size = sizeOf(o, module)
+  const { r } = size
   const [a, b, magnitude] = adapterNames(w.name)
   const lengths: Recipe = { _tag: 'norms', of: w.recipe, type: w.type }
   const [out, into] = w.type.shape as readonly [number, number]
-  const [startA, startB] = starts(o.init ?? 'default', r, module)
+  const [startA, startB] = starts(o.init ?? 'default', size, w)
   return [
     { name: a, type: tensor('f32', r, into), role: 'train', recipe: startA },
     { name: b, type: tensor('f32', out, r), role: 'train', recipe: startB },
@@ -163,8 +184,15 @@ const adapted = (
 ): E.Either<Reason, Program> => {
   const role = ({ name, role: was }: State): State['role'] =>
     was !== 'train' && was !== 'frozen' ? was : also.has(name) ? 'train' : 'frozen'
+  const { init } = o
+  const left = (s: State): Recipe => {
+    const { r, scale } = sizeOf(o, moduleOf(s.name))
+    return (init === 'pissa' || init === 'olora') && chosen.some((w) => w.name === s.name)
+      ? takenOut(init, 'W', r, scale, s)
+      : s.recipe
+  }
   const state: ReadonlyArray<State> = [
-    ...p.state.map((s) => ({ ...s, role: role(s) })),
+    ...p.state.map((s) => ({ ...s, role: role(s), recipe: left(s) })),
     ...chosen.flatMap((w) => adapters(o, w)),
   ]
   const states = stateOf({ ...p, state })

@@ -5,7 +5,7 @@
  *   npx tsx scripts/cuda-check.ts fits     [--from 0] [--count 200] [--seed 1] [--seconds 80]
  *   npx tsx scripts/cuda-check.ts peak     [--shapes llama2-7b,llama3-8b,bundled]
  *   npx tsx scripts/cuda-check.ts bundled  [--variants float32,bfloat16,float16,turing] [--epochs 30] [--backend cuda]
- *   npx tsx scripts/cuda-check.ts sanitize [--tools memcheck,racecheck,initcheck] [--pattern REGEX] [--seconds 80]
+ *   npx tsx scripts/cuda-check.ts sanitize [--tools memcheck,racecheck,initcheck] [--suite conformance-cuda] [--pattern REGEX] [--seconds 80]
  * All take --folder DIR, the first four --arch compute_75 and --emulated.
  */
 import { parseArgs } from 'node:util'
@@ -30,6 +30,7 @@ const { values: o, positionals } = parseArgs({
     backend: { type: 'string', default: 'cuda' },
     tools: { type: 'string', default: 'memcheck,racecheck,initcheck' },
     pattern: { type: 'string' },
+    suite: { type: 'string', default: 'conformance-cuda' },
   },
 })
 
@@ -70,6 +71,7 @@ const checks: Readonly<Record<string, () => Promise<Outcome>>> = {
       tools: o.tools.split(','),
       pattern: o.pattern,
       seconds: Number(o.seconds),
+      suite: o.suite,
     }),
 }
 

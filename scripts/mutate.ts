@@ -7,7 +7,17 @@ import type { Mutation } from './mutation.ts'
 import { mutations } from './mutations.ts'
 
 const root = path.resolve(import.meta.dirname, '..')
-const folders = ['ir', 'passes', 'backends', 'src', 'test', 'package.json', 'tsconfig.json']
+const folders = [
+  'ir',
+  'passes',
+  'backends',
+  'src',
+  'test',
+  'package.json',
+  'tsconfig.json',
+  // What tests make their models of.
+  'examples/code-instructions/base/tokenizer.json',
+]
 /** Of the fixtures, the files these tests read. */
 const wanted = (from: string): boolean => {
   const [, , inside] = path.relative(root, from).split(path.sep)

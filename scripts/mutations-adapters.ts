@@ -3,6 +3,21 @@ import { m, type Mutation } from './mutation.ts'
 
 export const adapterMutations: ReadonlyArray<Mutation> = [
   m(
+    'PiSSA takes twice what it gives',
+    'backends/materialize.ts',
+    'added(w, factors, r, -scale)',
+    'added(w, factors, r, -2 * scale)',
+    'adapter-kinds',
+  ),
+  m(
+    'what B started as is added, not taken away',
+    'src/adapter/written.ts',
+    '-then[row * r + k - r]!',
+    'then[row * r + k - r]!',
+    'adapter-kinds',
+  ),
+  m('PiSSA takes the least', 'ir/factors.ts', 'b.value - a.value', 'a.value - b.value', 'initial'),
+  m(
     'DoRA measures the rows of W alone',
     'ir/ops/adapters.ts',
     '(w[o * into + c]! + by * low) ** 2',

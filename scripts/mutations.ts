@@ -3,10 +3,14 @@ import { adapterMutations } from './mutations-adapters.ts'
 import { asking } from './mutations-asking.ts'
 import { m, type Mutation } from './mutation.ts'
 import { optimizerMutations } from './mutations-optimizers.ts'
+import { preferenceMutations } from './mutations-preference.ts'
+import { servingMutations } from './mutations-serving.ts'
 
 export const mutations: ReadonlyArray<Mutation> = [
   ...adapterMutations,
   ...optimizerMutations,
+  ...preferenceMutations,
+  ...servingMutations,
   ...asking,
   m(
     'attention sees one token ahead',
@@ -356,5 +360,12 @@ export const mutations: ReadonlyArray<Mutation> = [
     '  WAIT();\n  u32 warp = threadIdx.x >> 5, lane',
     '  u32 warp = threadIdx.x >> 5, lane',
     'cuda-decode',
+  ),
+  m(
+    'a warp leaves its sums where the last ones are still read',
+    'backends/cuda/kernels/few.cu',
+    'while (turn >= 2 && done + 1 < turn)',
+    'while (turn >= 2 && done + 2 < turn)',
+    'cuda-few',
   ),
 ]

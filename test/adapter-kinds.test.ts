@@ -7,10 +7,11 @@ import { test } from 'node:test'
 import * as E from 'fp-ts/lib/Either.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import { reference } from '../backends/reference/index.ts'
-import type { Program } from '../ir/graph.ts'
+import type { Program, State } from '../ir/graph.ts'
 import { lora, type Lora } from '../passes/index.ts'
 import { compile } from '../passes/pass.ts'
 import { asTheBase } from '../src/adapter/carried.ts'
+import { readAdapterConfig } from '../src/adapter/config.ts'
 import { exportAdapter } from '../src/adapter/export.ts'
 import { importAdapter } from '../src/adapter/import.ts'
 import { mergeAdapter } from '../src/adapter/merge.ts'
@@ -153,6 +154,95 @@ for (const [name, words] of Object.entries(cases))
         if (key !== 'base_model_name_or_path') assert.deepEqual(alike(value), alike(peft[key]), key)
       await merges(name, golden, path.join(folder, 'merged'))
       right(await session.close()())
+    }))
+
+/** Rows of A and columns of B may have changed signs together. */
+const signed = (a: ArrayLike<number>, like: ArrayLike<number>, width: number): number[] =>
+  Array.from({ length: a.length / width }, (_, row) => {
+    let s = 0
+    for (let k = 0; k < width; k++) s += a[row * width + k]! * like[row * width + k]!
+    return Math.sign(s)
+  })
+
+const splits = { pissa: 'init_lora_weights: pissa', olora: 'init_lora_weights: olora' }
+for (const [name, words] of Object.entries(splits))
+  test(`${name}: starts as PEFT's, trains as it, and is written as a plain adapter of the whole base`, async () =>
+    temporary(async (folder) => {
+      const golden = tensorsOf(at(name, 'golden.safetensors'))
+      const peft = tensorsOf(at(name, 'adapter_model.safetensors'))
+      const o = configured(`r: 2, alpha: 3, target_modules: [q_proj, up_proj], ${words}`)
+      const program = programOf(o)
+      const session = await sessionOf(program)
+      const read = async (n: string) => f32(right(await session.read(n)()))
+      const first = async (s: State) => right(await session.read(s.name)())
+      const starts = new Map<string, Uint8Array>()
+      for (const { state } of trainedOf(program))
+        starts.set(state.name, (await first(state)).slice())
+      const { loss } = right(await session.run('micro', feeds)())
+      close('loss', loss!, golden.get('loss')!, 1e-6)
+      for (const { state, name: n } of trainedOf(program).filter((t) =>
+        t.name.includes('lora_A'),
+      )) {
+        const b = n.replace('lora_A', 'lora_B')
+        const s = signed(await read(state.name), peft.get(n)!, state.type.shape[1]!)
+        const turned = (x: ArrayLike<number>, i: (at: number) => number) =>
+          Array.from(x, (v, k) => v * s[i(k)]!)
+        const rowOf = (k: number) => Math.floor(k / state.type.shape[1]!)
+        const other = state.name.replace('lora_A', 'lora_B')
+        close(n, turned(await read(state.name), rowOf), peft.get(n)!, 1e-5)
+        close(
+          b,
+          turned(await read(other), (k) => k % s.length),
+          peft.get(b)!,
+          1e-5,
+        )
+        close(
+          `grad ${n}`,
+          turned(await read(`grad.${state.name}`), rowOf),
+          golden.get(`grad.${n}`)!,
+          1e-4,
+        )
+        close(
+          `grad ${b}`,
+          turned(await read(`grad.${other}`), (k) => k % s.length),
+          golden.get(`grad.${b}`)!,
+          1e-4,
+        )
+      }
+      const descend = async () => {
+        for (const { state } of trainedOf(program)) {
+          const [p, g] = [await read(state.name), await read(`grad.${state.name}`)]
+          right(
+            await session.write(
+              state.name,
+              new Uint8Array(p.map((x, i) => x - 0.1 * g[i]!).buffer),
+            )(),
+          )
+          right(await session.write(`grad.${state.name}`, new Uint8Array(4 * g.length))())
+        }
+      }
+      await descend()
+      right(await session.run('micro', feeds)())
+      await descend()
+      const trained = right(await session.run('micro', feeds)())['loss']!
+      close('trained', trained, golden.get('trained.loss')!, 1e-5)
+      const out = path.join(folder, 'out')
+      const start = (s: State) => TE.right(starts.get(s.name)!)
+      const files = { baseModel: 'base', baseFolder: at('base'), carried: asTheBase, start }
+      right(await exportAdapter({ session, program, lora: o, ...files }, out)())
+      right(await session.close()())
+      const plain = right(readAdapterConfig(out))
+      assert.deepEqual([plain.r, plain.alpha, plain.init], [4, 6, undefined])
+      const again = programOf(plain)
+      const over = await sessionOf(again)
+      right(await importAdapter(over, again, plain, out)())
+      close(
+        'plain',
+        right(await over.run('micro', feeds)())['loss']!,
+        golden.get('plain.loss')!,
+        1e-5,
+      )
+      right(await over.close()())
     }))
 
 test('loraplus: three steps in which B learns four times as fast', async () => {

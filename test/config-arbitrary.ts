@@ -176,6 +176,15 @@ const scheduler = (
     reduce_eval_split: fc.constantFrom('training' as const, 'validation' as const),
   })
 
+const noPreference = {
+  beta: fc.constant(null),
+  loss_type: fc.constant(null),
+  label_smoothing: fc.constant(null),
+  rejected_column: fc.constant(null),
+  label_column: fc.constant(null),
+  desirable_weight: fc.constant(null),
+  undesirable_weight: fc.constant(null),
+}
 /** A type's own keys; the others are null. */
 const optimizer: fc.Arbitrary<Config['trainer']['optimizer']> = fc
   .tuple(
@@ -226,12 +235,51 @@ const restOfTrainer = (output: string, checkpointing: boolean, learningRate: num
     ),
     validation_field: fc.constant(output),
     should_shuffle: fc.boolean(),
+    ...noPreference,
   })
+
+/** The keys of a type that learns preferences; columns that are no feature's. */
+const preference = fc.oneof(
+  fc.record({
+    ...noPreference,
+    type: fc.constant('dpo' as const),
+    beta: share,
+    loss_type: fc.constantFrom('sigmoid' as const, 'robust' as const, 'sigmoid_norm' as const),
+    label_smoothing: fc.constantFrom(0, 0.25),
+    rejected_column: named.map((s) => `worse ${s}`),
+  }),
+  fc.record({
+    ...noPreference,
+    type: fc.constant('orpo' as const),
+    beta: share,
+    rejected_column: named.map((s) => `worse ${s}`),
+  }),
+  fc.record({
+    ...noPreference,
+    type: fc.constant('kto' as const),
+    beta: share,
+    label_column: named.map((s) => `good ${s}`),
+    desirable_weight: share,
+    undesirable_weight: share,
+  }),
+)
 
 const trainer = (output: string, checkpointing: boolean): fc.Arbitrary<Config['trainer']> =>
   share
-    .chain((rate) => fc.tuple(restOfTrainer(output, checkpointing, rate), batches, checkpoints))
-    .map(([rest, batch, when]) => ({ ...rest, ...batch, ...when }))
+    .chain((rate) =>
+      fc.tuple(
+        restOfTrainer(output, checkpointing, rate),
+        batches,
+        checkpoints,
+        fc.option(preference, { freq: 2 }),
+      ),
+    )
+    .map(([rest, batch, when, prefers]) => ({
+      ...rest,
+      ...batch,
+      ...when,
+      ...(prefers === null ? {} : { ...prefers, validation_metric: 'loss' as const }),
+    }))
 
 const generation: fc.Arbitrary<Config['generation']> = fc
   .tuple(orNull(positive), fc.boolean(), share)

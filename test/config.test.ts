@@ -114,6 +114,13 @@ const defaults: Config = {
     validation_metric: 'loss',
     validation_field: 'output',
     should_shuffle: true,
+    beta: null,
+    loss_type: null,
+    label_smoothing: null,
+    rejected_column: null,
+    label_column: null,
+    desirable_weight: null,
+    undesirable_weight: null,
   },
   generation: {
     max_new_tokens: null,

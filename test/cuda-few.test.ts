@@ -8,6 +8,7 @@ import { dequantize, quantize } from '../ir/nf4.ts'
 import { round } from '../ir/number.ts'
 import type { Tensor } from '../ir/op.ts'
 import { bytes, tensor, type DType, type Float, type TensorType } from '../ir/type.ts'
+import type { Rows } from '../backends/cuda/kernels/card.ts'
 import { makeArena } from './cuda/arena.ts'
 import { noCompiler } from './cuda/emulate.ts'
 import { generator } from './cuda/values.ts'
@@ -211,6 +212,94 @@ describe('few rows on fibers', { skip: noCompiler }, () => {
         )
         within('swiglu', dtype, arena.get(out), want, room2)
       }
+    })
+
+  test('warps may run far ahead of each other', () => {
+    const [rows, k, n] = [2, 1344, 300]
+    const matrix = encoded('nf4/64/256', n, k)
+    const x = normal(tensor('bf16', rows, k))
+    const made = [{}, { SKEW: 400 }, { SKEW: 400, LAST_FIRST: 1 }].map((order) => {
+      const arena = makeArena()
+      const out = arena.out(tensor('bf16', rows, n))
+      const type = matrix.type
+      const launches = few({
+        rows,
+        k,
+        pair: false,
+        plan: fewPlan({ rows, k, pair: false }, room)!,
+        room,
+        dtype: 'bf16',
+        x: arena.put(x),
+        norm: null,
+        after: null,
+        residual: null,
+        low: null,
+        workspace: 0,
+        matrices: [{ type, offset: arena.put(matrix).offset, out, adapter: null }],
+      })
+      assert.ok(Math.ceil(n / 16) > 3 * launches[0]!.grid[0])
+      arena.run(
+        launches.map((l) => ({
+          ...l,
+          kernel: { ...l.kernel, defines: { ...l.kernel.defines, ...order } },
+        })),
+      )
+      return arena.raw(out)
+    })
+    for (const other of made.slice(1)) assert.deepEqual(other, made[0])
+  })
+
+  for (const dtype of halves)
+    test(`${dtype}: in parts, the swiglu of two and a sum with its norm`, () => {
+      const [rows, k, n] = [20, 192, 37]
+      const arena = makeArena()
+      const [gate, up] = [encoded('nf4/64', n, k), encoded('nf4/64', n, k)]
+      const [x, w] = [normal(tensor(dtype, rows, k)), normal(tensor(dtype, n))]
+      const residual = normal(tensor(dtype, rows, n))
+      const [product, out, normed] = [0, 3, 5].map((gap) => arena.out(tensor(dtype, rows, n), gap))
+      const shape = { rows, k, dtype, room, x: arena.put(x, 8), norm: null, low: null }
+      const matrix = (m: typeof gate, to: Rows) => ({
+        type: m.type,
+        offset: arena.put({ type: m.type, data: m.data }).offset,
+        out: to,
+        adapter: null,
+      })
+      for (const [pair, matrices] of [
+        [true, [gate, up]],
+        [false, [gate]],
+      ] as const) {
+        const plan = { ...fewPlan({ rows, k, pair }, room)!, parts: 3, per: 1, warps: 1 }
+        arena.run(
+          few({
+            ...shape,
+            pair,
+            plan,
+            matrices: matrices.map((m) => matrix(m, pair ? product! : out!)),
+            residual: pair ? null : arena.put(residual),
+            after: pair ? null : { w: arena.put(w).offset, eps: 1e-5, out: normed! },
+            workspace: arena.scratch(fewWorkspaceBytes({ ...shape, pair }, plan, matrices)),
+          }),
+        )
+      }
+      const wide = as('f32', x)
+      const [g, v] = [dot(wide, gate.exact), dot(wide, up.exact)]
+      const sizes = [gate, up].map((m) => dot(absolute(wide), absolute(m.exact)).data)
+      within(
+        'swiglu',
+        dtype,
+        arena.get(product!),
+        apply('swiglu', {}, g, v)[0]!.data,
+        g.data.map(
+          (a, i) =>
+            1.1 * (sizes[0]![i]! + Math.abs(a)) * (Math.abs(v.data[i]!) + 1) * 1.1 +
+            (sizes[1]![i]! + Math.abs(v.data[i]!)) * (Math.abs(a) + 1) * 1.1,
+        ),
+      )
+      const total = g.data.map((a, i) => a + residual.data[i]!)
+      within('sum', dtype, arena.get(out!), total, sizes[0]!)
+      const stored = t(tensor(dtype, rows, n), arena.get(out!))
+      const want = apply('rmsNorm', { eps: 1e-5 }, stored, w)[0]!.data
+      within('norm', dtype, arena.get(normed!), want, want.map(Math.abs))
     })
 
   for (const dtype of halves)

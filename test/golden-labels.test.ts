@@ -155,7 +155,7 @@ const check = async (backend: Backend, name: string, kind: 'last' | 'mean'): Pro
   const measured = right(await labelTask(job).measure(session, samples)())
   const loss = n.get(`${kind}.loss`)![0]!
   assert.ok('metrics' in measured && Math.abs(measured.metrics.loss / loss - 1) < 2e-5)
-  const fed = right(labelTask(job).feed(samples))
+  const fed = right(await labelTask(job).feed(samples)())
   assert.equal(
     fed.tokens,
     g.settings.lengths.reduce((a, b) => a + b),

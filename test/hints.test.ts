@@ -261,12 +261,12 @@ test('what belongs to another task is said in one sentence', () => {
   const encoded = put(least, ['input_features', '0', 'encoder'], { type: 'bert', trainable: true })
   assert.equal(issuesOf(stringify(encoded)).length, 1)
   leadsOut(encoded, 'an encoder')
-  const dpo = {
+  const grpo = {
     ...least,
-    trainer: { type: 'dpo', dpo_beta: 0.1, rejected_column: 'no', beta: 0.1 },
+    trainer: { type: 'grpo', grpo_beta: 0.1, rejected_column: 'no', grpo_epsilon: 0.2 },
   }
-  assert.equal(issuesOf(stringify(dpo)).length, 2)
-  leadsOut(dpo, 'preference training')
+  assert.equal(issuesOf(stringify(grpo)).length, 1)
+  leadsOut(grpo, 'preference training')
   const ecd = {
     input_features: [
       { name: 'a', type: 'text', encoder: { type: 'bert', trainable: true, adapter: 'lora' } },

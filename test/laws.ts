@@ -79,6 +79,7 @@ const recipeValues = (w: World, s: State, r: Recipe): Float64Array => {
     case 'kaiming':
     case 'normal':
     case 'orthogonal':
+    case 'split':
       return w.source(s.name, size(s.type)).map((x) => Math.fround(x / 2))
   }
 }

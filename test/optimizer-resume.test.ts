@@ -10,26 +10,18 @@ import { planFor, quiet, samplesOf, weightsOf, withBase, yaml } from './train-jo
 const samples = { train: samplesOf(8), validation: samplesOf(2, 8), test: samplesOf(2, 10) }
 
 const text = (optimizer: string, scheduler: string, rate = 0.02): string =>
-  yaml(
-    `  steps_per_checkpoint: 2\n  early_stop: -1\n  optimizer: ${optimizer}\n  learning_rate_scheduler: ${scheduler}`,
-  ).replace('learning_rate: 0.02', `learning_rate: ${rate}`)
+  yaml(`  steps_per_checkpoint: 2\n  early_stop: -1\n  learning_rate_scheduler: ${scheduler}`)
+    .replace('optimizer: { type: adamw }', `optimizer: ${optimizer}`)
+    .replace('learning_rate: 0.02', `learning_rate: ${rate}`)
 
 const plateau =
-  '{ reduce_on_plateau: 3, reduce_on_plateau_patience: 0, reduce_on_plateau_rate: 0.5, decay: wsd }'
+  '{ reduce_on_plateau: 3, reduce_on_plateau_patience: 0, reduce_on_plateau_rate: 0.5, reduce_eval_split: validation, reduce_eval_metric: token_accuracy }'
 
 const jobs: Readonly<Record<string, string>> = {
   'sgd with Nesterov momentum, on a plateau': text(
     '{ type: sgd, momentum: 0.9, nesterov: true }',
     plateau,
     1,
-  ),
-  'sgd with dampening, one cycle': text(
-    '{ type: sgd, momentum: 0.9, dampening: 0.3 }',
-    '{ decay: one_cycle, max_lr: 0.1 }',
-  ),
-  'adagrad, exponential': text(
-    '{ type: adagrad, lr_decay: 0.1 }',
-    '{ decay: exponential, decay_steps: 5, warmup_fraction: 0.1 }',
   ),
   'lion, polynomial': text('{ type: lion, weight_decay: 0.1 }', '{ decay: polynomial }'),
 }
@@ -52,18 +44,7 @@ for (const [name, job] of Object.entries(jobs))
       assert.deepEqual(await weightsOf(ended.adapterFolder!), expected)
       assert.deepEqual([...rates(first.events), ...rates(rest.events)], rates(whole.events))
       assert.deepEqual(ended.history, done.history)
+      // Neither course is flat: what is resumed has fallen, or is on its way.
+      assert.ok(new Set(rates(whole.events)).size > 1)
     })
   })
-
-test('the rate does fall on that plateau', async () => {
-  await withBase(async (folder) => {
-    const { options, events } = quiet(folder)
-    const job = text(
-      '{ type: sgd, momentum: 0.9, nesterov: true }',
-      plateau.replace(', decay: wsd', ''),
-      1,
-    )
-    right(await train(planFor(folder, job, samples), reference, options)())
-    assert.ok(new Set(rates(events)).size > 1, rates(events).join())
-  })
-})

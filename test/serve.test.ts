@@ -135,6 +135,39 @@ test('prompts in lists, ids, echo, n, stop, seed and max_tokens mean what they m
     assert.equal(typeof fresh.choices[0]!.text, 'string')
   })) // prettier-ignore
 
+test('probabilities come when they are asked for, and their sum over the likeliest tells the choice', () =>
+  withServer(async (client) => {
+    const ask = { model, messages: user('x'), max_tokens: 3, logprobs: true, top_logprobs: 2 }
+    type Content = ReadonlyArray<{ token: string; logprob: number; bytes: unknown; top_logprobs: ReadonlyArray<{ token: string; logprob: number }> }>
+    type WithScores = { logprobs: { content: Content } | null }
+    const whole = await client.chat.completions.create(ask)
+    const { content } = (whole.choices[0] as unknown as WithScores).logprobs!
+    assert.equal(content.length, 3)
+    for (const c of content) {
+      assert.equal(c.top_logprobs.length, 2)
+      assert.deepEqual([c.token, c.logprob], [c.top_logprobs[0]!.token, c.top_logprobs[0]!.logprob], 'the likeliest was taken')
+      assert.ok(c.logprob < 0 && c.top_logprobs[1]!.logprob <= c.logprob)
+    }
+    const streamed: Array<Content[number]> = []
+    const stream = await client.chat.completions.create({ ...ask, stream: true as const })
+    for await (const { choices } of stream)
+      streamed.push(...((choices[0] as unknown as WithScores).logprobs?.content ?? []))
+    assert.deepEqual(streamed, content)
+    const plain = await client.chat.completions.create({ model, messages: user('x') })
+    assert.equal((plain.choices[0] as unknown as WithScores).logprobs, null)
+
+    const text = await client.completions.create({ model, prompt: 'abc', max_tokens: 4, logprobs: 1, logit_bias: { 67: 100 } })
+    const said = (text.choices[0] as unknown as { logprobs: { tokens: unknown; token_logprobs: ReadonlyArray<number>; top_logprobs: ReadonlyArray<object>; text_offset: unknown } }).logprobs
+    assert.deepEqual(said.tokens, ['a', 'a', 'a', 'a'])
+    assert.deepEqual(said.text_offset, [0, 1, 2, 3])
+    assert.equal(said.top_logprobs.length, 4)
+    assert.ok(said.token_logprobs.every((p) => p < -0.01), 'of the model, not of the bias')
+    const top = await refused(client.chat.completions.create({ ...ask, logprobs: false }))
+    assert.equal(top.param, 'top_logprobs')
+    const echo = await refused(client.completions.create({ model, prompt: 'a', echo: true, logprobs: 1 }))
+    assert.equal(echo.param, 'logprobs')
+  })) // prettier-ignore
+
 test('refusals have the status, code and parameter that the real API gives', () =>
   withServer(async (client) => {
     const { chat, completions, models } = client
@@ -219,6 +252,10 @@ test('paths, methods and bodies that are none are refused in the same form', () 
     '1KB',
   )) // prettier-ignore
 
+const columns = ['predictions', 'response', 'probabilities', 'probability'].map(
+  (c) => `output_${c}`,
+)
+
 test("Ludwig's /predict and /batch_predict take columns and give its names", () =>
   withServer(async (_, { url }, job) => {
     const [a, b] = [await generated(job, 'Q: one A:'), await generated(job, 'Q: two A:')]
@@ -229,7 +266,11 @@ test("Ludwig's /predict and /batch_predict take columns and give its names", () 
     const plain = await post(`${url}/predict`, 'instruction=one&more=1', encoded)
     for (const r of [multi, plain]) {
       const row = (await r.json()) as Record<string, unknown>
-      assert.deepEqual(Object.keys(row), ['output_predictions', 'output_response'])
+      assert.deepEqual(Object.keys(row), columns)
+      const each = row['output_probabilities'] as ReadonlyArray<number>
+      assert.ok(each.length === 8 && each.every((p) => p > 0 && p <= 1))
+      const sum = each.reduce((n, p) => n + Math.log(p), 0)
+      assert.ok(Math.abs(sum - (row['output_probability'] as number)) < 1e-9)
       assert.equal(row['output_response'], a)
       assert.equal((row['output_predictions'] as ReadonlyArray<string>).length, 8)
     }
@@ -240,7 +281,17 @@ test("Ludwig's /predict and /batch_predict take columns and give its names", () 
       await fetch(`${url}/batch_predict`, { method: 'POST', body: batch })
     ).json()) as { index: unknown; columns: unknown; data: ReadonlyArray<ReadonlyArray<unknown>> }
     assert.deepEqual(answered.index, [4, 9])
-    assert.deepEqual(answered.columns, ['output_predictions', 'output_response'])
+    assert.deepEqual(answered.columns, columns)
+    const long = Array.from({ length: 7 }, (_, i) => [i % 2 === 0 ? 'one' : 'two'])
+    batch.set('dataset', JSON.stringify({ columns: ['instruction'], data: long }))
+    const many = (await (
+      await fetch(`${url}/batch_predict`, { method: 'POST', body: batch })
+    ).json()) as { index: unknown; data: ReadonlyArray<ReadonlyArray<unknown>> }
+    assert.deepEqual(many.index, [0, 1, 2, 3, 4, 5, 6])
+    assert.deepEqual(
+      many.data.map((row) => row[1]),
+      [a, b, a, b, a, b, a],
+    )
     assert.deepEqual(
       answered.data.map((row) => row[1]),
       [a, b],

@@ -1,4 +1,4 @@
-/** compute-sanitizer over a part of the conformance suite: each tool's own count of errors, and the suite's. */
+/** compute-sanitizer over a part of the conformance suite, or of another: each tool's own count of errors, and the suite's. */
 import { spawn } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
@@ -40,11 +40,11 @@ export const summaryOf = (text: string): Summary => {
   }
 }
 
-const commandOf = (tool: string, pattern: string): ReadonlyArray<string> => [
+const commandOf = (tool: string, pattern: string, suite: string): ReadonlyArray<string> => [
   ...[process.env['COMPUTE_SANITIZER'] ?? SANITIZER, '--tool', tool, '--target-processes', 'all'],
   ...(options[tool] ?? []),
   ...[process.execPath, '--import', 'tsx', `--test-name-pattern=${pattern}`],
-  path.join('test', 'conformance-cuda.test.ts'),
+  path.join('test', `${suite}.test.ts`),
 ]
 
 /** Seconds after which a tool is stopped. */
@@ -66,6 +66,8 @@ export const sanitize = async (o: {
   readonly tools: ReadonlyArray<string>
   readonly pattern: string | undefined
   readonly seconds: number
+  /** A file of `test/`. */
+  readonly suite: string
 }): Promise<Outcome> => {
   fs.mkdirSync(o.folder, { recursive: true })
   process.env['TUNEC_CACHE'] ??= path.join(o.folder, 'cache')
@@ -73,7 +75,7 @@ export const sanitize = async (o: {
   const faults: string[] = []
   const notes: string[] = []
   for (const tool of o.tools) {
-    const argv = commandOf(tool, o.pattern ?? PATTERN)
+    const argv = commandOf(tool, o.pattern ?? PATTERN, o.suite)
     console.log(argv.map((a) => (/[^\w./=-]/.test(a) ? `'${a}'` : a)).join(' '))
     const begun = performance.now()
     const text = await run(argv, o.seconds)

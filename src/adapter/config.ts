@@ -139,8 +139,12 @@ const configOf = (given: JsonObject): E.Either<Issue, Lora> => {
   if (odd !== undefined)
     return wrong(`the adapter sets ${odd[0]}, which is not supported`, {
       path: odd[0],
-      expected:
-        odd[0] === 'init_lora_weights' ? 'true, gaussian or orthogonal' : 'false, null or empty',
+      ...(odd[0] === 'init_lora_weights'
+        ? {
+            expected: 'true, gaussian or orthogonal',
+            hint: 'its base is another one: save it from PEFT with path_initial_model_for_weight_conversion',
+          }
+        : { expected: 'false, null or empty' }),
     })
   const { target_modules: targets, alpha_pattern: alphas } = json
   const patterns = Object.keys({ ...ranks, ...alphas })

@@ -4,7 +4,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Session } from '../../backends/backend.ts'
-import type { Program, State } from '../../ir/graph.ts'
+import type { Program } from '../../ir/graph.ts'
 import type { Lora } from '../../passes/index.ts'
 import { issue, type Issue } from '../issue.ts'
 import { atomicFolder, atomicWrite } from '../tensors/atomic.ts'
@@ -12,13 +12,13 @@ import { openFile, openFolder } from '../tensors/reader.ts'
 import { writeSumsOf } from '../tensors/sums.ts'
 import { writeFile } from '../tensors/writer.ts'
 import { call } from '../train/problem.ts'
-import { readState } from '../train/states.ts'
 import type { Carried } from './carried.ts'
 import { plainName, referenceTo } from '../hub/reference.ts'
 import { configName, configText } from './config.ts'
 import { copyFiles, tokenizerFiles, writeChanged } from './files.ts'
 import { isA, trainedOf, weightsName } from './names.ts'
 import { readme } from './readme.ts'
+import { asWritten, writtenOf, type Start, type Written } from './written.ts'
 
 export interface Exported {
   readonly session: Session
@@ -31,9 +31,6 @@ export interface Exported {
   readonly carried: Carried
   readonly start: Start
 }
-
-/** Bytes of a trained tensor before the first step. */
-export type Start = (s: State) => TE.TaskEither<Issue, Uint8Array>
 
 /** Whether a session's adapter changes what it began as; A alone changes nothing. */
 export const hasLearned =
@@ -53,23 +50,20 @@ export const hasLearned =
 
 /** Reads a written adapter back. Left: a bit that differs from the session, or an adapter that changes nothing. */
 const prove =
-  ({ session, program, start }: Exported, path: string) =>
+  ({ session, program, start }: Exported, all: ReadonlyArray<Written>, path: string) =>
   async (): Promise<E.Either<Issue, void>> => {
     const file = await openFile(path)()
     if (E.isLeft(file)) return file
-    for (const { state, name } of trainedOf(program)) {
+    for (const { name, data } of all) {
       const both = await pipe(
         TE.Do,
         TE.bind('stored', () => file.right.read(name)),
-        TE.bind('held', () => call(session.read(state.name))),
+        TE.bind('held', () => data()),
       )()
       if (E.isLeft(both)) return both
       if (Buffer.compare(both.right.stored, both.right.held) !== 0)
         return E.left(
-          issue('the written adapter differs from the trained one', {
-            file: path,
-            path: state.name,
-          }),
+          issue('the written adapter differs from the trained one', { file: path, path: name }),
         )
     }
     const learned = await hasLearned(session, program, start)()
@@ -83,24 +77,20 @@ const prove =
   }
 
 /** Writes the adapter folder, which appears only once what lies in it has been read back and compared. */
-export const exportAdapter = (e: Exported, folder: string): TE.TaskEither<Issue, void> =>
-  atomicFolder(folder, (temporary) =>
+export const exportAdapter = (e: Exported, folder: string): TE.TaskEither<Issue, void> => {
+  const all = writtenOf(e.session, e.program, e.lora, e.start)
+  return atomicFolder(folder, (temporary) =>
     pipe(
       writeFile(
         join(temporary, weightsName),
-        trainedOf(e.program).map(({ state, name }) => ({
-          name,
-          dtype: 'F32',
-          shape: state.type.shape,
-          data: () => readState(e.session, state),
-        })),
+        all.map((w) => ({ ...w, dtype: 'F32' as const })),
       ),
-      TE.chainFirst(() => prove(e, join(temporary, weightsName))),
+      TE.chainFirst(() => prove(e, all, join(temporary, weightsName))),
       TE.chainFirst(() =>
         atomicWrite(
           join(temporary, configName),
           // A path in the config is relative to it; PEFT would look from wherever it is called.
-          Buffer.from(configText(e.lora, referenceTo(e.baseModel, e.baseFolder))),
+          Buffer.from(configText(asWritten(e.lora), referenceTo(e.baseModel, e.baseFolder))),
         ),
       ),
       TE.bindTo('sum'),
@@ -123,3 +113,4 @@ export const exportAdapter = (e: Exported, folder: string): TE.TaskEither<Issue,
       TE.chain(({ sum }) => writeSumsOf(temporary, new Map([[weightsName, sum]]))),
     ),
   )
+}

@@ -2,6 +2,7 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
+import { added } from '../../ir/factors.ts'
 import { rowLengths } from '../../ir/initial.ts'
 import { issue, type Issue } from '../issue.ts'
 import { atomicFolder } from '../tensors/atomic.ts'
@@ -28,27 +29,6 @@ export const SHARD_BYTES = 5e9
 /** What a sum is written in: the dtype of its weight, and F32 for F64, which training reads so too. Null: no float. */
 const writtenAs = (d: Dtype): FloatDtype | null =>
   d === 'F64' ? 'F32' : d === 'F32' || d === 'F16' || d === 'BF16' ? d : null
-
-/** W + s·B·A for W [out, in], A [r, in], B [out, r], all row-major; sums in double precision. */
-export const added = (
-  w: Float32Array,
-  a: Float32Array,
-  b: Float32Array,
-  r: number,
-  scale: number,
-): Float32Array => {
-  const into = a.length / r
-  const row = new Float64Array(into)
-  return w.map((x, i) => {
-    const [o, c] = [Math.floor(i / into), i % into]
-    if (c === 0) {
-      row.fill(0)
-      for (let k = 0; k < r; k++)
-        for (let j = 0; j < into; j++) row[j]! += b[o * r + k]! * a[k * into + j]!
-    }
-    return x + scale * row[c]!
-  })
-}
 
 /** Rows given other lengths. */
 const lengthened = (w: Float32Array, lengths: Float32Array): Float32Array => {
@@ -106,7 +86,7 @@ const sumOf = (
           change.lengths === null ? TE.right(null) : values(adapter.read, change.lengths),
         ),
         TE.map(({ w, A, B, lengths }) => {
-          const sum = added(w, A, B, change.a.shape[0]!, change.scale)
+          const sum = added(w, { a: A, b: B }, change.a.shape[0]!, change.scale)
           return lengths === null ? sum : lengthened(sum, lengths)
         }),
       )

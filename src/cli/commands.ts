@@ -1,6 +1,7 @@
 /** Every subcommand with its options and an example. */
 import { parseBytes } from '../config/bytes.ts'
 import { rowLength, rows } from '../config/bounds.ts'
+import { collect } from './collect-command.ts'
 import type { Command } from './command.ts'
 import { ludwigCommands } from './commands-ludwig.ts'
 import {
@@ -284,6 +285,7 @@ export const commands: ReadonlyArray<Command> = [
   predict,
   generate,
   serve,
+  collect,
   compile,
   memory,
   check,

@@ -19,12 +19,14 @@ import { metricText } from '../report/progress.ts'
 import { table } from '../report/table.ts'
 import { plural } from '../report/units.ts'
 import { blameRows, evaluateSamples } from '../train/evaluate.ts'
-import { metricsOf, type Counts } from '../train/measured.ts'
+import { metricsOf, type Measured } from '../train/measured.ts'
 import { flagOf, type Options, type Run } from './command.ts'
 import { deviceHere } from './card.ts'
 import { engineFor } from './engine.ts'
 import { limitLines } from './ask.ts'
+import { runLabels } from './labels.ts'
 import { nearby, refuse } from './open.ts'
+import { comparable, comparing, goodAnswers } from './preferences.ts'
 import { splitIn, splitOf, whatOf, withRows, type Wanted } from './rows.ts'
 import type { Terminal } from './terminal.ts'
 import { generationNames } from '../models/llama.ts'
@@ -33,29 +35,45 @@ import { dataFindings } from '../plan/data-report.ts'
 import { openTrained, planTrained, withSession } from './trained.ts'
 
 interface Result {
-  readonly counts: Counts
+  readonly counts: Measured
   readonly exact: Exactness | null
 }
 
 const measured =
-  (plan: Plan, split: SplitName, grid: Grid | null, t: Terminal) =>
+  (
+    plan: Plan,
+    split: SplitName,
+    grid: Grid | null,
+    measure: ((session: Session) => TE.TaskEither<Issues, Measured>) | null,
+    t: Terminal,
+  ) =>
   (session: Session): TE.TaskEither<Issues, Result> => {
     const data = plan.data!
     const options = optionsOf(plan.config, plan.base.spec, data.tokenizer)
     t.status(`evaluating ${plural(data.samples[split].length, 'row')}`)
     return pipe(
       TE.Do,
-      TE.bind('counts', () =>
-        evaluateSamples(session, plan.shapes, data.samples[split], blameRows(data.table)),
+      TE.bind('counts', (): TE.TaskEither<Issues, Measured> =>
+        measure !== null
+          ? measure(session)
+          : TE.mapLeft(one)(
+              evaluateSamples(
+                session,
+                plan.shapes,
+                goodAnswers(data.samples[split]),
+                blameRows(data.table),
+              ),
+            ),
       ),
       TE.bind('exact', () =>
         grid === null
           ? TE.right(null)
-          : exactness(session, grid, questionsOf(data, split), options, (p) =>
-              t.status(`answering: ${p.done}/${p.of}`),
+          : TE.mapLeft(one)(
+              exactness(session, grid, questionsOf(data, split), options, (p) =>
+                t.status(`answering: ${p.done}/${p.of}`),
+              ),
             ),
       ),
-      TE.mapLeft(one),
     )
   }
 
@@ -72,8 +90,9 @@ const show = (
   }
   if (flagOf(o, 'json')) {
     const whole = {
-      rows: counts.sequences,
-      scored_tokens: counts.scored,
+      ...('metrics' in counts
+        ? { rows: counts.rows }
+        : { rows: counts.sequences, scored_tokens: counts.scored }),
       ...metrics,
       ...(exact === null ? {} : { cut_prompts: exact.cut, unfinished_answers: exact.unfinished }),
       data_findings: findings,
@@ -86,7 +105,9 @@ const show = (
     { title: '', align: 'right' },
   ] as const
   t.out(
-    `${plural(counts.sequences, 'row')} ${what}, ${plural(counts.scored, 'scored token')}`,
+    'metrics' in counts
+      ? `${plural(counts.rows, 'row')} ${what}`
+      : `${plural(counts.sequences, 'row')} ${what}, ${plural(counts.scored, 'scored token')}`,
     ...table(columns, rows).slice(1),
     ...(exact === null ? [] : limitLines(exact).map(t.style.yellow)),
   )
@@ -110,6 +131,7 @@ export const run: Run = async (name, o, t) => {
   const found = await openTrained(name, o, t)()
   if (E.isLeft(found)) return refuse(found.left, t)
   const trained = found.right
+  if (trained.config.model_type === 'ecd') return runLabels(trained, false, o, t)
   const device = await deviceHere(trained.config, o)
   const opened = pipe(
     E.Do,
@@ -144,8 +166,11 @@ export const run: Run = async (name, o, t) => {
   if (E.isLeft(backend)) return refuse(backend.left, t)
   const findings = dataFindings(plan, trained.config).map(nearby)
   if (findings.length > 0) t.note(...findings.map(t.noteStyle.yellow))
-  const work = measured(plan, split, grid, t)
-  const done = await withSession(backend.right, plan, program, trained, work)()
+  const prefers = comparable(plan, trained)
+  const compared = prefers === null ? null : comparing(prefers, plan, plan.data!.samples[split])
+  const work = measured(plan, split, grid, compared?.measure ?? null, t)
+  const first = compared?.first
+  const done = await withSession(backend.right, plan, program, trained, work, first)()
   t.status(null)
   if (E.isLeft(done)) return refuse(done.left, t)
   show(done.right, findings, whatOf(wanted), o, t)

@@ -23,7 +23,7 @@ import { wantedPrompts } from './prompts.ts'
 import type { Terminal } from './terminal.ts'
 import { generationNames } from '../models/llama.ts'
 import { askingProgram } from '../plan/asking.ts'
-import { openTrained, planTrained, withSession, type Trained } from './trained.ts'
+import { openTrained, planTrained, withSession, writesNothing, type Trained } from './trained.ts'
 
 type Texts = ReadonlyArray<Answer & { readonly prompt: string }>
 
@@ -88,6 +88,8 @@ export const run: Run = async (name, o, t) => {
   const found = await openTrained(name, { ...o, dataset: undefined }, t)()
   if (E.isLeft(found)) return refuse(found.left, t)
   const trained = found.right
+  const silent = writesNothing(trained)
+  if (silent !== null) return refuse([silent], t)
   const device = await deviceHere(trained.config, o)
   const opened = pipe(
     E.Do,

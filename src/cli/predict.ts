@@ -11,7 +11,7 @@ import { dataFindings } from '../plan/data-report.ts'
 import type { Dataset } from '../plan/dataset.ts'
 import type { Device } from '../plan/device.ts'
 import type { Plan } from '../plan/plan.ts'
-import { columnsOf, writePredictions, type Format } from '../predict/files.ts'
+import { columnsOf, statistics, writePredictions, type Format } from '../predict/files.ts'
 import { askedOf, predict, type Asked, type Predicted } from '../predict/predict.ts'
 import { metricText } from '../report/progress.ts'
 import { table } from '../report/table.ts'
@@ -20,6 +20,7 @@ import { limitLines } from './ask.ts'
 import { deviceHere } from './card.ts'
 import { flagOf, numberOf, textOf, type Options, type Run } from './command.ts'
 import { engineFor } from './engine.ts'
+import { runLabels } from './labels.ts'
 import { nearby, refuse } from './open.ts'
 import { splitIn, splitOf, whatOf, withRows } from './rows.ts'
 import type { Terminal } from './terminal.ts'
@@ -151,6 +152,7 @@ export const run: Run = async (name, o, t) => {
   const found = await openTrained(name, o, t)()
   if (E.isLeft(found)) return refuse(found.left, t)
   const trained = found.right
+  if (trained.config.model_type === 'ecd') return runLabels(trained, true, o, t)
   const device = await deviceHere(trained.config, o)
   const done = await predictedBy(trained, '', device, o, t)()
   t.status(null)
@@ -162,7 +164,8 @@ export const run: Run = async (name, o, t) => {
   const [folder, out] = [textOf(o, 'output')!, plan.config.output_features[0].name]
   const format = textOf(o, 'format') as Format
   const columns = columnsOf(out, predicted)
-  const wrote = await writePredictions(folder, out, columns, predicted.metrics, format)()
+  const stats = statistics(out, predicted.metrics)
+  const wrote = await writePredictions(folder, columns, stats, format)()
   if (E.isLeft(wrote)) return refuse([wrote.left], t)
   if (!flagOf(o, 'json')) t.out(`written to ${nearby(folder)}: ${wrote.right.join(', ')}`)
   return 0

@@ -20,6 +20,7 @@ import { train, type TrainOptions, type TrainResult } from '../train/train.ts'
 import { ask, comparisonLines, heldOut, limitLines } from './ask.ts'
 import { flagOf, numberOf, textOf, type Exit, type Options, type Run } from './command.ts'
 import { engineFor } from './engine.ts'
+import { embeddingsFolder } from './cache.ts'
 import { interruptible } from './interrupt.ts'
 import { nearby, openPlan, refuse } from './open.ts'
 import type { Terminal } from './terminal.ts'
@@ -31,6 +32,7 @@ const EVERY = 5000
 const reporter = (t: Terminal): ((e: TrainEvent) => void) => {
   let last = t.clock()
   return (e) => {
+    if (e._tag === 'encoding') return t.status(`encoding ${e.done}/${e.of} rows`)
     if (e._tag === 'step') {
       if (t.live) return t.status(stepLine(e, true))
       if (t.clock() - last < EVERY && e.step !== e.of) return
@@ -76,6 +78,18 @@ const answerLines = (
   ]
 }
 
+/** What reading each row once spared: measured seconds of a row, by how often a run without the cache reads one. */
+const encodedLines = ({ encoded, seconds }: TrainResult<unknown>): ReadonlyArray<string> => {
+  if (encoded === null) return []
+  const { rows, computed, secondsPerRow, reads, seconds: once } = encoded
+  const without = reads * secondsPerRow + seconds
+  const spared = without / Math.max(1e-9, once + seconds)
+  return [
+    `the encoder read ${count(computed)} texts now, in ${duration(once)}, for ${count(rows)} rows; the others repeat them or lay in the cache`,
+    `in every step and evaluation it would have read ${count(reads)} rows, which takes ${duration(reads * secondsPerRow)}: the cache makes this run ${spared.toFixed(1)} times as fast`,
+  ]
+}
+
 const resultLines = (
   r: TrainResult<Exactness>,
   show: number,
@@ -90,6 +104,7 @@ const resultLines = (
     ...answerLines(r, show, t),
     ...(rows.length === 0 ? [] : ['', t.style.dim(head!), ...rows]),
     '',
+    ...encodedLines(r),
     `${count(r.steps)} steps, ${count(r.tokens)} tokens in ${duration(r.seconds)}; kept ${kept}`,
     ...(r.adapterFolder === null
       ? ['nothing was learned yet, so there is no adapter']
@@ -136,6 +151,7 @@ const optionsOf = (
     onEvent: reporter(t),
     stop,
     clock: t.clock,
+    embeddingsFolder: embeddingsFolder(process.env),
     ...(questions.length === 0 ? {} : { answer: ask(plan, questions, t) }),
   }
 }

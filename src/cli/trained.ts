@@ -12,7 +12,8 @@ import { importAdapter } from '../adapter/import.ts'
 import { parseConfig, type Config } from '../config/index.ts'
 import { modelRepo } from '../hub/address.ts'
 import { datasetArgument } from '../hub/dataset-path.ts'
-import { issue, one, type Issues } from '../issue.ts'
+import type { Target } from '../data/targets.ts'
+import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { affordable } from '../machine.ts'
 import {
   changed,
@@ -27,6 +28,7 @@ import { readJsonFile } from '../text-file.ts'
 import { currentFolder } from '../tensors/atomic.ts'
 import { verifySums, type Sum } from '../tensors/sums.ts'
 import { call } from '../train/problem.ts'
+import { importHeads, readMeaning, withoutHeads } from '../train/heads.ts'
 import { descriptionName, weightsFolder } from '../train/results.ts'
 import { initializePlan } from '../train/initialize.ts'
 import { textOf, type Options } from './command.ts'
@@ -41,6 +43,11 @@ export interface Trained {
   readonly adapter: string | null
   /** The base that was tuned; null: it never was. */
   readonly untuned: string | null
+  /** Of a run that predicts labels: where its heads lie, and what they predict. */
+  readonly heads: {
+    readonly results: string
+    readonly targets: ReadonlyArray<Target>
+  } | null
   /** Of the base that an adapter was trained on: its small files, and the SHA-256 of its tensors. */
   readonly trainedOn: {
     readonly files: ReadonlyArray<Fingerprint>
@@ -114,6 +121,33 @@ const weightsIn = (results: string): TE.TaskEither<Issues, string> =>
 const baseOf = (folder: string | null, { base_model: name }: Config): string =>
   folder === null || (!fs.existsSync(folder) && modelRepo(name) !== null) ? name : folder
 
+/** An encoder that was not trained: its heads are all there is. */
+const isFrozen = ({ model_type, input_features: [{ encoder }] }: Config): boolean =>
+  model_type === 'ecd' && encoder?.trainable === false
+
+const headsIn = (results: string, config: Config): TE.TaskEither<Issues, Trained['heads']> =>
+  config.model_type === 'llm'
+    ? TE.right(null)
+    : pipe(
+        readMeaning(results, config),
+        TE.bimap(one, (targets) => ({ results, targets })),
+      )
+
+/** Who asks a model reads each row once. */
+const uncached = (c: Config): Config => {
+  const [input] = c.input_features
+  const preprocessing = { ...input.preprocessing, cache_encoder_embeddings: false }
+  return { ...c, input_features: [{ ...input, preprocessing }] }
+}
+
+/** Why a model gives no text; null: it does. */
+export const writesNothing = ({ config }: Trained): Issue | null =>
+  config.model_type === 'llm'
+    ? null
+    : issue('this model predicts labels and writes no text', {
+        hint: 'ask it with `tunec predict RESULTS --dataset FILE`, or over HTTP with `tunec serve RESULTS`',
+      })
+
 /** A run's results: its own config, with the base and the data where they were, and its adapter. */
 const fromResults = (results: string): TE.TaskEither<Issues, Trained> => {
   const file = path.join(results, descriptionName)
@@ -121,18 +155,23 @@ const fromResults = (results: string): TE.TaskEither<Issues, Trained> => {
     TE.Do,
     TE.bind('is', () => TE.fromEither(readDescription(file))),
     TE.chainFirst(() => pipe(verifySums(results), TE.mapLeft(one))),
-    TE.bind('weights', () => weightsIn(results)),
     // JSON is YAML.
     TE.bind('parsed', ({ is }) => TE.fromEither(parseConfig(JSON.stringify(is.config), { file }))),
-    TE.map(({ is, weights, parsed: { config } }) => {
+    TE.bind('heads', ({ parsed: { config } }) => headsIn(results, config)),
+    TE.bind('weights', ({ is, parsed: { config } }) =>
+      isFrozen(config) ? TE.right(baseOf(is.base_model_folder, config)) : weightsIn(results),
+    ),
+    TE.map(({ is, weights, heads, parsed: { config } }) => {
       const lora = config.adapter !== null
+      const same = lora || isFrozen(config)
       return {
+        heads,
         folder: path.resolve(results),
         adapter: lora ? weights : null,
         untuned: baseOf(is.base_model_folder, config),
-        trainedOn: lora ? { files: is.base_model_files, sha256: is.base_model_sha256 } : null,
+        trainedOn: same ? { files: is.base_model_files, sha256: is.base_model_sha256 } : null,
         config: {
-          ...config,
+          ...uncached(config),
           // The adapter says itself what it is.
           adapter:
             config.adapter === null
@@ -140,7 +179,7 @@ const fromResults = (results: string): TE.TaskEither<Issues, Trained> => {
               : { ...config.adapter, pretrained_adapter_weights: weights },
           base_model: lora ? baseOf(is.base_model_folder, config) : weights,
           // A full model's own config.json carries the positions already.
-          model_parameters: lora
+          model_parameters: same
             ? config.model_parameters
             : { ...config.model_parameters, rope_scaling: null },
           compiler: { ...config.compiler, dataset: is.dataset },
@@ -177,7 +216,7 @@ export const openTrained = (
           showNotices(name, notices, t)
           const named = config.adapter?.pretrained_adapter_weights ?? null
           const adapter = named === null ? null : path.resolve(folder, named)
-          return { config, folder, adapter, untuned: null, trainedOn: null }
+          return { config, folder, adapter, heads: null, untuned: null, trainedOn: null }
         }),
       )
 
@@ -188,6 +227,7 @@ export const untuned = (x: Trained): Trained | null =>
     : {
         ...x,
         adapter: null,
+        heads: null,
         trainedOn: null,
         config: {
           ...x.config,
@@ -205,7 +245,7 @@ const unbound = (c: Config, device: Device | null | undefined): Config =>
 
 /** Decides shapes and reads data as a run on that device would. A base that is asked as it is gets no adapter. */
 export const planTrained = (
-  { config, folder }: Trained,
+  { config, folder, heads }: Trained,
   t: Terminal,
   device?: Device | null,
   asking = false,
@@ -215,6 +255,7 @@ export const planTrained = (
       folder,
       clock: t.clock,
       asking,
+      ...(heads === null ? {} : { targets: heads.targets }),
       ...(device === undefined
         ? {}
         : { device: device === null ? null : { ...device, freeBytes: null } }),
@@ -226,7 +267,8 @@ const filled = (
   session: Session,
   plan: Plan,
   program: Program,
-  { adapter, trainedOn }: Trained,
+  { adapter, heads, trainedOn }: Trained,
+  first: (session: Session) => TE.TaskEither<Issues, void>,
 ): TE.TaskEither<Issues, void> =>
   pipe(
     initializePlan({ ...plan, program }, session),
@@ -235,20 +277,27 @@ const filled = (
       (sum) => trainedOn === null || trainedOn.sha256 === sum,
       () => otherBase('its weights are others', plan.base.folder ?? plan.base.name),
     ),
+    TE.chain(() => first(session)),
     TE.chain(() =>
       adapter === null || plan.techniques.lora === null
         ? TE.right(undefined)
-        : importAdapter(session, program, plan.techniques.lora, adapter),
+        : importAdapter(session, withoutHeads(program), plan.techniques.lora, adapter),
+    ),
+    TE.chain(() =>
+      heads === null
+        ? TE.right(undefined)
+        : TE.mapLeft(one)(importHeads(session, program, heads.results)),
     ),
   )
 
-/** Uses a session that holds the base's weights and the adapter's, and closes it. Left also where the base is another one. */
+/** Uses a session that holds the base's weights and the adapter's, and closes it; `first` sees it without the adapter. Left also where the base is another one. */
 export const withSession = <A>(
   backend: Backend,
   plan: Plan,
   program: Program,
   trained: Trained,
   use: (session: Session) => TE.TaskEither<Issues, A>,
+  first: (session: Session) => TE.TaskEither<Issues, void> = () => TE.right(undefined),
 ): TE.TaskEither<Issues, A> =>
   TE.bracket(
     pipe(
@@ -258,7 +307,7 @@ export const withSession = <A>(
     ),
     (session) =>
       pipe(
-        filled(session, plan, program, trained),
+        filled(session, plan, program, trained, first),
         TE.chain(() => use(session)),
       ),
     (session) => pipe(call(session.close()), TE.mapLeft(one)),

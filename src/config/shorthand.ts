@@ -38,6 +38,32 @@ const expandTrainerWords: Step = (root) => {
   return same(withEntry(root, 'trainer', expanded))
 }
 
+/** Ludwig's schema puts the type before a key, its examples do not. */
+const preferenceNames: ReadonlyArray<readonly [type: string, key: string]> = [
+  ['dpo', 'beta'],
+  ['dpo', 'loss_type'],
+  ['dpo', 'label_smoothing'],
+  ['kto', 'beta'],
+  ['orpo', 'beta'],
+]
+
+const shortenPreference =
+  ([type, key]: readonly [string, string]): Step =>
+  (root) => {
+    const long = `${type}_${key}`
+    const trainer = child(root, 'trainer')
+    const value = nodeAt(root, ['trainer', long])
+    const own = nodeAt(root, ['trainer', 'type'])
+    if (trainer?.kind !== 'map' || value === undefined) return same(root)
+    if (own?.kind !== 'scalar' || own.value !== type) return same(root)
+    const rest = withEntry(trainer, long, undefined)
+    if (child(rest, key) === undefined)
+      return same(withEntry(root, 'trainer', withEntry(rest, key, value)))
+    const message = `both \`${long}\` and \`${key}\` are given, which is the same`
+    const problem: Problem = { message, path: ['trainer', long], of: 'key', hint: 'leave it out' }
+    return { root: withEntry(root, 'trainer', rest), problems: [problem], notices: [] }
+  }
+
 const emptyAt = (node: Node): MapNode => ({ kind: 'map', entries: [], at: node.at })
 
 /** `preprocessing.split_probabilities` is the older spelling of `preprocessing.split.probabilities`. */
@@ -110,6 +136,7 @@ const steps: ReadonlyArray<Step> = [
   expandWord('adapter', 'type'),
   expandWord('backend', 'type'),
   expandTrainerWords,
+  ...preferenceNames.map(shortenPreference),
   moveSplitProbabilities,
   runLocally,
   clipAnyway,

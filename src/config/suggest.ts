@@ -73,11 +73,12 @@ export const sayings: ReadonlyMap<string, string> = new Map([
   ['load_in_8bit', 'leave it out, and set `quantization.bits: 4`'],
   ['bf16', 'leave it out, and set `compiler.compute_dtype: bfloat16`'],
   ['fp16', 'leave it out, and set `compiler.compute_dtype: float16`'],
+  ['dpo_beta', 'leave it out: it belongs to a trainer of `type: dpo`'],
+  ['dpo_loss_type', 'leave it out: it belongs to a trainer of `type: dpo`'],
+  ['dpo_label_smoothing', 'leave it out: it belongs to a trainer of `type: dpo`'],
+  ['kto_beta', 'leave it out: it belongs to a trainer of `type: kto`'],
+  ['orpo_beta', 'leave it out: it belongs to a trainer of `type: orpo`'],
   ['trainer.optimizer.params', 'write its keys one level up, in `trainer.optimizer`'],
-  [
-    'trainer.beta',
-    'leave it out: Ludwig has `dpo_beta` and the like for preference training, which tunec does not do',
-  ],
 ])
 
 const under = ({ section, key }: Place): string =>
@@ -114,6 +115,8 @@ export const suggestKey = (section: string, key: string): string | undefined => 
     sayings.get(`${section}.${key}`) ??
     sayings.get(key.toLowerCase()) ??
     synonym(section, key) ??
+    // The same word but for its end is nearer than the very word elsewhere.
+    (near?.startsWith(key) === true ? `did you mean \`${near}\`?` : undefined) ??
     lookAt(key) ??
     (near === undefined ? undefined : `did you mean \`${near}\`?`) ??
     (known && `${known.instead ?? 'leave it out'} (Ludwig has it under \`${known.section}\`)`) ??

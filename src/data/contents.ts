@@ -20,6 +20,8 @@ export interface Conflicts {
   readonly first: ReadonlyArray<Conflict>
 }
 
+export const noConflicts: Conflicts = { count: 0, first: [] }
+
 /** Prompts with more than one answer, answers compared without the white space around them. */
 export const conflictsOf = (
   dataset: Dataset,

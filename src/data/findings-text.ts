@@ -19,6 +19,8 @@ const meaning: { readonly [K in NoteKind]: string } = {
   'nothing scored': 'whose whole answer falls to the length limit, left out',
   'prompt cut': 'with the end of the prompt cut off by max_sequence_length of the input',
   'target cut': 'with the end of the answer cut off by max_sequence_length of the output',
+  'empty rejected': 'without a worse answer, left out',
+  'rejected cut': 'with the end of the worse answer cut off by max_sequence_length of the output',
   'sequence cut': 'cut off at global_max_sequence_length or the context length',
   'empty prompt filled': 'without a prompt, which reads <UNK> instead',
 }

@@ -1,6 +1,7 @@
 /** Everything in the data that deserves a look before a model learns from it. */
 import {
   conflictsOf,
+  noConflicts,
   leakedRows,
   missingOf,
   type Conflicts,
@@ -69,6 +70,8 @@ const noteKinds: ReadonlyArray<NoteKind> = [
   'nothing scored',
   'prompt cut',
   'target cut',
+  'empty rejected',
+  'rejected cut',
   'sequence cut',
   'empty prompt filled',
 ]
@@ -99,6 +102,8 @@ export const findingsOf = (
   const { bosId } = tokenizer
   const ends = new Set(tokenizer.eosIds)
   const cut = new Set(notes.flatMap(({ row, kind }) => (kind === 'sequence cut' ? [row] : [])))
+  // One prompt with several answers is what preferences are made of.
+  const prefers = samples.some((s) => s.rejected !== undefined || s.desirable !== undefined)
   const endsInside = ({ target }: Sample) => target.slice(0, -1).some((id) => ends.has(id))
   return {
     notes: noteReports(notes, list),
@@ -112,7 +117,7 @@ export const findingsOf = (
     ),
     lost: lostOf(dataset, tokenizer, samples, list),
     idle: idleColumns(table, uses, prompt.inputColumn),
-    conflicts: conflictsOf(dataset, used, list),
+    conflicts: prefers ? noConflicts : conflictsOf(dataset, used, list),
     leaks: list(leakedRows(dataset)),
     missing: missingOf(dataset, used, prompt, list),
     doubleBos: rowsOf(samples.filter((s) => bosId !== null && s.prompt.indexOf(bosId, 1) > 0)),

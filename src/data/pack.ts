@@ -16,6 +16,8 @@ export interface MicroBatch {
   readonly targets: Int32Array
   /** A number for each place, by its sample's place in the list that was packed and its own in the sample; 0 in the tail. */
   readonly keys: Int32Array
+  /** Of each scored place its sequence: those of the n-th sample of `samples` come one behind the other; −1 elsewhere. */
+  readonly sequences: Int32Array
   /** Tokens of the sample at each place; 1 in the tail. */
   readonly lengths: Float32Array
   /** How many targets are not −100. */
@@ -28,9 +30,15 @@ export interface MicroBatch {
 
 export const unscored = -100
 
-type Lengths = Pick<Sample, 'prompt' | 'target'>
+type Lengths = Pick<Sample, 'prompt' | 'target' | 'rejected' | 'other'>
 
-export const lengthOf = (sample: Lengths): number => sample.prompt.length + sample.target.length
+/** Tokens in a row: both answers of a pair lie there, each behind the prompt. */
+export const lengthOf = ({ prompt, target, rejected }: Lengths): number =>
+  prompt.length + target.length + (rejected === undefined ? 0 : prompt.length + rejected.length)
+
+/** Tokens that a row must have room for. */
+export const roomOf = (s: Lengths): number =>
+  Math.max(lengthOf(s), s.prompt.length + (s.other?.length ?? 0))
 
 /** Index of the first of ascending numbers that is at least `n`. */
 const firstFrom = (numbers: ReadonlyArray<number>, n: number): number => {
@@ -111,32 +119,63 @@ export const pack = (
   return E.right(rows)
 }
 
+/** How samples become micro-batches. */
+export interface Grid {
+  readonly rows: number
+  readonly length: number
+  /** Prompts of the first answers are scored too, for their likelihood; they belong to no sequence. */
+  readonly prompts?: boolean
+  /** Most samples of a row. */
+  readonly perRow?: number
+}
+
 interface Place {
   readonly start: number
   readonly segment: number
   /** In the list that was packed. */
   readonly index: number
+  /** Tokens of the sample that lie before. */
+  readonly before: number
+  readonly sequence: number
 }
 
-/** Writes one sample and returns how many targets it scores. */
-const write = (into: MicroBatch, { start, segment, index }: Place, sample: Sample): number => {
-  const ids = [...sample.prompt, ...sample.target]
+/** Writes one sequence and returns how many targets it scores. */
+const write = (
+  into: MicroBatch,
+  { start, segment, index, before, sequence }: Place,
+  { prompt, target }: Pick<Sample, 'prompt' | 'target'>,
+  prompts: boolean,
+): number => {
+  const ids = [...prompt, ...target]
   ids.forEach((id, i) => {
     into.tokens[start + i] = id
     into.positions[start + i] = i
     into.segments[start + i] = segment
-    into.keys[start + i] = hash32(index, 0, i)
+    into.keys[start + i] = hash32(index, 0, before + i)
     into.lengths[start + i] = ids.length
     const next = ids[i + 1]
-    if (next !== undefined && i + 1 >= sample.prompt.length) into.targets[start + i] = next
+    if (next === undefined) return
+    const answers = i + 1 >= prompt.length
+    if (answers || prompts) into.targets[start + i] = next
+    if (answers) into.sequences[start + i] = sequence
   })
-  return Math.min(sample.target.length, ids.length - 1)
+  return prompts ? ids.length - 1 : Math.min(target.length, ids.length - 1)
 }
+
+/** The sequences of a sample, in the order of their numbers. */
+const sequencesOf = ({
+  prompt,
+  target,
+  rejected,
+}: Sample): ReadonlyArray<Pick<Sample, 'prompt' | 'target'>> => [
+  { prompt, target },
+  ...(rejected === undefined ? [] : [{ prompt, target: rejected }]),
+]
 
 const fill = (
   samples: ReadonlyArray<Sample>,
   rows: ReadonlyArray<ReadonlyArray<number>>,
-  shape: { readonly rows: number; readonly length: number },
+  shape: Grid,
 ): MicroBatch => {
   const size = shape.rows * shape.length
   const empty: MicroBatch = {
@@ -146,21 +185,25 @@ const fill = (
     keys: new Int32Array(size),
     lengths: new Float32Array(size).fill(1),
     targets: new Int32Array(size).fill(unscored),
+    sequences: new Int32Array(size).fill(-1),
     scored: 0,
     samples: rows.flat(),
     tokensUsed: 0,
   }
-  let scored = 0
-  let tokensUsed = 0
+  let [scored, tokensUsed, sequence] = [0, 0, 0]
   rows.forEach((row, r) => {
     let start = r * shape.length
-    row.forEach((index, i) => {
-      const sample = samples[index]
-      if (!sample) return
-      scored += write(empty, { start, segment: i + 1, index }, sample)
-      start += lengthOf(sample)
-      tokensUsed += lengthOf(sample)
-    })
+    let segment = 0
+    for (const index of row) {
+      const begin = start
+      sequencesOf(samples[index]!).forEach((s, k) => {
+        const place = { start, segment: ++segment, index, before: start - begin, sequence }
+        scored += write(empty, place, s, k === 0 && shape.prompts === true)
+        sequence += 1
+        start += lengthOf(s)
+      })
+      tokensUsed += start - begin
+    }
   })
   return { ...empty, scored, tokensUsed }
 }
@@ -171,7 +214,7 @@ const fill = (
  */
 export const packBatch = (
   samples: ReadonlyArray<Sample>,
-  shape: { readonly rows: number; readonly length: number; readonly perRow?: number },
+  shape: Grid,
 ): E.Either<Issue, ReadonlyArray<MicroBatch>> =>
   E.map((packed: ReadonlyArray<ReadonlyArray<number>>) =>
     Array.from({ length: Math.ceil(packed.length / shape.rows) }, (_, i) =>

@@ -11,6 +11,12 @@ export interface Sample {
   readonly prompt: ReadonlyArray<number>
   /** [BOS if `targetBos`], the answer and EOS (unless cut off); empty where labels are learned. */
   readonly target: ReadonlyArray<number>
+  /** Of a pair: the worse answer to the same prompt, made as `target` is. */
+  readonly rejected?: ReadonlyArray<number>
+  /** Whether the answer is a good one, where rows are labelled. */
+  readonly desirable?: boolean
+  /** Beside a label: the answer of another row, cut so that it fits behind this prompt. */
+  readonly other?: ReadonlyArray<number>
   /** What heads predict, one number each: a class, 0 or 1, or the number itself. */
   readonly labels?: ReadonlyArray<number>
 }
@@ -20,6 +26,8 @@ export interface RowText {
   readonly row: number
   readonly prompt: string | null
   readonly target: string | null
+  readonly rejected?: string | null
+  readonly desirable?: boolean
 }
 
 export interface SampleOptions {
@@ -40,6 +48,8 @@ export type NoteKind =
   | 'empty target'
   | 'prompt cut'
   | 'target cut'
+  | 'empty rejected'
+  | 'rejected cut'
   | 'sequence cut'
   | 'nothing scored'
 
@@ -52,7 +62,11 @@ export interface RowNote {
 }
 
 /** Kinds that leave the row out. */
-export const dropped: ReadonlySet<NoteKind> = new Set(['empty target', 'nothing scored'])
+export const dropped: ReadonlySet<NoteKind> = new Set([
+  'empty target',
+  'empty rejected',
+  'nothing scored',
+])
 
 export interface Samples {
   readonly samples: ReadonlyArray<Sample>
@@ -113,13 +127,55 @@ const build = (tokenizer: Tokenizer, eos: number, text: RowText, options: Sample
     : { notes: [...notes, { row, kind: 'nothing scored', tokens: 0 }] }
 }
 
+const ofRejected: Readonly<Partial<Record<NoteKind, NoteKind>>> = {
+  'empty target': 'empty rejected',
+  'target cut': 'rejected cut',
+  'sequence cut': 'sequence cut',
+  'nothing scored': 'nothing scored',
+}
+
+/** Both answers of a pair, or the one there is; what happened to the prompt is told once. */
+const buildRow = (
+  tokenizer: Tokenizer,
+  eos: number,
+  text: RowText,
+  options: SampleOptions,
+): Built => {
+  const good = build(tokenizer, eos, text, options)
+  const { desirable, rejected } = text
+  if (rejected === undefined)
+    return good.sample === undefined || desirable === undefined
+      ? good
+      : { ...good, sample: { ...good.sample, desirable } }
+  const bad = build(tokenizer, eos, { ...text, target: rejected }, options)
+  const kinds = new Set(good.notes.map((n) => n.kind))
+  const more = bad.notes.flatMap((n) => {
+    const kind = ofRejected[n.kind]
+    return kind === undefined || kinds.has(kind) ? [] : [{ ...n, kind }]
+  })
+  const notes = [...good.notes, ...more]
+  return good.sample === undefined || bad.sample === undefined
+    ? { notes }
+    : { sample: { ...good.sample, rejected: bad.sample.target }, notes }
+}
+
+/** Each row's prompt with the answer of the row before it, as far as both fit: what the model makes of answers that are none. */
+export const withOthers = (
+  samples: ReadonlyArray<Sample>,
+  sequenceLimit: number,
+): ReadonlyArray<Sample> =>
+  samples.map((s, i) => ({
+    ...s,
+    other: samples.at(i - 1)!.target.slice(0, Math.max(1, sequenceLimit - s.prompt.length)),
+  }))
+
 export const tooLarge = (
   sample: Sample,
   tokenizer: Tokenizer,
   vocab: number,
 ): string | undefined => {
   // Whatever is no id below the vocabulary: -100 would mean "not scored".
-  const id = [...sample.prompt, ...sample.target].find(
+  const id = [...sample.prompt, ...sample.target, ...(sample.rejected ?? [])].find(
     (token) => !(Number.isInteger(token) && token >= 0 && token < vocab),
   )
   return id === undefined
@@ -149,7 +205,7 @@ export const buildSamples = (
   const samples: Array<Sample> = []
   const notes: Array<RowNote> = []
   for (const text of texts) {
-    const built = build(tokenizer, eos, text, options)
+    const built = buildRow(tokenizer, eos, text, options)
     notes.push(...built.notes)
     if (!built.sample) continue
     const why = tooLarge(built.sample, tokenizer, options.modelVocab)

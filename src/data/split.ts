@@ -14,6 +14,15 @@ export type SplitName = (typeof splitNames)[number]
 /** Row indices of a table, no row twice. */
 export type Split = { readonly [S in SplitName]: ReadonlyArray<number> }
 
+/** How many there are of each. */
+export const countsOf = (all: {
+  readonly [S in SplitName]: ReadonlyArray<unknown>
+}): { readonly [S in SplitName]: number } => ({
+  train: all.train.length,
+  validation: all.validation.length,
+  test: all.test.length,
+})
+
 export type SplitSpec =
   | {
       readonly type: 'random'

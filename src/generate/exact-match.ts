@@ -23,12 +23,14 @@ export interface Question {
   readonly expected: string
 }
 
-/** The rows of a split that have an answer, in the order of the split. */
+/** The rows of a split that have an answer and not one to avoid, in the order of the split. */
 export const questionsOf = (data: Dataset, split: SplitName): ReadonlyArray<Question> =>
-  data.samples[split].map(({ row, prompt: ids }) => {
-    const { prompt, target } = data.texts[row]!
-    return { row, prompt: prompt ?? '', ids, expected: expressed(data.tokenizer, target ?? '') }
-  })
+  data.samples[split]
+    .filter((s) => s.desirable !== false)
+    .map(({ row, prompt: ids }) => {
+      const { prompt, target } = data.texts[row]!
+      return { row, prompt: prompt ?? '', ids, expected: expressed(data.tokenizer, target ?? '') }
+    })
 
 /** The row whose prompt has no token at all, which no model can answer; null: all have some. */
 export const unasked = (data: Dataset, questions: ReadonlyArray<Question>): Issue | null => {

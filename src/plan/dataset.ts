@@ -12,9 +12,10 @@ import { buildSamples, type RowText, type SampleOptions, type Samples } from '..
 import { sampleRows, splitNames, splitRows, type Split } from '../data/split.ts'
 import { readTable } from '../data/table.ts'
 import type { Target } from '../data/targets.ts'
-import { lengthOf } from '../data/pack.ts'
+import { roomOf } from '../data/pack.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import type { ModelSpec } from '../models/spec.ts'
+import { extrasOf, preferred } from './preferences.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
 import { labelledSamples, type Known, type LabelledRows } from './labelled.ts'
 
@@ -37,6 +38,7 @@ export const usedColumns = (c: Config): ReadonlySet<string> => {
   return new Set([
     ...promptColumns(promptSpec(c)),
     ...c.output_features.map((f) => f.column),
+    ...[c.trainer.rejected_column, c.trainer.label_column].flatMap((x) => x ?? []),
     ...(split.type === 'random' ? [] : [split.column]),
   ])
 }
@@ -57,11 +59,14 @@ const textsOf = (
       }),
     )
   return pipe(
-    renderPrompts(promptSpec(c), table),
-    E.map((prompts) =>
+    E.Do,
+    E.apS('prompts', renderPrompts(promptSpec(c), table)),
+    E.apS('extras', extrasOf(c, table, asking)),
+    E.map(({ prompts, extras }) =>
       prompts.map((prompt, row): RowText => {
         const cells = targets.map((t) => table.rows[row]![t] ?? null)
-        return { row, prompt, target: cells.some(isEmpty) ? null : cells.map(str).join(', ') }
+        const target = cells.some(isEmpty) ? null : cells.map(str).join(', ')
+        return { row, prompt, target, ...extras[row] }
       }),
     ),
   )
@@ -75,7 +80,8 @@ const splitOf = (c: Config, table: Table): E.Either<Issues, Split> => {
   )
 }
 
-const limits = (c: Config, spec: ModelSpec) => {
+/** How long prompts and answers may be. */
+export const limits = (c: Config, spec: ModelSpec) => {
   const prompt = c.input_features[0].preprocessing.max_sequence_length
   const target = answerCap(c)
   return {
@@ -95,17 +101,17 @@ export const sequenceLimit = (c: Config, spec: ModelSpec): number =>
 export const longRow = ({ samples, table }: Dataset, length: number): Issue | null => {
   const long = splitNames
     .flatMap((name) => samples[name])
-    .filter((s) => lengthOf(s) > length)
+    .filter((s) => roomOf(s) > length)
     .toSorted((a, b) => a.row - b.row)
   const [first, ...rest] = long
   if (first === undefined) return null
-  const most = long.reduce((m, s) => Math.max(m, lengthOf(s)), 0)
+  const most = long.reduce((m, s) => Math.max(m, roomOf(s)), 0)
   const more =
     rest.length === 0
       ? ''
       : `, and ${rest.length} more ${rest.length === 1 ? 'is' : 'are'} too long`
   return issue(
-    `${rowName(table, first.row)} of the data has ${lengthOf(first)} tokens, and compiler.row_length is ${length}${more}`,
+    `${rowName(table, first.row)} of the data has ${roomOf(first)} tokens, and compiler.row_length is ${length}${more}`,
     {
       ...locate(table, first.row),
       path: 'compiler.row_length',
@@ -167,11 +173,13 @@ export const prepareDataset = (
               }),
             ),
           )
-        : E.right({
-            ...rest,
-            ...more,
-            notes,
-            samples: { train: train!, validation: validation!, test: test! },
-          })
+        : pipe(
+            preferred(c, sequenceLimit(c, spec), rest.table.file, {
+              train: train!,
+              validation: validation!,
+              test: test!,
+            }),
+            E.map((samples) => ({ ...rest, ...more, notes, samples })),
+          )
     }),
   )

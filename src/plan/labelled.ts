@@ -96,8 +96,12 @@ const keysOf = (names: ReadonlyArray<string>): ReadonlyArray<string> => {
 /** Without data nobody knows how many classes there are. */
 const FEWEST = 2
 
-/** What the model gets for its outputs; undefined for a model that writes text. */
-export const labelsOf = (c: Config, data: Dataset | null): Labels | undefined => {
+/** What the model gets for its outputs, by its data, or without any by what it was trained for; undefined for a model that writes text. */
+export const labelsOf = (
+  c: Config,
+  data: Dataset | null,
+  trained?: ReadonlyArray<Target>,
+): Labels | undefined => {
   const [{ encoder, preprocessing }] = c.input_features
   if (c.model_type !== 'ecd' || encoder === null) return undefined
   const outputs = labelOutputs(c)
@@ -105,7 +109,7 @@ export const labelsOf = (c: Config, data: Dataset | null): Labels | undefined =>
   const samples = data === null ? [] : splitNames.flatMap((name) => data.samples[name])
   return {
     heads: outputs.map((f, i): Head => {
-      const target = data?.targets?.[i]
+      const target = (data?.targets ?? trained)?.[i]
       const classes = target?.kind === 'category' ? target.classes.length : FEWEST
       return {
         name: f.name,

@@ -50,9 +50,11 @@ const policyName = (p: Policy): string =>
 
 /** Techniques switched on one after the other, in the pipeline's order. */
 const stepsOf = (t: Techniques): readonly [Step, ...Step[]] => {
-  const { eightBit, hold, neftune, ...bare } = t
-  const plain: Techniques = { ...bare, lora: null, quantize: null, compute: 'f32', recompute: none }
-  const lora: Techniques = { ...plain, lora: t.lora }
+  const { prefer, eightBit, hold, neftune, ...bare } = t
+  const off = { lora: null, quantize: null, compute: 'f32', recompute: none } as const
+  const plain: Techniques = { ...bare, ...off }
+  const prefers: Techniques = { ...plain, ...(prefer === undefined ? {} : { prefer }) }
+  const lora: Techniques = { ...prefers, lora: t.lora }
   const nf4: Techniques = { ...lora, quantize: t.quantize }
   const half: Techniques = { ...nf4, compute: t.compute }
   const held: Techniques = {
@@ -66,6 +68,7 @@ const stepsOf = (t: Techniques): readonly [Step, ...Step[]] => {
       name: t.frozen === undefined ? 'full fine-tuning in f32' : 'the model in f32',
       techniques: plain,
     },
+    ...(prefer === undefined ? [] : [{ name: `+ ${prefer._tag}`, techniques: prefers }]),
     ...(t.lora === null ? [] : [{ name: `+ lora r=${t.lora.r}`, techniques: lora }]),
     ...(t.quantize === null
       ? []

@@ -148,7 +148,7 @@ export const planOf = (c: Config, setting: Setting): E.Either<Issues, Plan> => {
     E.bind('pretrained', () => E.mapLeft(one)(pretrainedOf(c, folder))),
     E.bind('data', ({ bare }) => datasetOf(c, bare, setting)),
     E.let('base', ({ bare, data }) => {
-      const labels = labelsOf(c, data)
+      const labels = labelsOf(c, data, setting.targets)
       return labels === undefined ? bare : { ...bare, labels }
     }),
     E.let('device', () => (asked === undefined ? deviceFor(c, null) : asked)),

@@ -1,5 +1,5 @@
 /** The shapes a program is compiled for: rows and their length, and the grid of generation. */
-import { lengthOf, pack } from '../data/pack.ts'
+import { lengthOf, pack, roomOf } from '../data/pack.ts'
 import type { Sample } from '../data/samples.ts'
 import { order } from '../data/order.ts'
 import { resolveBatch, type Config } from '../config/index.ts'
@@ -64,7 +64,7 @@ export const gridOf = (
   c: Config,
   s: ModelSpec,
   batches: ReadonlyArray<ReadonlyArray<Sample>>,
-  longest = batches.flat().reduce((m, x) => Math.max(m, lengthOf(x)), 1),
+  longest = batches.flat().reduce((m, x) => Math.max(m, roomOf(x)), 1),
   costs: ShapeCosts = cpuShapes,
 ): Grid => {
   const { row_length: length, micro_batch_rows: rows } = c.compiler
@@ -153,7 +153,7 @@ const isCached = ({ input_features: [{ preprocessing }] }: Config): boolean =>
 
 const withData = (c: Config, spec: ModelSpec, data: Dataset, costs: ShapeCosts): Shapes => {
   const all = Object.values(data.samples).flat()
-  const longest = all.reduce((m, x) => Math.max(m, lengthOf(x)), 1)
+  const longest = all.reduce((m, x) => Math.max(m, roomOf(x)), 1)
   if (isCached(c)) {
     const rows = Math.max(
       1,
@@ -175,12 +175,15 @@ const withData = (c: Config, spec: ModelSpec, data: Dataset, costs: ShapeCosts):
   }
 }
 
+const answersOf = ({ trainer }: Config): number => (trainer.rejected_column === null ? 1 : 2)
+
 /** Without data: the longest sequence allowed, one row a sample of Ludwig's micro-batch. */
 const withoutData = (c: Config, spec: ModelSpec): Shapes => {
   const { row_length: length, micro_batch_rows: rows } = c.compiler
   return {
     rows: rows === 'auto' ? batchingOf(c.trainer, 1).batch : rows,
-    length: length === 'auto' ? sequenceLimit(c, spec) : length,
+    // A pair lies in one row.
+    length: length === 'auto' ? sequenceLimit(c, spec) * answersOf(c) : length,
     generate:
       c.trainer.type === 'none' && c.model_type === 'llm'
         ? generationShapes(c, spec, [sequenceLimit(c, spec)])

@@ -7,6 +7,7 @@ import type { Config } from '../config/schema/config.ts'
 import { issue, type Issue } from '../issue.ts'
 import type { Base } from '../models/base.ts'
 import type { Techniques } from '../pipeline.ts'
+import { preferenceOf } from '../preference/preference.ts'
 import { loraOf, type Pretrained } from './adapter.ts'
 import { keptAs, optimizerOf } from './optimizer.ts'
 
@@ -63,8 +64,10 @@ export const techniquesOf = (
   const frozen = c.trainer.type === 'none'
   const cached = c.input_features[0].preprocessing.cache_encoder_embeddings
   const heads = headsOf(c)
+  const preference = preferenceOf(c.trainer)
   return {
     ...(heads === null ? {} : { heads }),
+    ...(preference === null ? {} : { prefer: preference.loss }),
     lora: a === null ? null : (pretrained?.lora ?? loraOf(a)),
     quantize:
       q === null || cached

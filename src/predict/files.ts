@@ -37,10 +37,13 @@ export const columnsOf = (out: string, { rows }: Predicted): ReadonlyArray<Colum
 ]
 
 /** Metrics as Ludwig files them: by feature, and the loss of all features together. */
-export const statistics = (out: string, metrics: Predicted['metrics']): object => ({
-  [out]: metrics,
-  ...(metrics['loss'] === undefined ? {} : { combined: { loss: metrics['loss'] } }),
-})
+export const statistics = (out: string, metrics: Predicted['metrics']): object =>
+  Object.keys(metrics).length === 0
+    ? {}
+    : {
+        [out]: metrics,
+        ...(metrics['loss'] === undefined ? {} : { combined: { loss: metrics['loss'] } }),
+      }
 
 interface Contents {
   readonly name: string
@@ -48,32 +51,33 @@ interface Contents {
 }
 
 const contents = (
-  out: string,
   columns: ReadonlyArray<Column>,
-  metrics: Predicted['metrics'],
+  stats: object,
   format: Format,
 ): ReadonlyArray<Contents> => [
   { name: `predictions.${format}`, bytes: encoded[format](columns) },
-  ...columns.map((c) => ({ name: `${c.name}.csv`, bytes: Buffer.from(csvOfColumn(c)) })),
-  ...(Object.keys(metrics).length === 0
+  ...columns.map((c) => ({
+    name: `${c.name.replace(/[/\\\0]/g, '_')}.csv`,
+    bytes: Buffer.from(csvOfColumn(c)),
+  })),
+  ...(Object.keys(stats).length === 0
     ? []
     : [
         {
           name: 'test_statistics.json',
-          bytes: Buffer.from(`${JSON.stringify(statistics(out, metrics), null, 2)}\n`),
+          bytes: Buffer.from(`${JSON.stringify(stats, null, 2)}\n`),
         },
       ]),
 ]
 
-/** Writes them, each whole or not at all; their names. */
+/** Writes them, each whole or not at all, and `stats` where there are any; their names. */
 export const writePredictions = (
   folder: string,
-  out: string,
   columns: ReadonlyArray<Column>,
-  metrics: Predicted['metrics'],
+  stats: object,
   format: Format,
 ): TE.TaskEither<Issue, ReadonlyArray<string>> => {
-  const files = contents(out, columns, metrics, format)
+  const files = contents(columns, stats, format)
   return pipe(
     attempt('make the folder', folder, () => mkdir(folder, { recursive: true })),
     TE.chain(() =>

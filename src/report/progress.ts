@@ -12,8 +12,10 @@ const BAR = 20
 export const stepLine = (e: StepEvent, withBar: boolean): string => {
   const done = Math.round((BAR * e.step) / Math.max(1, e.of))
   const bar = withBar ? ` ${'█'.repeat(done)}${'░'.repeat(BAR - done)}` : ''
+  const margin = e.metrics['reward_margin']
+  const rewards = margin === undefined ? '' : `  reward margin ${margin.toFixed(3)}`
   const skipped = e.applied ? '' : '  (overflow, not applied)'
-  return `step ${e.step}/${e.of}${bar}  loss ${e.loss.toFixed(4)}  ${count(Math.round(e.tokensPerSecond))} tokens/s  ${duration(e.secondsLeft)} left${skipped}`
+  return `step ${e.step}/${e.of}${bar}  loss ${e.loss.toFixed(4)}${rewards}  ${count(Math.round(e.tokensPerSecond))} tokens/s  ${duration(e.secondsLeft)} left${skipped}`
 }
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
@@ -41,6 +43,8 @@ export const eventLine = (e: TrainEvent, s: Style): string | null => {
     }
     case 'step':
       return null
+    case 'encoding':
+      return null
     case 'evaluation': {
       const v = e.validation
       const seen = v === null ? '' : `  validation ${v.loss.toFixed(4)}${accuracyOf(v)}`
@@ -52,6 +56,10 @@ export const eventLine = (e: TrainEvent, s: Style): string | null => {
             : s.dim(`  ${e.sinceBest} since the best`)
       return `step ${e.step}, epoch ${e.epoch}: loss ${lossOf(e.training)}${seen}${best}`
     }
+    case 'reference':
+      return e.computed
+        ? `reference: ${plural(e.sequences, 'sequence')} scored by the model as it is, kept in ${e.cache}`
+        : `reference: ${plural(e.sequences, 'sequence')} as kept in ${e.cache}`
     case 'checkpoint':
       return null
     case 'stopped':

@@ -5,6 +5,7 @@ import type { Sampling } from '../generate/index.ts'
 import type { Issue } from '../issue.ts'
 import type { Busy } from './engine.ts'
 import type { Served } from './model.ts'
+import { scoredOf, type Scored } from './scores.ts'
 import { growing } from './text.ts'
 import type { Adjust, Ended, Work } from './work.ts'
 
@@ -21,19 +22,23 @@ export interface Manner {
   readonly sampling: Sampling
   readonly adjust: Adjust
   readonly stop: ReadonlyArray<string>
+  /** How many of the likeliest are told of each token, beside its own probability; null: nothing is. */
+  readonly scored: number | null
 }
 
 export interface Answered {
   readonly text: string
   /** What was made, its end not counted; more than the text shows where that ends before a stop string. */
   readonly ids: ReadonlyArray<number>
+  /** Of every token, where that is wanted. */
+  readonly scores: ReadonlyArray<Scored>
   /** `stop`: it ended by itself or at a stop string. */
   readonly reason: 'stop' | 'length'
 }
 
 export interface Listener {
-  /** More of the text of a choice. */
-  readonly more: (choice: number, text: string) => void
+  /** More of the text of a choice, and the tokens that came since the last of it. */
+  readonly more: (choice: number, text: string, scores: ReadonlyArray<Scored>) => void
   readonly finished: (choice: number, answered: Answered) => void
   /** Called once, when every choice has ended: null, or why one could not be answered. */
   readonly done: (failed: Issue | null) => void
@@ -54,8 +59,13 @@ export const begin = (
   const workOf = ({ prompt, sequence, limit }: Choice, i: number): Work => {
     const text = growing(m.options.decode, manner.stop)
     const ids: Array<number> = []
-    const give = (part: string): void => {
-      if (part !== '') more(i, part)
+    const scores: Array<Scored> = []
+    let given = 0
+    const give = (part: string, last = false): void => {
+      const since = scores.slice(given)
+      if (part === '' && !(last && since.length > 0)) return
+      given = scores.length
+      more(i, part, since)
     }
     const end = (why: Ended): void => {
       if (why._tag === 'failed') {
@@ -63,9 +73,9 @@ export const begin = (
         // The others are of no use to a request that fails.
         cancel()
       } else if (why._tag !== 'cancelled') {
-        give(text.rest())
+        give(text.rest(), true)
         const reason = why._tag === 'length' ? 'length' : 'stop'
-        finished(i, { text: text.text(), ids, reason })
+        finished(i, { text: text.text(), ids, scores, reason })
       }
       left--
       if (left === 0) done(failed)
@@ -79,9 +89,10 @@ export const begin = (
       ...(m.options.constraints === undefined ? {} : { constraints: m.options.constraints }),
       minNew: m.options.minNew,
       eosIds: m.options.eosIds,
-      wantsScores: false,
-      take: (id) => {
+      wantsScores: manner.scored !== null,
+      take: (id, all) => {
         ids.push(id)
+        if (manner.scored !== null && all !== null) scores.push(scoredOf(all, id, manner.scored))
         const { more: part, stopped } = text.add(id)
         give(part)
         return stopped

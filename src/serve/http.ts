@@ -3,7 +3,6 @@ import { timingSafeEqual } from 'node:crypto'
 import http from 'node:http'
 import * as E from 'fp-ts/lib/Either.js'
 import type { Row } from '../data/cell.ts'
-import type { Served } from './model.ts'
 import { bodyOf, serverError, type ApiError } from './openai/errors.ts'
 import type { Fields } from './openai/fields.ts'
 import type { Reply } from './openai/reply.ts'
@@ -11,13 +10,13 @@ import {
   get,
   noKey,
   notJson,
-  posts,
   tooLarge,
   unknownUrl,
   wrongKey,
   wrongMethod,
 } from './openai/routes.ts'
-import { batchPredict, predict, type Refusal } from './predict.ts'
+import { batchPredict, predict } from './forms.ts'
+import type { Refusal, Service } from './service.ts'
 
 export interface Limits {
   /** Bytes of a request's body. */
@@ -119,18 +118,18 @@ const ludwig = { '/predict': predict, '/batch_predict': batchPredict } as const
 const isLudwig = (path: string): path is keyof typeof ludwig => path in ludwig
 
 const resultOf = async (
-  m: Served,
+  m: Service,
   request: http.IncomingMessage,
   path: string,
   limits: Limits,
   signal: AbortSignal,
 ): Promise<Result> => {
   const method = request.method ?? 'GET'
-  const post = posts[path]
+  const post = m.posts[path]
   const takesPost = post !== undefined || isLudwig(path)
   if (method === 'GET' || method === 'HEAD') {
     if (path === '/') return { status: 200, body: { message: 'Ludwig server is up' } }
-    if (path === '/health') return { status: 200, body: { status: 'ok', ...m.engine.counts() } }
+    if (path === '/health') return { status: 200, body: { status: 'ok', ...m.counts() } }
     const found = get(m, path)
     if (found !== null) return ofApi(found)
     return ofApi(E.left(takesPost ? wrongMethod('POST') : unknownUrl(method, path)))
@@ -142,7 +141,7 @@ const resultOf = async (
   if (body === null) return ofApi(E.left(tooLarge(limits.body)))
   if (post !== undefined) {
     const fields = fieldsIn(body)
-    return ofApi(fields === null ? E.left(notJson) : await post(m, fields, signal))
+    return ofApi(fields === null ? E.left(notJson) : await post(fields, signal))
   }
   const form = await formIn(body, request.headers['content-type'] ?? '')
   return form === null
@@ -198,7 +197,7 @@ const sendBody = (
 
 /** A server that answers for a model; it does not listen yet. `bug` is told of what nobody expected. */
 export const serverOf = (
-  m: Served,
+  m: Service,
   limits: Limits,
   access: Access,
   bug: (e: unknown) => void,

@@ -8,11 +8,11 @@ import { promptSpec } from '../plan/dataset.ts'
 import type { Served } from './model.ts'
 
 /** The columns that a prompt is made of. */
-export const columnsOf = (m: Served): ReadonlyArray<string> => [
+export const columnsOf = (m: Pick<Served, 'config'>): ReadonlyArray<string> => [
   ...new Set(promptColumns(promptSpec(m.config))),
 ]
 
-const tableOf = (rows: ReadonlyArray<Row>): Table => ({
+export const tableOf = (rows: ReadonlyArray<Row>): Table => ({
   file: 'the request',
   columns: Object.keys(rows[0] ?? {}),
   rows,

@@ -30,7 +30,7 @@ export interface Encoded {
   readonly rows: number
   /** Rows that were encoded now; the others lay in the cache. */
   readonly computed: number
-  /** That this took, and what a row takes. */
+  /** What this took with loading and saving, and what a row takes by itself. */
   readonly seconds: number
   readonly secondsPerRow: number
   readonly file: string
@@ -75,12 +75,18 @@ const fileName = (plan: Plan, e: Encoding, backend: string, weights: Sum): strin
   return `${createHash('sha256').update(JSON.stringify(made)).digest('hex')}.safetensors`
 }
 
+interface Computed {
+  readonly vectors: ReadonlyMap<string, Float32Array>
+  readonly seconds: number
+}
+
 const encodeAll =
   (session: Session, job: LabelJob, samples: ReadonlyArray<Sample>, o: EncodeOptions) =>
-  async (): Promise<E.Either<Issue, ReadonlyMap<string, Float32Array>>> => {
+  async (): Promise<E.Either<Issue, Computed>> => {
     const slots = slotsOf(job, samples)
     if (E.isLeft(slots)) return slots
     const vectors = new Map<string, Float32Array>()
+    const begun = o.clock()
     for (const { inputs, samples: here } of slots.right) {
       const ran = await call(session.run('evaluate', inputs))()
       if (E.isLeft(ran)) return ran
@@ -92,7 +98,7 @@ const encodeAll =
       )
       o.onProgress(vectors.size, samples.length)
     }
-    return E.right(vectors)
+    return E.right({ vectors, seconds: (o.clock() - begun) / 1000 })
   }
 
 const computed = (
@@ -102,9 +108,9 @@ const computed = (
   seed: number,
   samples: ReadonlyArray<Sample>,
   o: EncodeOptions,
-): TE.TaskEither<Issue, ReadonlyMap<string, Float32Array>> =>
+): TE.TaskEither<Issue, Computed> =>
   samples.length === 0
-    ? TE.right(new Map())
+    ? TE.right({ vectors: new Map<string, Float32Array>(), seconds: 0 })
     : TE.bracket(
         call(backend.prepare(e.compiled.program)),
         (session) =>
@@ -121,13 +127,9 @@ const computed = (
 const distinct = (samples: ReadonlyArray<Sample>): ReadonlyMap<string, Sample> =>
   new Map(samples.map((s) => [keyOfSample(s), s]))
 
-const merged = (
-  had: Vectors,
-  now: ReadonlyMap<string, Float32Array>,
-  seconds: number,
-): Vectors => ({
-  of: new Map([...had.of, ...now]),
-  secondsPerRow: now.size === 0 ? had.secondsPerRow : seconds / now.size,
+const merged = (had: Vectors, { vectors, seconds }: Computed): Vectors => ({
+  of: new Map([...had.of, ...vectors]),
+  secondsPerRow: vectors.size === 0 ? had.secondsPerRow : seconds / vectors.size,
 })
 
 /** The vectors of all rows of the data, those that the cache lacks encoded now. */
@@ -164,16 +166,16 @@ export const encodeRows = (
         o,
       ),
     ),
-    TE.bind('all', ({ had, now, begun }) => TE.right(merged(had, now, (o.clock() - begun) / 1000))),
+    TE.bind('all', ({ had, now }) => TE.right(merged(had, now))),
     TE.chainFirst(({ file, now, all }) =>
-      now.size === 0 ? TE.right(undefined) : writeVectors(file, all),
+      now.vectors.size === 0 ? TE.right(undefined) : writeVectors(file, all),
     ),
     TE.map(({ all, now, weights, file, begun }) => ({
       vectors: new Map(samples.map((s) => [s.row, all.of.get(keyOfSample(s))!])),
       weights,
       rows: samples.length,
-      computed: now.size,
-      seconds: now.size === 0 ? 0 : (o.clock() - begun) / 1000,
+      computed: now.vectors.size,
+      seconds: now.vectors.size === 0 ? 0 : (o.clock() - begun) / 1000,
       secondsPerRow: all.secondsPerRow,
       file,
     })),

@@ -17,6 +17,8 @@ export type TrainEvent =
         readonly test: number
       }
     }
+  /** Rows that a frozen encoder has read, of those that it will read now. */
+  | { readonly _tag: 'encoding'; readonly done: number; readonly of: number }
   | {
       readonly _tag: 'step'
       /** 1-based, of `of`. */
@@ -26,6 +28,8 @@ export type TrainEvent =
       readonly epoch: number
       /** Mean over the scored tokens of the step, in nats. */
       readonly loss: number
+      /** What else is known of the step's samples; empty where nothing is. */
+      readonly metrics: Readonly<Record<string, number>>
       readonly lr: number
       readonly gradNorm: number
       /** False when an f16 gradient overflowed and the weights stay. */
@@ -46,6 +50,14 @@ export type TrainEvent =
       readonly improved: boolean
       /** Evaluations since the best one. */
       readonly sinceBest: number
+    }
+  | {
+      /** What the model made of the data before it is trained, which preferences are measured by. */
+      readonly _tag: 'reference'
+      readonly sequences: number
+      /** False where the cache of the results had it. */
+      readonly computed: boolean
+      readonly cache: string
     }
   | { readonly _tag: 'checkpoint'; readonly step: number; readonly folder: string }
   /** `asked`: a stop was requested and the run can be resumed; `early`: no improvement any more. */

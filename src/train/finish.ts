@@ -150,7 +150,7 @@ export const conclude = <A>(
   ended: Ended,
   before: A | null,
   o: TrainOptions<A>,
-): TE.TaskEither<Issue, TrainResult<A>> => {
+): TE.TaskEither<Issue, Omit<TrainResult<A>, 'encoded'>> => {
   const { progress: p, end } = ended
   const kept = keptOf(l.plan, p)
   const stopped = end === 'stopped'

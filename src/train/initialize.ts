@@ -65,7 +65,7 @@ interface Filling {
   readonly base: Checkpoint
   /** Asks for the checksum of a tensor that is not read here. */
   readonly sumLater: (name: string) => void
-  readonly seed: number
+  readonly first: (s: State) => TE.TaskEither<Issue, Uint8Array>
 }
 
 /** Whether the backend has made the state itself. */
@@ -97,13 +97,16 @@ const loaded = ({ loader, base, sumLater }: Filling, s: State): TE.TaskEither<Is
 }
 
 /** First values of a base's states: quantized here, or as bitsandbytes has quantized them. */
-export const firstOf =
-  (base: Checkpoint, seed: number) =>
-  (s: State): TE.TaskEither<Issue, Uint8Array> => {
+export const firstOf = (
+  base: Checkpoint,
+  seed: number,
+): ((s: State) => TE.TaskEither<Issue, Uint8Array>) => {
+  const source = sourceOf(base)
+  return (s) => {
     const { recipe: r, type } = s
     const of = r._tag === 'norms' ? r.of : r
     const key = encodes(of) ? keyOf(of) : null
-    if (key === null || !isPacked(base, key)) return materialize(s, sourceOf(base), seed)
+    if (key === null || !isPacked(base, key)) return materialize(s, source, seed)
     return r._tag === 'norms'
       ? pipe(
           packedBytes(base, key, r.type),
@@ -112,10 +115,11 @@ export const firstOf =
         )
       : packedBytes(base, key, type)
   }
+}
 
 const made = (f: Filling, s: State): TE.TaskEither<Issue, void> =>
   pipe(
-    firstOf(f.base, f.seed)(s),
+    f.first(s),
     TE.chainEitherK((stored) => holds(s, stored)),
     TE.chain((stored) => call(f.session.write(s.name, stored))),
   )
@@ -160,8 +164,9 @@ export const initialize =
       later.push(asked())
     }
     const read = watched(base, told)
+    const first = firstOf(read, seed)
     const filled = await withLoader(session)((loader) =>
-      fillAll({ session, loader, base: read, sumLater, seed }, program),
+      fillAll({ session, loader, base: read, sumLater, first }, program),
     )()
     const summed = await Promise.all(later)
     await hashing.close()
@@ -172,6 +177,12 @@ export const initialize =
     )
   }
 
+const nothingOf = (folder: string): Checkpoint => {
+  const none = <A>(name: string): TE.TaskEither<Issue, A> =>
+    TE.left(issue(`${name} is not read`, { file: folder }))
+  return { folder, tensors: new Map(), read: none, open: none }
+}
+
 /**
  * `initialize` for a session of the plan's program.
  * Left: a base without weights, or weights that do not fit its config.json.
@@ -181,6 +192,9 @@ export const initializePlan = (
   session: Session,
 ): TE.TaskEither<Issue, Sum> =>
   pipe(
-    openBase(base, program),
+    // Heads over vectors read nothing of the base.
+    program.state.every((s) => keyOf(s.recipe) === null)
+      ? TE.right(nothingOf(base.folder ?? base.name))
+      : openBase(base, program),
     TE.chain((checkpoint) => initialize(session, program, checkpoint, config.random_seed)),
   )

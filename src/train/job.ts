@@ -6,6 +6,7 @@ import type { Config } from '../config/schema/config.ts'
 import type { Dataset } from '../plan/dataset.ts'
 import type { Plan } from '../plan/plan.ts'
 import { roomCodec } from '../plan/room.ts'
+import type { Sample } from '../data/samples.ts'
 import { splitNames } from '../data/split.ts'
 
 export const jobCodec = t.readonly(
@@ -30,12 +31,16 @@ export const jobCodec = t.readonly(
 )
 export type Job = t.TypeOf<typeof jobCodec>
 
+/** Nothing of a sample that is answer and prompt alone, so that runs from before preferences go on. */
+const preferred = ({ rejected, desirable }: Sample): string =>
+  `${rejected === undefined ? '' : ` > ${rejected.join(' ')}`}${desirable === undefined ? '' : ` = ${desirable}`}`
+
 const dataHash = (data: Dataset): string => {
   const hash = createHash('sha256')
   for (const name of splitNames)
     for (const s of data.samples[name])
       hash.update(
-        `${name} ${s.row}: ${s.prompt.join(' ')} | ${s.target.join(' ')}${s.labels === undefined ? '' : ` | ${s.labels.join(' ')}`}\n`,
+        `${name} ${s.row}: ${s.prompt.join(' ')} | ${s.target.join(' ')}${s.labels === undefined ? '' : ` | ${s.labels.join(' ')}`}${preferred(s)}\n`,
       )
   return hash.digest('hex')
 }

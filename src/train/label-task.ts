@@ -12,7 +12,7 @@ import type { Shapes } from '../models/llama.ts'
 import type { Blame } from './evaluate.ts'
 import { headScores, together, type HeadScores } from './predicted.ts'
 import { call } from './problem.ts'
-import type { Micro, Task } from './task.ts'
+import type { Fed, Micro, Task } from './task.ts'
 import { lossShares } from './weights.ts'
 
 export interface LabelJob {
@@ -120,8 +120,8 @@ const targetsFor = (
 }
 
 const feed =
-  (job: LabelJob): Task['feed'] =>
-  (samples) =>
+  (job: LabelJob) =>
+  (samples: ReadonlyArray<Sample>): E.Either<Issue, Fed> =>
     pipe(
       slotsOf(job, samples),
       E.map((slots) => {
@@ -191,7 +191,7 @@ export const scoreSamples = (
   )
 
 export const labelTask = (job: LabelJob): Task => ({
-  feed: feed(job),
+  feed: (samples) => TE.fromEither(feed(job)(samples)),
   measure: (session, samples, blame) =>
     pipe(
       scoreSamples(job, session, samples, blame),

@@ -13,7 +13,15 @@ import { evaluated } from './evaluate.ts'
 import type { TrainEvent } from './events.ts'
 import { metricsOf, type Measured } from './measured.ts'
 import { metricOf } from './metric.ts'
-import { bestOf, runningMetrics, sinceBest, type Evaluation, type Progress } from './progress.ts'
+import {
+  bestOf,
+  runningMetrics,
+  sinceBest,
+  summed,
+  trainedOf,
+  type Evaluation,
+  type Progress,
+} from './progress.ts'
 import { reduced, reductionsOf } from './plateau.ts'
 import { rateAt, rateOf } from './rate.ts'
 import { stepsOf, type Run, type Step } from './schedule.ts'
@@ -79,6 +87,7 @@ const after = (p: Progress, s: Stepped, seconds: number): Progress => ({
   seconds,
   lossSum: p.lossSum + s.loss * s.scored,
   scored: p.scored + s.scored,
+  ...summed(p.sums, s.metrics, s.scored),
 })
 
 const stepEvent = (
@@ -93,6 +102,7 @@ const stepEvent = (
   of: l.run.steps,
   epoch: step.epoch + 1,
   loss: s.loss,
+  metrics: s.metrics,
   lr,
   gradNorm: s.gradNorm,
   applied: s.applied,
@@ -135,6 +145,7 @@ const evaluate = async (
     learningRate,
     running: p.lossSum / p.scored,
     ...measured.right,
+    ...trainedOf(p),
   }
   const history = [...p.history, evaluation]
   const metric = metricOf(l.plan.config)
@@ -149,7 +160,8 @@ const evaluate = async (
     improved,
     sinceBest: sinceBest(history, metric),
   })
-  return E.right({ progress: { ...p, history, lossSum: 0, scored: 0 }, improved })
+  const { sums: _, ...rest } = p
+  return E.right({ progress: { ...rest, history, lossSum: 0, scored: 0 }, improved })
 }
 
 const patienceOver = (l: Loop, p: Progress): boolean => {

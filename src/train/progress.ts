@@ -15,8 +15,12 @@ import {
 
 const nullable = <C extends t.Mixed>(codec: C) => t.union([t.null, codec])
 
-const evaluation = t.readonly(
-  t.strict({
+/** An object of these keys alone, of which the second may be missing: runs from before they were there go on. */
+const with_ = <P extends t.Props, Q extends t.Props>(all: P, some: Q) =>
+  t.readonly(t.exact(t.intersection([t.type(all), t.partial(some)])))
+
+const evaluation = with_(
+  {
     /** Optimizer steps, ticks and epochs (0-based, the one it fell in) so far. */
     step: whole,
     ticks: whole,
@@ -28,12 +32,16 @@ const evaluation = t.readonly(
     training: nullable(measuredCodec),
     /** Null without validation rows. */
     validation: nullable(measuredCodec),
-  }),
+  },
+  {
+    /** What else the steps since the last evaluation came to, as they were trained. */
+    trained: t.record(t.string, number),
+  },
 )
 export type Evaluation = t.TypeOf<typeof evaluation>
 
-export const progressCodec = t.readonly(
-  t.strict({
+export const progressCodec = with_(
+  {
     /** Optimizer steps that are over. */
     step: whole,
     /** Those that changed the weights: a step that overflows in f16 does not, and Adam does not count it. */
@@ -45,7 +53,11 @@ export const progressCodec = t.readonly(
     lossSum: finite,
     scored: whole,
     history: t.readonlyArray(evaluation),
-  }),
+  },
+  {
+    /** Of each metric that steps have beside their loss, since the last evaluation: sum and weight. */
+    sums: t.record(t.string, t.tuple([finite, finite])),
+  },
 )
 export type Progress = t.TypeOf<typeof progressCodec>
 
@@ -58,6 +70,33 @@ export const beginning: Progress = {
   scored: 0,
   history: [],
 }
+
+export type Sums = NonNullable<Progress['sums']>
+
+/** Adds what a step of `weight` samples came to; a metric that is no number counts nowhere. */
+export const summed = (
+  sums: Sums | undefined,
+  metrics: Readonly<Record<string, number>>,
+  weight: number,
+): Pick<Progress, 'sums'> => {
+  const finites = Object.entries(metrics).filter(([, x]) => Number.isFinite(x))
+  if (finites.length === 0) return sums === undefined ? {} : { sums }
+  const more = finites.map(([name, x]): [string, [number, number]] => {
+    const [sum, n] = sums?.[name] ?? [0, 0]
+    return [name, [sum + weight * x, n + weight]]
+  })
+  return { sums: { ...sums, ...Object.fromEntries(more) } }
+}
+
+/** The means of it. */
+export const trainedOf = ({ sums }: Progress): Pick<Evaluation, 'trained'> =>
+  sums === undefined
+    ? {}
+    : {
+        trained: Object.fromEntries(
+          Object.entries(sums).map(([name, [sum, n]]) => [name, sum / n]),
+        ),
+      }
 
 const ascending = (values: ReadonlyArray<number>): boolean =>
   values.every((v, i) => i === 0 || values[i - 1]! < v)
@@ -100,14 +139,15 @@ export const sinceBest = (history: ReadonlyArray<Evaluation>, metric: string): n
 
 /** What is known of the training split at an evaluation: a pass over it, or the loss while training, of text with what follows from it. */
 export const runningMetrics = (
-  { training, running }: Evaluation,
+  { training, running, trained }: Evaluation,
   ofText: boolean,
 ): Partial<Metrics> =>
   training !== null
     ? metricsOf(training)
     : {
         loss: running,
-        ...(ofText
+        ...trained,
+        ...(ofText && trained === undefined
           ? { perplexity: perplexity(running), next_token_perplexity: perplexity(running) }
           : {}),
       }

@@ -16,7 +16,13 @@ import { openFolder, type Checkpoint, type TensorEntry } from '../tensors/reader
 
 /** The tensor of the base that a recipe starts from. */
 export const keyOf = (r: Recipe): string | null =>
-  r._tag === 'load' ? r.key : encodes(r) ? keyOf(r.of) : null
+  r._tag === 'load'
+    ? r.key
+    : encodes(r)
+      ? keyOf(r.of)
+      : r._tag === 'split' && r.part === 'W'
+        ? r.of
+        : null
 
 /** Saved by old versions of transformers; computed anew. */
 const recomputed = /\.rotary_emb\.inv_freq$/

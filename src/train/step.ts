@@ -32,30 +32,33 @@ export interface Stepped {
   readonly applied: boolean
   readonly scored: number
   readonly tokens: number
+  /** Of the step's samples, beside the loss. */
+  readonly metrics: Readonly<Record<string, number>>
 }
 
 /** Below this the scale can no longer be why gradients overflow. */
 const LEAST_SCALE = 2 ** -14
+
+const lossOf = (outs: Feeds): number => outs['loss']![0]!
 
 const taken = (names: ReadonlySet<string>, all: Feeds): Feeds =>
   Object.fromEntries(Object.entries(all).filter(([name]) => names.has(name)))
 
 const micro =
   (session: Session, o: StepInput) =>
-  ({ inputs, keys, lengths, samples }: Micro): TE.TaskEither<Issue, number> =>
+  ({ inputs, keys, lengths, samples }: Micro): TE.TaskEither<Issue, Feeds> =>
     pipe(
       session.run(
         'micro',
         taken(o.takes, { ...inputs, seed: Int32Array.of(o.seed), keys, lengths }),
       ),
       call,
-      TE.map((outs) => outs['loss']![0]!),
       TE.filterOrElse(
-        (loss) => Number.isFinite(loss),
-        (loss) =>
+        (outs) => Number.isFinite(lossOf(outs)),
+        (outs) =>
           o.blame(
             'loss',
-            loss,
+            lossOf(outs),
             samples.map((s) => o.samples[s]!),
           ),
       ),
@@ -96,17 +99,18 @@ const update = (
 /** Left: a backend's error, or a number that is not finite; the session's state is then of no use. */
 export const optimizerStep = (session: Session, o: StepInput): TE.TaskEither<Issue, Stepped> =>
   pipe(
-    TE.fromEither(o.feed(o.samples)),
-    TE.chain(({ micros, scored, tokens }) =>
+    o.feed(o.samples),
+    TE.chain(({ micros, scored, tokens, metrics }) =>
       pipe(
         micros,
         TE.traverseSeqArray(micro(session, o)),
-        TE.chain((losses) =>
+        TE.chain((outs) =>
           pipe(
             update(session, o),
             TE.map((updated) => ({
               ...updated,
-              loss: losses.reduce((a, b) => a + b, 0),
+              loss: outs.reduce((n, x) => n + lossOf(x), 0),
+              metrics: metrics?.(outs) ?? {},
               scored,
               tokens,
             })),

@@ -1,7 +1,7 @@
 /** What a run learns: how samples become the inputs of micro-steps, and how a split is measured. The loop knows no more of it. */
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
-import type * as TE from 'fp-ts/lib/TaskEither.js'
+import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Feeds, Session } from '../../backends/backend.ts'
 import { packBatch } from '../data/pack.ts'
 import type { Sample } from '../data/samples.ts'
@@ -30,10 +30,12 @@ export interface Fed {
   readonly scored: number
   /** Of samples, padding apart. */
   readonly tokens: number
+  /** Of the step's samples, beside the loss, from what each micro-step returned. */
+  readonly metrics?: (outs: ReadonlyArray<Feeds>) => Readonly<Record<string, number>>
 }
 
 export interface Task {
-  readonly feed: (samples: ReadonlyArray<Sample>) => E.Either<Issue, Fed>
+  readonly feed: (samples: ReadonlyArray<Sample>) => TE.TaskEither<Issue, Fed>
   /** With `blame` a loss that is not finite is Left; else it is counted, for a run may recover from it. */
   readonly measure: (
     session: Session,
@@ -48,8 +50,8 @@ const feedTexts =
   (grid: Grid): Task['feed'] =>
   (samples) =>
     pipe(
-      packBatch(samples, grid),
-      E.chain((batches) => {
+      TE.fromEither(packBatch(samples, grid)),
+      TE.chainEitherK((batches): E.Either<Issue, Fed> => {
         const scored = batches.reduce((n, b) => n + b.scored, 0)
         return scored === 0
           ? E.left(issue('the samples of a step have no scored token'))

@@ -1,29 +1,32 @@
 /** A whole run: from a plan to an adapter that has been read back and compared. */
+import { join } from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Backend, Session } from '../../backends/backend.ts'
 import { size } from '../../ir/type.ts'
-import type { SplitName } from '../data/split.ts'
+import { countsOf, type SplitName } from '../data/split.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { affordable } from '../machine.ts'
 import type { Dataset } from '../plan/dataset.ts'
 import { leastHint } from '../plan/least.ts'
 import type { Plan } from '../plan/plan.ts'
+import { taskFrom } from './compared.ts'
 import { findSaved, refusal, restore, save, type Saved, type Saving } from './checkpoint.ts'
 import type { Kept, TrainEvent } from './events.ts'
 import { conclude } from './finish.ts'
 import { ready } from './foresee.ts'
 import { jobOf } from './job.ts'
 import { locked, type Lock } from './lock.ts'
+import { encodeRows, type Encoded } from './encode.ts'
 import type { Metrics } from './measured.ts'
 import { metricOf } from './metric.ts'
 import { train as loop, type Loop } from './loop.ts'
 import { call, ofBackend } from './problem.ts'
 import { beginning, type Evaluation, type Progress } from './progress.ts'
 import { isRunFolder, makeParent, makeRunFolder, writeBeginning, writeProgress } from './results.ts'
+import { readsOf } from './reads.ts'
 import { runOfPlan, ticksDone, type Run } from './schedule.ts'
-import { taskOf } from './task.ts'
 import { initializePlan } from './initialize.ts'
 import { goOn } from './start.ts'
 
@@ -40,6 +43,8 @@ export interface TrainOptions<A> {
   readonly stop: () => boolean
   /** Milliseconds. */
   readonly clock: () => number
+  /** Where vectors of frozen encoders are kept, for all runs. */
+  readonly embeddingsFolder?: string
   /** Lets the model answer before and after training; a run that is stopped is not asked again. */
   readonly answer?: (session: Session, when: 'before' | 'after') => TE.TaskEither<Issue, A>
 }
@@ -61,6 +66,8 @@ export interface TrainResult<A> {
   readonly tokens: number
   readonly seconds: number
   readonly answers: { readonly before: A; readonly after: A | null } | null
+  /** Of a frozen encoder that read each row once; `reads`: rows that it would have read in every step and evaluation. */
+  readonly encoded: (Encoded & { readonly reads: number }) | null
 }
 
 /** Puts the session where the run stands; a run's first checkpoint is made before its first step. */
@@ -87,11 +94,7 @@ const startEvent = (plan: Plan, data: Dataset, run: Run, s: Saving, p: Progress)
   parameters: plan.program.state
     .filter((x) => x.role === 'train')
     .reduce((n, x) => n + size(x.type), 0),
-  samples: {
-    train: data.samples.train.length,
-    validation: data.samples.validation.length,
-    test: data.samples.test.length,
-  },
+  samples: countsOf(data.samples),
 })
 
 /** A session that holds the first weights, and what the model answers with them. */
@@ -187,28 +190,31 @@ const runIn = <A>(
   o: TrainOptions<A>,
   { session, weights, adapter, before }: Filled<A>,
   { results, lock, saved }: Place,
+  encoded: Encoded | null,
 ): TE.TaskEither<Issue, TrainResult<A>> => {
   const run = runOfPlan(plan, data)
+  const first = { session, backend, weights, adapter, vectors: encoded?.vectors }
   const saving: Saving = {
     session,
     program: plan.program,
-    job: jobOf(plan, data, backend, weights, adapter),
+    job: jobOf(plan, data, backend, encoded?.weights ?? weights, adapter),
     metric: metricOf(plan.config),
     resultsFolder: results,
   }
   return pipe(
-    arrive(saving, plan, run.steps, saved),
-    TE.bindTo('from'),
+    TE.Do,
+    TE.bind('task', () => taskFrom(plan, data, first, results, o.onEvent)),
+    TE.bind('from', () => arrive(saving, plan, run.steps, saved)),
     // The kill may have come between a checkpoint and what is told of it.
     TE.chainFirst(({ from }) =>
       saved === null
         ? TE.right(undefined)
         : writeProgress(results, plan, run, ticksDone(run, from.step), from),
     ),
-    TE.bind('l', ({ from }) => {
+    TE.bind('l', ({ from, task }) => {
       o.onEvent(startEvent(plan, data, run, saving, from))
       return TE.right<Issue, Loop>({
-        ...{ session, plan, data, run, task: taskOf(plan) },
+        ...{ session, plan, data, run, task },
         ...{ onEvent: o.onEvent, stop: o.stop, clock: o.clock },
         save: (p, improved) =>
           pipe(
@@ -221,8 +227,27 @@ const runIn = <A>(
     TE.bind('ended', ({ l, from }) => loop(l, from)),
     TE.chainFirst(() => lock.check),
     TE.chain(({ l, ended }) => conclude(l, saving, ended, before, o)),
+    TE.map((r) => ({
+      ...r,
+      encoded: encoded === null ? null : { ...encoded, reads: readsOf(plan, data, run, r) },
+    })),
   )
 }
+
+/** The vectors of all rows, where the encoder is frozen and is to read them once. */
+const encodedOf = <A>(
+  plan: Plan,
+  data: Dataset,
+  backend: Backend,
+  { embeddingsFolder, resultsFolder, clock, onEvent }: TrainOptions<A>,
+): TE.TaskEither<Issue, Encoded | null> =>
+  plan.base.labels?.cached !== true
+    ? TE.right(null)
+    : encodeRows(plan, data, backend, {
+        cacheFolder: embeddingsFolder ?? join(resultsFolder, 'embeddings'),
+        clock,
+        onProgress: (done, of) => onEvent({ _tag: 'encoding', done, of }),
+      })
 
 /** Trains. Left: every expected failure; a checkpoint, once there, stays good. */
 export const train = <A = never>(
@@ -235,9 +260,11 @@ export const train = <A = never>(
     TE.chainFirstEitherK(() =>
       E.mapLeft(one)(affordable(backend.name, plan.arenaBytes, plan.device)),
     ),
-    TE.chain((data) => {
+    TE.bindTo('data'),
+    TE.bind('encoded', ({ data }) => TE.mapLeft(one)(encodedOf(plan, data, backend, options))),
+    TE.chain(({ data, encoded }) => {
       const go = (filled: Filled<A>) => (place: Place) =>
-        runIn(asBegun(plan, place.saved), data, backend.name, options, filled, place)
+        runIn(asBegun(plan, place.saved), data, backend.name, options, filled, place, encoded)
       const { resume, resultsFolder, experimentName, modelName } = options
       return pipe(
         resume === undefined

@@ -25,6 +25,14 @@
 #define GO()
 #define WAIT() device::wait()
 
+// How often a warp goes on before the next one has its turn, and whether the last one begins: where warps wait for each other, any order must do.
+#ifndef SKEW
+#define SKEW 1
+#endif
+#ifndef LAST_FIRST
+#define LAST_FIRST 0
+#endif
+
 struct uint4 { unsigned x, y, z, w; };
 struct float4 { float x, y, z, w; };
 struct float2 { float x, y; };
@@ -143,13 +151,18 @@ static void runBlock(unsigned n) {
     finished[i] = false;
     turns[i] = 0;
   }
+  unsigned count = (n + 31) / 32;
   while (alive)
-    for (unsigned i = 0; i < n; i++)
-      if (!finished[i]) {
-        current = i;
-        threadIdx = dim3{i, 0, 0};
-        resume();
-      }
+    for (unsigned v = 0; v < count; v++) {
+      unsigned w = LAST_FIRST ? count - 1 - v : v;
+      for (unsigned turn = 0; turn < SKEW; turn++)
+        for (unsigned i = w * 32; i < n && i < w * 32 + 32; i++)
+          if (!finished[i]) {
+            current = i;
+            threadIdx = dim3{i, 0, 0};
+            resume();
+          }
+    }
 }
 template <class... A, size_t... I> static void apply(void (*f)(A...), void** a, std::index_sequence<I...>) { f(*(A*)a[I]...); }
 template <class... A> static void call(void (*f)(A...), void** a) { apply(f, a, std::index_sequence_for<A...>()); }

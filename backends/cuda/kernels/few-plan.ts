@@ -7,7 +7,6 @@ export interface Room {
   readonly sms: number
   /** Bytes of shared memory of a block. */
   readonly shared: number
-  readonly tune?: FewTune
 }
 
 export interface FewShape {
@@ -29,16 +28,6 @@ export interface FewPlan {
   readonly parts: number
   /** 64-blocks of a part. */
   readonly per: number
-}
-
-/** For measuring. */
-export interface FewTune {
-  readonly warps?: number
-  readonly blocks?: number
-  readonly resident?: number
-  readonly ahead?: number
-  readonly late?: number
-  readonly partWarps?: number
 }
 
 /** Most rows of x. */
@@ -89,8 +78,8 @@ export const sharedBytes = (s: FewShape, plan: FewPlan): number =>
 /** Whole rows; null: they do not fit. */
 const wholePlan = (s: FewShape, room: Room): FewPlan | null => {
   const per = s.k / 64
-  const by = room.tune?.blocks ?? blocksFor(per)
-  const warps = warpsFor(divide(per, by), room.tune?.warps ?? 16)
+  const by = blocksFor(per)
+  const warps = warpsFor(divide(per, by), 16)
   const plan = { warps, blocks: by, tiles: tilesOf(s.rows), parts: 0, per }
   return s.rows <= WHOLE && wholeBytes(s, plan) <= room.shared - STATIC ? plan : null
 }
@@ -99,7 +88,7 @@ const wholePlan = (s: FewShape, room: Room): FewPlan | null => {
 const partsPlan = (s: FewShape, room: Room): FewPlan | null => {
   const tiles = tilesOf(s.rows)
   const [by, all] = [4, s.k / 64]
-  const most = room.tune?.partWarps ?? (tiles === 1 ? 16 : 8)
+  const most = tiles === 1 ? 16 : 8
   return (
     [most, 4, 2, 1]
       .map((limit) => {

@@ -18,18 +18,6 @@
 #ifndef NESTED
 #define NESTED 1
 #endif
-// Tiles ahead that the L2 cache is asked for.
-#ifndef AHEAD
-#define AHEAD 2
-#endif
-// Blocks of threads that a multiprocessor is to have room for.
-#ifndef RESIDENT
-#define RESIDENT 1
-#endif
-// Whether the next launch begins with this one's last tiles instead of with its first.
-#ifndef LATE
-#define LATE 0
-#endif
 #define SETS ((BLOCKS + 3) / 4)
 // Bytes of shared memory: pairs of codes, then the values of scales' codes.
 #define MAP_AT 32768
@@ -298,39 +286,18 @@ DEV float joined(const float* all, u32 r, u32 n, u32 rows) {
   return v;
 }
 
-// Asks L2 for neighbouring rows of W, their codes and their scales; one warp.
-DEV void prefetch_rows(const Matrix& m, u32 row, u32 count, u32 perRow) {
-  u32 lane = threadIdx.x & 31;
-  if (row >= m.n) return;
-  u64 from = (u64)row * perRow, to = from + (u64)min(count, m.n - row) * perRow;
-  const u32 scale = NESTED ? 1 : 4;
-  for (u64 a = (((u64)m.codes + from * 32) & ~127ull) + lane * 128; a < (u64)m.codes + to * 32; a += 4096) prefetch((const void*)a);
-  for (u64 a = (((u64)m.scales + from * scale) & ~127ull) + lane * 128; a < (u64)m.scales + to * scale; a += 4096) prefetch((const void*)a);
-  if (NESTED && lane == 0) prefetch(m.nested + (from >> 8));
-}
-DEV void prefetch_tile(const Matrix& m0, const Matrix& m1, const Matrix& m2, u32 tile, u32 tiles, u32 perRow) {
-  if (tile >= tiles) return;
-  if (PAIR) {
-    prefetch_rows(m0, tile * 8, 8, perRow);
-    prefetch_rows(m1, tile * 8, 8, perRow);
-  } else {
-    Matrix m = choose(tile, m0, m1, m2);
-    prefetch_rows(m, tile * 16, 16, perRow);
-  }
-}
-
 // Whole rows of x in shared memory. One more warp finishes tiles: it joins the others' sums, adds what is added and stores, while they go on. The
 // codes of a warp's next piece are asked for as soon as their place is free.
 #define THREADS ((WARPS + 1) * 32)
 // Results of a row of x in a tile, and how often 32 lanes take one each.
 #define RESULTS (PAIR ? 8 : 16)
 #define ROUNDS (TILES * 8 * RESULTS / 32)
-KERNEL __launch_bounds__(THREADS, RESIDENT) few_rows(MATRIX(0), MATRIX(1), MATRIX(2), const elem* x, u32 ldx, const elem* w, float eps, const elem* residual, u32 ldr,
+KERNEL __launch_bounds__(THREADS, 1) few_rows(MATRIX(0), MATRIX(1), MATRIX(2), const elem* x, u32 ldx, const elem* w, float eps, const elem* residual, u32 ldr,
                                                   const elem* u, u32 ldu, u32 rows, u32 perRow) {
   DYNAMIC_SHARED(u8, shared);
   __shared__ float scales[32];
   __shared__ volatile u32 done;
-  if (!LATE) GO();
+  GO();
   u32 warp = warp_of(), lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
   u32 units = (perRow + BLOCKS - 1) / BLOCKS, lds = units * BLOCKS * 64 + 8;
   elem* xs = (elem*)(shared + X_AT);
@@ -346,8 +313,7 @@ KERNEL __launch_bounds__(THREADS, RESIDENT) few_rows(MATRIX(0), MATRIX(1), MATRI
 #pragma unroll
     for (u32 b = 0; b < BLOCKS; b++)
       if (warp * BLOCKS + b < perRow) ask(p, source, b);
-  } else if (AHEAD)
-    for (u32 i = units > WARPS ? 0 : 1; i < AHEAD; i++) prefetch_tile(m0, m1, m2, tile + i * gridDim.x, tiles, perRow);
+  }
   if (threadIdx.x == 0) done = 0;
   fill_table(shared);
   // Codes and scales are nobody's result; all that follows is.
@@ -356,7 +322,6 @@ KERNEL __launch_bounds__(THREADS, RESIDENT) few_rows(MATRIX(0), MATRIX(1), MATRI
   __syncthreads();
   if (warp == WARPS) {
     for (u32 turn = 0; tile < tiles; turn++) {
-      if (AHEAD) prefetch_tile(m0, m1, m2, tile + AHEAD * gridDim.x, tiles, perRow);
       u32 place = tile;
       Matrix m = choose(place, m0, m1, m2);
       float more[ROUNDS][1 + PAIR];
@@ -394,7 +359,6 @@ KERNEL __launch_bounds__(THREADS, RESIDENT) few_rows(MATRIX(0), MATRIX(1), MATRI
   u32 xb[TILES][8] = {};
   const elem* mine = xs + g * lds + 16 * t;
   for (u32 turn = 0; tile < tiles; turn++) {
-    if (LATE && tile + gridDim.x >= tiles) GO();
     float sum[TILES][4] = {};
     for (bool more = true; more;) {
       float scale[2][SETS];
@@ -437,6 +401,7 @@ KERNEL __launch_bounds__(THREADS, RESIDENT) few_rows(MATRIX(0), MATRIX(1), MATRI
     }
     // Two buffers in turn: this one is free when the tile before the last is finished.
     while (turn >= 2 && done + 1 < turn) RELAX();
+    __threadfence_block();
     leave(part + ((turn & 1) * WARPS + warp) * rows * SUM_ROW, sum, rows);
     barrier_leave(1 + (turn & 1), THREADS);
     tile += gridDim.x;
@@ -463,16 +428,6 @@ KERNEL __launch_bounds__(WARPS * 32, 1) few_parts(ROW_AT(0), ROW_AT(1), ROW_AT(2
     for (u32 b = 0; b < BLOCKS; b++)
       if (block + b < last) ask(p, source, b);
   }
-  // A lane asks for the line of codes or of scales of one of the 16 rows.
-  auto ahead = [&](u32 to) {
-    if (to < tiles && block < last) {
-      Matrix m = choose(to, m0, m1, m2);
-      u64 at = (u64)min(to * 16 + (lane & 15), m.n - 1) * perRow + block;
-      prefetch(lane < 16 ? m.codes + at * 32 : m.scales + at * (NESTED ? 1 : 4));
-    }
-  };
-  if (AHEAD)
-    for (u32 i = 1; i < AHEAD; i++) ahead(tile + i * gridDim.x);
   fill_table(shared);
   WAIT();
   u32 xb[BLOCKS][TILES][8];
@@ -498,7 +453,6 @@ KERNEL __launch_bounds__(WARPS * 32, 1) few_parts(ROW_AT(0), ROW_AT(1), ROW_AT(2
     Source source;
     bool more = to < tiles;
     if (more) source = begin(p, m0, m1, m2, to, block, last, perRow);
-    if (AHEAD) ahead(tile + AHEAD * gridDim.x);
 #pragma unroll
     for (u32 b = 0; b < BLOCKS; b++) {
       float c[TILES][4] = {};

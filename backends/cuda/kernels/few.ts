@@ -161,13 +161,9 @@ const wholeLaunch = (o: FewOperands): KernelLaunch => {
   const heights = matrices.map(rowsOf)
   const tiles = pair ? divide(heights[0]!, 8) : sum(heights.map((n) => divide(n, 16)))
   const results = rows * (pair ? heights[0]! : sum(heights)) * elementBytes[o.dtype]
-  const { resident, ahead, late } = room.tune ?? {}
   const more = {
     PAIR: pair ? 1 : 0,
     ...nestedOf(matrices),
-    ...(resident === undefined ? {} : { RESIDENT: resident }),
-    ...(ahead === undefined ? {} : { AHEAD: ahead }),
-    ...(late === undefined ? {} : { LATE: late }),
   }
   return launch(
     fewKernel('few_rows', o.dtype, plan, more),
@@ -201,12 +197,8 @@ const codesBytes = (o: FewOperands): number =>
 const partsLaunch = (o: FewOperands): KernelLaunch => {
   const { plan, rows, k, matrices, room } = o
   const heights = matrices.map(rowsOf)
-  const ahead = room.tune?.ahead
   return launch(
-    fewKernel('few_parts', o.dtype, plan, {
-      ...nestedOf(matrices),
-      ...(ahead === undefined ? {} : { AHEAD: ahead }),
-    }),
+    fewKernel('few_parts', o.dtype, plan, nestedOf(matrices)),
     fewGrid(sum(heights.map((n) => divide(n, 16))), plan, room),
     32 * plan.warps,
     [

@@ -4,7 +4,6 @@ import { stateOf, typesOf } from '../../../ir/graph.ts'
 import type { OpName } from '../../../ir/ops/index.ts'
 import type { TensorType } from '../../../ir/type.ts'
 import type { Room } from '../../backend.ts'
-import type { FewTune } from '../kernels/few-plan.ts'
 
 /**
  * `whole`: factors of rows and a sum in the product (Hopper). `factors`: the sum by a kernel behind it.
@@ -24,7 +23,6 @@ export interface Target extends Partial<Room> {
   readonly float8?: Float8Products
   /** Whether kernels of generation begin before the one ahead has ended (programmatic dependent launch), where the card can; also where not said. */
   readonly early?: boolean
-  readonly tune?: FewTune
 }
 
 /** Where a target does not say. */

@@ -7,6 +7,7 @@ import { dataChecks } from './data.ts'
 import { modelChecks } from './model.ts'
 import { optimizerChecks } from './optimizer.ts'
 import { outputChecks } from './outputs.ts'
+import { preferenceChecks } from './preference.ts'
 import { promptChecks } from './prompt.ts'
 import { trainingChecks } from './training.ts'
 
@@ -16,6 +17,7 @@ const checks: ReadonlyArray<Check> = [
   ...promptChecks,
   ...modelChecks,
   ...trainingChecks,
+  ...preferenceChecks,
   ...optimizerChecks,
 ]
 

@@ -17,8 +17,8 @@ const quantized: Check = {
 
 /** PEFT refuses these too. */
 const layers: Check = {
-  reads: ['adapter'],
-  find: ({ adapter: a }) => [
+  reads: ['adapter', 'quantization'],
+  find: ({ adapter: a, quantization }) => [
     ...when(
       a !== null &&
         a.layers_to_transform !== null &&
@@ -40,6 +40,18 @@ const layers: Check = {
           'adapter.init_lora_weights',
           'orthogonal splits the rank in two halves, and a rank is odd',
           'write `init_lora_weights: default`, or an even rank',
+        ),
+    ),
+    ...when(
+      a !== null &&
+        quantization !== null &&
+        a.pretrained_adapter_weights === null &&
+        (a.init_lora_weights === 'pissa' || a.init_lora_weights === 'olora'),
+      () =>
+        problem(
+          'adapter.init_lora_weights',
+          'what such an adapter takes out of the weights would be lost in rounding the rest',
+          'write `init_lora_weights: default`, or remove `quantization`',
         ),
     ),
   ],

@@ -42,10 +42,6 @@ const formerly: Known = {
 }
 
 const preference: Known = {
-  ...keysOfType('dpo', 'dpo_beta dpo_loss_type dpo_label_smoothing'),
-  ...keysOfType('dpo kto orpo', 'rejected_column'),
-  ...keysOfType('kto', 'kto_beta'),
-  ...keysOfType('orpo', 'orpo_beta'),
   ...keysOfType('grpo', 'grpo_beta grpo_epsilon grpo_num_generations'),
 }
 

@@ -66,12 +66,7 @@ export const ludwigValues: ReadonlyArray<readonly [string, Values]> = [
   ],
   [
     'adapter.init_lora_weights',
-    new Map(
-      all(
-        'write `orthogonal`, or leave it out: A starts random, B zero',
-        'eva pissa olora corda loftq',
-      ),
-    ),
+    new Map(all('write `pissa`, or leave it out: A starts random, B zero', 'eva corda loftq')),
   ],
   ['quantization.bits', new Map(all('write `bits: 4`', '8'))],
   ['quantization.bnb_4bit_quant_type', new Map(all('write `nf4`', 'fp4'))],
@@ -88,7 +83,10 @@ export const ludwigValues: ReadonlyArray<readonly [string, Values]> = [
   [
     'trainer.type',
     new Map(
-      all('write `type: finetune`, which learns from the answers alone', 'dpo kto orpo grpo'),
+      all(
+        'write `type: dpo`, which learns from the pairs as they are: no answers are sampled while training',
+        'grpo',
+      ),
     ),
   ],
   ['trainer.learning_rate', new Map(all('write `0.0001`, which Ludwig takes for an LLM', 'auto'))],

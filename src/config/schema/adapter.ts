@@ -32,7 +32,10 @@ const open = section({
   use_rslora: withDefault(truth, false),
   /** Lengths of the rows of W + s·B·A are trained apart from their directions. */
   use_dora: withDefault(truth, false),
-  init_lora_weights: withDefault(oneOf('default', 'gaussian', 'orthogonal'), 'default'),
+  init_lora_weights: withDefault(
+    oneOf('default', 'gaussian', 'orthogonal', 'pissa', 'olora'),
+    'default',
+  ),
   /** On the adapter's input. */
   dropout: withDefault(fraction, 0.05),
   /** Biases of the base that are trained: none, all, or those of adapted modules. */

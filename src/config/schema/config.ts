@@ -9,6 +9,7 @@ import { fullEncoder, validation, type FullEncoder } from './encoder.ts'
 import { inputFeatures, prompt, type TextFeature } from './features.ts'
 import { generation } from './generation.ts'
 import { outputFeatures } from './outputs.ts'
+import { withPreference } from './preference.ts'
 import { preprocessing } from './preprocessing.ts'
 import { trainer, type OpenTrainer } from './trainer.ts'
 
@@ -62,7 +63,7 @@ const complete = (c: Open): Config => {
       { ...input, encoder: encoder === null ? null : fullEncoder(encoder, c.adapter !== null) },
     ],
     trainer: {
-      ...c.trainer,
+      ...withPreference(c.trainer),
       enable_gradient_checkpointing: c.trainer.enable_gradient_checkpointing ?? recomputes,
       ...validation(field, metric, c.output_features),
     },

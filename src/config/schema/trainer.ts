@@ -17,10 +17,13 @@ import {
 import { gradientClipping, learningRateScheduler, metrics } from './optimization.ts'
 import { optimizer } from './optimizer.ts'
 import { pattern } from './pattern.ts'
+import { preferenceKeys } from './preference.ts'
 
-/** Those of texts, and those of labels and numbers. */
+/** Those of texts, of preferences, and of labels and numbers. */
 const validationMetrics = oneOf(
   ...metrics.words,
+  'reward_accuracy',
+  'reward_margin',
   'accuracy',
   'accuracy_micro',
   'roc_auc',
@@ -32,8 +35,8 @@ const validationMetrics = oneOf(
 )
 
 const openTrainer = section({
-  /** none: the model is asked as it is. */
-  type: oneOf('finetune', 'none'),
+  /** none: the model is asked as it is; dpo, kto and orpo learn from preferences. */
+  type: oneOf('finetune', 'none', 'dpo', 'kto', 'orpo'),
   epochs: withDefault(positive, 100),
   /** Micro-batches of `batch_size` samples; overrides `epochs`. */
   train_steps: withDefault(nullable(positive), null),
@@ -73,6 +76,7 @@ const openTrainer = section({
   /** The output feature. */
   validation_field: withDefault(nullable(text), null),
   should_shuffle: withDefault(truth, true),
+  ...preferenceKeys,
 })
 
 export type OpenTrainer = t.TypeOf<typeof openTrainer>

@@ -3,16 +3,23 @@ import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import type { Served } from '../model.ts'
 import { columnsOf, promptsOf } from '../prompts.ts'
+import type { Scored } from '../scores.ts'
 import { invalid, type ApiError } from './errors.ts'
-import { integer, known, missing, wrongType, type Fields } from './fields.ts'
+import { flag, integer, known, missing, wrongType, type Fields } from './fields.ts'
 import { issueError, limitOf, replyOf, type Reply, type Wording } from './reply.ts'
-import { askedOf, commonFields } from './sampling.ts'
+import { chatScores } from './logprobs.ts'
+import { askedOf, commonFields, type Asked } from './sampling.ts'
 
-const read = new Set([...commonFields, 'messages', 'max_tokens', 'max_completion_tokens'])
+const read = new Set([
+  ...commonFields,
+  'messages',
+  'max_tokens',
+  'max_completion_tokens',
+  'logprobs',
+  'top_logprobs',
+])
 
 const neutral = {
-  logprobs: ['false'],
-  top_logprobs: ['0'],
   response_format: ['{"type":"text"}'],
   tools: ['[]'],
   tool_choice: ['"none"', '"auto"'],
@@ -129,28 +136,54 @@ const wantedOf = (m: Served, fields: Fields): E.Either<ApiError, number | null> 
     E.map(({ newer, older }) => newer ?? older),
   )
 
-const wordingOf = (m: Served, id: string, usage: boolean): Wording => {
+/** Probabilities, where they are wanted, and how many of the likeliest beside. */
+const scoredOf = (fields: Fields): E.Either<ApiError, number | null> =>
+  pipe(
+    E.Do,
+    E.bind('wanted', () => flag(fields, 'logprobs')),
+    E.bind('top', () => integer(0, 20)(fields, 'top_logprobs')),
+    E.chain(({ wanted, top }) =>
+      wanted !== true && top !== null && top > 0
+        ? E.left(
+            invalid(
+              "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.",
+              'top_logprobs',
+            ),
+          )
+        : E.right(wanted === true ? (top ?? 0) : null),
+    ),
+  )
+
+const wordingOf = (m: Served, id: string, { usage, scored }: Asked): Wording => {
   const common = { id, created: m.seconds(), model: m.name, system_fingerprint: m.fingerprint }
-  const chunk = (index: number, delta: object, reason: string | null) => ({
+  const said = (scores: ReadonlyArray<Scored>) => (scored === null ? null : chatScores(m, scores))
+  const chunk = (
+    index: number,
+    delta: object,
+    reason: string | null,
+    scores: ReadonlyArray<Scored> | null = null,
+  ) => ({
     ...common,
     object: 'chat.completion.chunk',
-    choices: [{ index, delta, logprobs: null, finish_reason: reason }],
+    choices: [
+      { index, delta, logprobs: scores === null ? null : said(scores), finish_reason: reason },
+    ],
     ...(usage ? { usage: null } : {}),
   })
   return {
     whole: (answers, tokens) => ({
       ...common,
       object: 'chat.completion',
-      choices: answers.map(({ text, reason }, index) => ({
+      choices: answers.map(({ text, reason, scores }, index) => ({
         index,
         message: { role: 'assistant', content: text, refusal: null },
-        logprobs: null,
+        logprobs: said(scores),
         finish_reason: reason,
       })),
       usage: tokens,
     }),
     opening: (i) => chunk(i, { role: 'assistant', content: '', refusal: null }, null),
-    part: (i, content) => chunk(i, { content }, null),
+    part: (i, content, scores) => chunk(i, { content }, null, scores),
     closing: (i, { reason }) => chunk(i, {}, reason),
     tally: (tokens) => ({
       ...common,
@@ -169,7 +202,7 @@ export const chat = async (
   const opened = pipe(
     E.Do,
     E.chainFirst(() => known(fields, read, neutral)),
-    E.bind('asked', () => askedOf(m, fields)),
+    E.bind('asked', () => askedOf(m, fields, scoredOf)),
     E.bind('message', () => messageOf(fields)),
     E.bind('prompt', ({ message }) => promptOf(m, message)),
     E.bind('wanted', () => wantedOf(m, fields)),
@@ -180,6 +213,6 @@ export const chat = async (
   if (E.isLeft(opened)) return opened
   const { asked, prompt, limit } = opened.right
   const choices = Array.from({ length: asked.n }, (_, sequence) => ({ prompt, sequence, limit }))
-  const words = wordingOf(m, m.id('chatcmpl'), asked.usage)
+  const words = wordingOf(m, m.id('chatcmpl'), asked)
   return replyOf(m, choices, asked, prompt.length, words, signal)
 }

@@ -2,14 +2,16 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import type { Served } from '../model.ts'
+import type { Scored } from '../scores.ts'
 import { invalid, type ApiError } from './errors.ts'
 import { flag, integer, known, missing, wrongType, type Fields } from './fields.ts'
 import { limitOf, replyOf, type Reply, type Wording } from './reply.ts'
-import { askedOf, commonFields } from './sampling.ts'
+import { completionScores } from './logprobs.ts'
+import { askedOf, commonFields, type Asked } from './sampling.ts'
 
-const read = new Set([...commonFields, 'prompt', 'max_tokens', 'echo', 'best_of'])
+const read = new Set([...commonFields, 'prompt', 'max_tokens', 'echo', 'best_of', 'logprobs'])
 
-const neutral = { logprobs: ['false'], suffix: ['""'] }
+const neutral = { suffix: ['""'] }
 
 /** The API's own, where a request names none. */
 const USUAL = 16
@@ -75,11 +77,51 @@ const bestOf = (fields: Fields, n: number): E.Either<ApiError, void> =>
     ),
   )
 
-const wordingOf = (m: Served, id: string, echoes: ReadonlyArray<string> | null): Wording => {
+/** Probabilities of a prompt's own tokens are not made. */
+const scoredOf = (fields: Fields): E.Either<ApiError, number | null> =>
+  pipe(
+    integer(0, 5)(fields, 'logprobs'),
+    E.filterOrElse(
+      (wanted) => wanted === null || fields['echo'] !== true,
+      () =>
+        invalid(
+          "Unsupported value: 'logprobs' and 'echo' cannot be asked for together.",
+          'logprobs',
+          'unsupported_value',
+        ),
+    ),
+  )
+
+const wordingOf = (
+  m: Served,
+  id: string,
+  echoes: ReadonlyArray<string> | null,
+  { scored }: Asked,
+): Wording => {
+  const told = new Map<number, number>()
+  /** Offsets go on from event to event of a choice. */
+  const said = (choice: number, scores: ReadonlyArray<Scored>) => {
+    if (scored === null) return null
+    const made = completionScores(m, scores, scored, told.get(choice) ?? 0)
+    told.set(choice, made.end)
+    return made.logprobs
+  }
   const common = { id, object: 'text_completion', created: m.seconds(), model: m.name }
-  const one = (index: number, text: string, reason: string | null) => ({
+  const one = (
+    index: number,
+    text: string,
+    reason: string | null,
+    scores: ReadonlyArray<Scored> = [],
+  ) => ({
     ...common,
-    choices: [{ text, index, logprobs: null, finish_reason: reason }],
+    choices: [
+      {
+        text,
+        index,
+        logprobs: scores.length === 0 ? null : said(index, scores),
+        finish_reason: reason,
+      },
+    ],
   })
   return {
     whole: (answers, usage) => ({
@@ -87,13 +129,13 @@ const wordingOf = (m: Served, id: string, echoes: ReadonlyArray<string> | null):
       choices: answers.map((a, index) => ({
         text: `${echoes?.[index] ?? ''}${a.text}`,
         index,
-        logprobs: null,
+        logprobs: said(index, a.scores),
         finish_reason: a.reason,
       })),
       usage,
     }),
     opening: echoes === null ? null : (i) => one(i, echoes[i]!, null),
-    part: (i, text) => one(i, text, null),
+    part: (i, text, scores) => one(i, text, null, scores),
     closing: (i, { reason }) => one(i, '', reason),
     tally: (usage) => ({ ...common, choices: [], usage }),
   }
@@ -107,7 +149,7 @@ export const completions = async (
   const opened = pipe(
     E.Do,
     E.chainFirst(() => known(fields, read, neutral)),
-    E.bind('asked', () => askedOf(m, fields)),
+    E.bind('asked', () => askedOf(m, fields, scoredOf)),
     E.bind('prompts', () => promptsOf(m, fields)),
     E.bind('wanted', () => integer(1, m.context)(fields, 'max_tokens')),
     E.bind('echo', () => flag(fields, 'echo')),
@@ -127,5 +169,5 @@ export const completions = async (
   )
   const echoes = echo === true ? prompts.flatMap((p) => each.map(() => p.text)) : null
   const tokens = prompts.reduce((n, p) => n + p.ids.length, 0)
-  return replyOf(m, choices, asked, tokens, wordingOf(m, m.id('cmpl'), echoes), signal)
+  return replyOf(m, choices, asked, tokens, wordingOf(m, m.id('cmpl'), echoes, asked), signal)
 }

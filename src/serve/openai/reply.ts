@@ -4,6 +4,7 @@ import type { Issue } from '../../issue.ts'
 import { answerAll, begin, type Answered, type Choice } from '../answering.ts'
 import type { Busy } from '../engine.ts'
 import type { Served } from '../model.ts'
+import type { Scored } from '../scores.ts'
 import {
   beyondQueue,
   bodyOf,
@@ -81,7 +82,7 @@ export interface Wording {
   readonly whole: (answers: ReadonlyArray<Answered>, usage: ReturnType<typeof usageOf>) => unknown
   /** The first event of a choice, if any. */
   readonly opening: ((choice: number) => unknown) | null
-  readonly part: (choice: number, text: string) => unknown
+  readonly part: (choice: number, text: string, scores: ReadonlyArray<Scored>) => unknown
   readonly closing: (choice: number, answered: Answered) => unknown
   readonly tally: (usage: ReturnType<typeof usageOf>) => unknown
 }
@@ -103,7 +104,7 @@ const streamed = (
   let [completion, ended, over] = [0, 0, false]
   let end: () => void = () => {}
   const begun = begin(m, choices, asked, {
-    more: (i, text) => send(words.part(i, text)),
+    more: (i, text, scores) => send(words.part(i, text, scores)),
     finished: (i, answered) => {
       completion += answered.ids.length
       ended++

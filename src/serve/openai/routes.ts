@@ -6,19 +6,40 @@ import { completions } from './completions.ts'
 import { invalid, noModel, type ApiError } from './errors.ts'
 import type { Fields } from './fields.ts'
 import { body, type Reply } from './reply.ts'
+import type { Post, Service } from '../service.ts'
 
-export type Post = (
-  m: Served,
-  fields: Fields,
-  signal: AbortSignal,
-) => Promise<E.Either<ApiError, Reply>>
+type Handler = (m: Served, fields: Fields, signal: AbortSignal) => ReturnType<Post>
 
-export const posts: Readonly<Record<string, Post>> = {
+const handlers: Readonly<Record<string, Handler>> = {
   '/v1/chat/completions': chat,
   '/v1/completions': completions,
 }
 
-const modelOf = (m: Served) => ({
+/** What a model that writes answers. */
+export const textPosts = (m: Served): Readonly<Record<string, Post>> =>
+  Object.fromEntries(
+    Object.entries(handlers).map(([path, handle]) => [
+      path,
+      (fields, signal) => handle(m, fields, signal),
+    ]),
+  )
+
+/** A model that predicts labels has no text to give. */
+export const labelPosts: Readonly<Record<string, Post>> = Object.fromEntries(
+  Object.keys(handlers).map((path) => [
+    path,
+    async () =>
+      E.left(
+        invalid(
+          'This model predicts labels and writes no text: post the columns of a row to /predict.',
+          'model',
+          'unsupported_value',
+        ),
+      ),
+  ]),
+)
+
+const modelOf = (m: Named) => ({
   id: m.name,
   object: 'model',
   created: m.created,
@@ -34,10 +55,13 @@ const decoded = (part: string): string => {
   }
 }
 
+/** What is told of a model. */
+type Named = Pick<Service, 'name' | 'created'>
+
 const MODELS = '/v1/models'
 
 /** What GET of a path gives; null: there is no such path. */
-export const get = (m: Served, path: string): E.Either<ApiError, Reply> | null => {
+export const get = (m: Named, path: string): E.Either<ApiError, Reply> | null => {
   if (path === MODELS) return E.right(body({ object: 'list', data: [modelOf(m)] }))
   if (!path.startsWith(`${MODELS}/`)) return null
   const name = decoded(path.slice(MODELS.length + 1))

@@ -15,6 +15,8 @@ export interface Asked {
   readonly stream: boolean
   /** A last chunk of a stream tells tokens. */
   readonly usage: boolean
+  /** The likeliest that are told of each token; null: no probabilities are. */
+  readonly scored: number | null
 }
 
 /** Who sends `user` and `metadata` tells whose request it is, which changes no answer there either. */
@@ -77,7 +79,12 @@ export const modelOf = (m: Served, fields: Fields): E.Either<ApiError, void> =>
   )
 
 /** What a request says, completed by the config's `generation`. */
-export const askedOf = (m: Served, fields: Fields): E.Either<ApiError, Asked> =>
+export const askedOf = (
+  m: Served,
+  fields: Fields,
+  /** The two APIs ask for probabilities in different ways. */
+  scoredOf: (fields: Fields) => E.Either<ApiError, number | null>,
+): E.Either<ApiError, Asked> =>
   pipe(
     E.Do,
     E.chainFirst(() => modelOf(m, fields)),
@@ -90,21 +97,25 @@ export const askedOf = (m: Served, fields: Fields): E.Either<ApiError, Asked> =>
     E.bind('usage', () => optionsOf(fields)),
     E.bind('presence', () => decimal(-2, 2)(fields, 'presence_penalty')),
     E.bind('frequency', () => decimal(-2, 2)(fields, 'frequency_penalty')),
+    E.bind('scored', () => scoredOf(fields)),
     E.bind('bias', () => biasOf(fields, m.options.vocab)),
-    E.map(({ temperature, topP, n, stop, seed, stream, usage, presence, frequency, bias }) => {
-      const own = m.options.sampling
-      return {
-        sampling: {
-          temperature: temperature ?? own.temperature,
-          topK: own.topK,
-          topP: topP ?? own.topP,
-          seed: seed === null ? m.seed() : wrapped(seed),
-        },
-        adjust: { bias, presence: presence ?? 0, frequency: frequency ?? 0 },
-        n: n ?? 1,
-        stop: (stop ?? m.options.stops?.strings ?? []).filter((s) => s !== ''),
-        stream: stream ?? false,
-        usage,
-      }
-    }),
+    E.map(
+      ({ temperature, topP, n, stop, seed, stream, usage, presence, frequency, bias, scored }) => {
+        const own = m.options.sampling
+        return {
+          sampling: {
+            temperature: temperature ?? own.temperature,
+            topK: own.topK,
+            topP: topP ?? own.topP,
+            seed: seed === null ? m.seed() : wrapped(seed),
+          },
+          adjust: { bias, presence: presence ?? 0, frequency: frequency ?? 0 },
+          n: n ?? 1,
+          stop: (stop ?? m.options.stops?.strings ?? []).filter((s) => s !== ''),
+          stream: stream ?? false,
+          usage,
+          scored,
+        }
+      },
+    ),
   )
