@@ -19,6 +19,7 @@ export const linearWeights = (p: Program): ReadonlyArray<State> => {
             u.arg === 1 &&
             u.eqn.attrs['tb'] === true &&
             u.eqn.attrs['ta'] === false) ||
+          (u.eqn.op === 'int8Dot' && u.arg === 1) ||
           // DoRA reads the lengths of its rows besides.
           (u.eqn.op === 'adaptedNorms' && u.arg === 0),
       )

@@ -24,6 +24,8 @@ import {
 export type Init = 'default' | 'gaussian' | 'orthogonal' | Split
 
 export interface Lora extends Targets, Also {
+  /** Other kinds of adapters name themselves. */
+  readonly kind?: undefined
   readonly r: number
   /** The product is scaled by alpha / r. */
   readonly alpha: number

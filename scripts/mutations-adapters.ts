@@ -3,6 +3,20 @@ import { m, type Mutation } from './mutation.ts'
 
 export const adapterMutations: ReadonlyArray<Mutation> = [
   m(
+    'IA³ multiplies before the bias',
+    'passes/ia3.ts',
+    "biased ? 'addRow' : 'dot'",
+    "biased ? 'dot' : 'dot'",
+    'adapter-kinds',
+  ),
+  m(
+    'IA³ starts from nothing',
+    'passes/ia3.ts',
+    "recipe: { _tag: 'fill', value: 1 }",
+    "recipe: { _tag: 'fill', value: 0 }",
+    'passes',
+  ),
+  m(
     'PiSSA takes twice what it gives',
     'backends/materialize.ts',
     'added(w, factors, r, -scale)',

@@ -12,8 +12,7 @@ import { isDeepStrictEqual, parseArgs } from 'node:util'
 import * as E from 'fp-ts/lib/Either.js'
 import type { Session } from '../backends/backend.ts'
 import { onnx } from '../backends/onnx/index.ts'
-import type { Lora } from '../passes/index.ts'
-import { readAdapterConfig } from '../src/adapter/config.ts'
+import { readAdapterConfig, type Adapter } from '../src/adapter/config.ts'
 import { importAdapter } from '../src/adapter/import.ts'
 import { parseConfig, type Config } from '../src/config/index.ts'
 import {
@@ -106,6 +105,7 @@ const jobs: ReadonlyArray<Job> = [
   { name: 'olora', adapter: 'init_lora_weights: olora, use_rslora: true, alpha: 2' },
   { name: 'saved', adapter: 'modules_to_save: [embed_tokens, norm]' },
   { name: 'saved head', ownHead: true, adapter: 'modules_to_save: [lm_head]' },
+  { name: 'ia3', adapter: 'type: ia3' },
   { name: 'both ends', adapter: 'modules_to_save: [lm_head, embed_tokens], loraplus_lr_ratio: 2' },
 ]
 
@@ -154,7 +154,7 @@ preprocessing: { split: { type: random, probabilities: [1, 0, 0] } }
 ${
   full
     ? ''
-    : `adapter: { type: lora, r: 8, dropout: 0, ${job.adapter?.includes('target_modules') === true ? '' : 'target_modules: all-linear, '}${job.adapter === undefined ? '' : `${job.adapter}, `}postprocessor: { merge_adapter_into_base_model: true } }`
+    : `adapter: { ${job.adapter?.includes('ia3') === true ? '' : `type: lora, r: 8, dropout: 0, ${job.adapter?.includes('target_modules') === true ? '' : 'target_modules: all-linear, '}`}${job.adapter === undefined ? '' : `${job.adapter}, `}postprocessor: { merge_adapter_into_base_model: true } }`
 }
 trainer:
   type: finetune
@@ -239,7 +239,7 @@ const outputsOf = async (job: Job, full: boolean) => {
 }
 
 /** PEFT keeps the names of modules as sets. */
-const sorted = (settings: E.Either<unknown, Lora>) =>
+const sorted = (settings: E.Either<unknown, Adapter>) =>
   JSON.stringify(settings, (_, v: unknown) => (Array.isArray(v) ? v.toSorted() : v))
 
 const outputs: Array<Awaited<ReturnType<typeof outputsOf>>[number]> = []

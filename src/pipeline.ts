@@ -7,6 +7,7 @@ import {
   eightBit,
   freeze,
   heads,
+  ia3,
   hold,
   lora,
   neftune,
@@ -20,6 +21,7 @@ import {
   type Compute,
   byLiveness,
   type EightBit,
+  type Ia3,
   type Lora,
   type Measure,
   type Optimizer,
@@ -34,7 +36,8 @@ import { REORDER } from './models/llama.ts'
 export interface Techniques {
   /** What is minimized instead of the likelihood of answers. */
   readonly prefer?: Prefer
-  readonly lora: Lora | null
+  /** The adapter: low-rank matrices, or vectors. */
+  readonly lora: Lora | Ia3 | null
   readonly quantize: Quantize | null
   readonly compute: Compute
   /** What float8 rounds cotangents to; e4m3 where nothing is said. */
@@ -56,7 +59,7 @@ export interface Techniques {
 /** Passes that change the model itself; generation and evaluation need no others. */
 export const modelPasses = (o: Techniques): ReadonlyArray<Pass> => [
   // First: it looks for the original weights, and freezing them decides what may be quantized.
-  ...(o.lora === null ? [] : [lora(o.lora)]),
+  ...(o.lora === null ? [] : [o.lora.kind === 'ia3' ? ia3(o.lora) : lora(o.lora)]),
   // After lora, which freezes all but adapters; what heads leave frozen may be quantized.
   ...(o.heads === undefined || (o.heads === 'beside' && o.lora === null)
     ? []

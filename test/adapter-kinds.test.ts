@@ -8,10 +8,10 @@ import * as E from 'fp-ts/lib/Either.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import { reference } from '../backends/reference/index.ts'
 import type { Program, State } from '../ir/graph.ts'
-import { lora, type Lora } from '../passes/index.ts'
+import { ia3, lora } from '../passes/index.ts'
 import { compile } from '../passes/pass.ts'
 import { asTheBase } from '../src/adapter/carried.ts'
-import { readAdapterConfig } from '../src/adapter/config.ts'
+import { readAdapterConfig, type Adapter } from '../src/adapter/config.ts'
 import { exportAdapter } from '../src/adapter/export.ts'
 import { importAdapter } from '../src/adapter/import.ts'
 import { mergeAdapter } from '../src/adapter/merge.ts'
@@ -20,7 +20,7 @@ import { parseConfig } from '../src/config/index.ts'
 import { findBase } from '../src/models/base.ts'
 import { model } from '../src/models/llama.ts'
 import { pipeline, type Techniques } from '../src/pipeline.ts'
-import { loraOf } from '../src/plan/adapter.ts'
+import { adapterOf } from '../src/plan/adapter.ts'
 import { initialize } from '../src/train/initialize.ts'
 import { openFolder } from '../src/tensors/reader.ts'
 import { relativeError } from './golden.ts'
@@ -42,19 +42,20 @@ const cases: Readonly<Record<string, string>> = {
   'bias-all': 'r: 2, alpha: 3, target_modules: [q_proj], bias_type: all',
   'bias-lora': 'r: 2, alpha: 3, target_modules: [q_proj], bias_type: lora_only',
   dora: 'r: 2, alpha: 3, target_modules: [q_proj, down_proj], use_dora: true',
+  ia3: 'type: ia3',
   save: 'r: 2, alpha: 3, modules_to_save: [embed_tokens, norm]',
   'save-head': 'r: 2, alpha: 3, modules_to_save: [lm_head, mlp]',
 }
 
-const configured = (words: string): Lora => {
+const configured = (words: string): Adapter => {
   const text = `model_type: llm
 base_model: base
 input_features: [{ name: a, type: text }]
 output_features: [{ name: b, type: text }]
 trainer: { type: finetune }
-adapter: { type: lora, dropout: 0, ${words} }
+adapter: { ${words.includes('ia3') ? '' : 'type: lora, dropout: 0, '}${words} }
 `
-  return loraOf(right(parseConfig(text, { file: 'job.yaml' })).config.adapter!)
+  return adapterOf(right(parseConfig(text, { file: 'job.yaml' })).config.adapter!)
 }
 
 const base = right(findBase('base', at()))
@@ -70,7 +71,7 @@ const feeds = {
   inverse_count: Float32Array.of(1 / targets.filter((t) => t !== -100).length),
 }
 
-const programOf = (o: Lora, ratioB?: number): Program => {
+const programOf = (o: Adapter, ratioB?: number): Program => {
   const techniques: Techniques = {
     lora: o,
     quantize: null,
@@ -134,7 +135,7 @@ for (const [name, words] of Object.entries(cases))
       right(await importAdapter(session, program, o, at(name))())
       const { loss } = right(await session.run('micro', feeds)())
       close('loss', loss!, golden.get('loss')!, 1e-6)
-      const trained = trainedOf(program)
+      const trained = trainedOf(program, o)
       const grads = [...golden.keys()].filter((k) => k.startsWith('grad.'))
       assert.deepEqual(trained.map((t) => `grad.${t.name}`).toSorted(), grads.toSorted())
       for (const t of trained) {
@@ -176,11 +177,11 @@ for (const [name, words] of Object.entries(splits))
       const read = async (n: string) => f32(right(await session.read(n)()))
       const first = async (s: State) => right(await session.read(s.name)())
       const starts = new Map<string, Uint8Array>()
-      for (const { state } of trainedOf(program))
+      for (const { state } of trainedOf(program, o))
         starts.set(state.name, (await first(state)).slice())
       const { loss } = right(await session.run('micro', feeds)())
       close('loss', loss!, golden.get('loss')!, 1e-6)
-      for (const { state, name: n } of trainedOf(program).filter((t) =>
+      for (const { state, name: n } of trainedOf(program, o).filter((t) =>
         t.name.includes('lora_A'),
       )) {
         const b = n.replace('lora_A', 'lora_B')
@@ -210,7 +211,7 @@ for (const [name, words] of Object.entries(splits))
         )
       }
       const descend = async () => {
-        for (const { state } of trainedOf(program)) {
+        for (const { state } of trainedOf(program, o)) {
           const [p, g] = [await read(state.name), await read(`grad.${state.name}`)]
           right(
             await session.write(
@@ -232,6 +233,7 @@ for (const [name, words] of Object.entries(splits))
       right(await exportAdapter({ session, program, lora: o, ...files }, out)())
       right(await session.close()())
       const plain = right(readAdapterConfig(out))
+      assert.ok(plain.kind === undefined)
       assert.deepEqual([plain.r, plain.alpha, plain.init], [4, 6, undefined])
       const again = programOf(plain)
       const over = await sessionOf(again)
@@ -256,7 +258,7 @@ test('loraplus: three steps in which B learns four times as fast', async () => {
     const at = { lr: Float32Array.of(0.01), step: Float32Array.of(step) }
     right(await session.run('update', at)())
   }
-  for (const t of trainedOf(program))
+  for (const t of trainedOf(program, o))
     close(
       t.name,
       f32(right(await session.read(t.state.name)())),
@@ -275,11 +277,13 @@ test('settings that mean nothing of the model are named', () => {
     ['rank_pattern: { k_proj: 3 }', 'rank_pattern', /^k_proj/],
     ['alpha_pattern: { up_proj: 3 }', 'alpha_pattern', /^up_proj/],
     ['modules_to_save: [norm, pooler]', 'modules_to_save', /^pooler/],
+    ['type: ia3, feedforward_modules: [up_proj]', 'feedforward_modules', /^up_proj/],
     ['target_modules: [up_proj], bias_type: lora_only', 'bias_type', /lora_only/],
   ]
   const forward = right(model('kinds', base.spec, { rows, length, generate: null }))
   for (const [words, of, target] of refused) {
-    const made = compile([lora(configured(words))])(forward)
+    const o = configured(words)
+    const made = compile([o.kind === 'ia3' ? ia3(o) : lora(o)])(forward)
     const reason = E.isLeft(made) ? made.left.reason : null
     assert.ok(reason?._tag === 'NoMatch', words)
     assert.equal(reason.of, of)

@@ -23,7 +23,9 @@ test('a run goes on from an adapter, whose own settings win', async () =>
     const first = path.join(folder, 'first')
     await fs.cp(done.adapterFolder!, first, { recursive: true })
     const plan = planFor(folder, going('first'))
-    assert.deepEqual([plan.techniques.lora!.r, plan.techniques.lora!.alpha], [2, 4])
+    const settings = plan.techniques.lora
+    assert.ok(settings?.kind === undefined)
+    assert.deepEqual([settings?.r, settings?.alpha], [2, 4])
     const session = right(await reference.prepare(plan.program)())
     right(await initializePlan(plan, session)())
     right(await goOn(plan, session)())

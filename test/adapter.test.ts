@@ -295,7 +295,7 @@ test('an adapter that does not fit is refused with what does not', async () => {
         {},
         /holds .*v_proj\.lora_[AB]\.weight, which the program has no place for/,
       ],
-      [yaml(), { use_dora: true }, /sets use_dora/],
+      [yaml(), { use_dora: true }, /has use_dora true expected false, as adapter/],
       [yaml(), { use_rslora: true }, /by 2\.82.* expected 2 .*use_rslora/],
       [yaml(), { alpha_pattern: { q_proj: 3 } }, /beside .*q_proj by 1.5 expected 2 /],
       [yaml(), { init_lora_weights: 'pissa' }, /sets init_lora_weights/],

@@ -90,7 +90,7 @@ const patterns = <A>(value: fc.Arbitrary<A>) =>
 
 const adapter: fc.Arbitrary<NonNullable<Config['adapter']>> = fc
   .record({
-    type: fc.constant('lora' as const),
+    type: fc.constantFrom('lora' as const, 'ia3' as const),
     r: rank,
     alpha: fc.oneof(positive, share),
     rank_pattern: patterns(rank),
@@ -101,6 +101,7 @@ const adapter: fc.Arbitrary<NonNullable<Config['adapter']>> = fc
     dropout: fraction,
     bias_type: fc.constantFrom('none' as const, 'all' as const, 'lora_only' as const),
     target_modules: fc.oneof(fc.constantFrom(null, 'all-linear' as const, '.*(q|v)_proj'), words),
+    feedforward_modules: orNull(words),
     layers_to_transform: orNull(fc.array(fc.nat(99), { minLength: 1, maxLength: 3 })),
     layers_pattern: orNull(words),
     modules_to_save: orNull(words),
@@ -117,7 +118,8 @@ const dtype: fc.Arbitrary<Dtype> = fc.constantFrom('float32', 'bfloat16', 'float
 
 const quantization = (compute: Dtype | null): fc.Arbitrary<NonNullable<Config['quantization']>> =>
   fc.record({
-    bits: fc.constant(4),
+    bits: fc.constantFrom(4, 8),
+    llm_int8_threshold: fc.constantFrom(0, 4.5, 6),
     bnb_4bit_quant_type: fc.constant('nf4'),
     bnb_4bit_use_double_quant: fc.boolean(),
     bnb_4bit_compute_dtype: fc.constant(compute),
@@ -278,7 +280,16 @@ const trainer = (output: string, checkpointing: boolean): fc.Arbitrary<Config['t
       ...rest,
       ...batch,
       ...when,
-      ...(prefers === null ? {} : { ...prefers, validation_metric: 'loss' as const }),
+      ...(prefers === null
+        ? {}
+        : {
+            ...prefers,
+            validation_metric: 'loss' as const,
+            learning_rate_scheduler: {
+              ...rest.learning_rate_scheduler,
+              reduce_eval_metric: 'loss' as const,
+            },
+          }),
     }))
 
 const generation: fc.Arbitrary<Config['generation']> = fc

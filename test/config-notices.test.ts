@@ -15,7 +15,7 @@ test('lenient drops what Ludwig drops and says so, and refuses what Ludwig would
     noticesOf(typo, true)[1],
     '33 trainer.epochz: unknown key `epochz` is ignored, as in Ludwig; did you mean `epochs`?',
   )
-  assert.equal(E.isLeft(parse(edited('  r: 16', '  use_dora: true'), true)), true)
+  assert.equal(E.isLeft(parse(edited('  r: 16', '  layer_replication: [[0, 1]]'), true)), true)
 })
 
 test('nothing is noted about a config that says what it means', () => {

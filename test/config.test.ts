@@ -163,6 +163,7 @@ const lora: Config['adapter'] = {
   dropout: 0.05,
   bias_type: 'none',
   target_modules: null,
+  feedforward_modules: null,
   layers_to_transform: null,
   layers_pattern: null,
   modules_to_save: null,
@@ -178,6 +179,7 @@ test('what the file does not say is what Ludwig would take', () => {
     adapter: lora,
     quantization: {
       bits: 4,
+      llm_int8_threshold: 6,
       bnb_4bit_quant_type: 'nf4',
       bnb_4bit_use_double_quant: true,
       bnb_4bit_compute_dtype: null,

@@ -6,7 +6,7 @@ import { builder } from '../ir/build.ts'
 import type { Program, State } from '../ir/graph.ts'
 import { print } from '../ir/print.ts'
 import { isEncoded, scalar, size, tensor } from '../ir/type.ts'
-import { asked, freeze, lora, quantize, simplify, type Lora } from '../passes/index.ts'
+import { asked, freeze, ia3, lora, quantize, simplify, type Lora } from '../passes/index.ts'
 import { linearWeights, moduleOf } from '../passes/linear.ts'
 import { andThen, compile, id, type Pass } from '../passes/pass.ts'
 import { linear, program } from './arbitrary.ts'
@@ -137,6 +137,25 @@ test('dora: invisible at first up to rounding, over 4-bit weights too', () => {
           ),
         )
       }
+    }),
+    runs(60),
+  )
+})
+
+test('ia3: invisible at first, bit for bit, over 4-bit weights too', () => {
+  fc.assert(
+    fc.property(adapted, layouts, fc.boolean(), seeded, ({ p, o }, q, onInput, seed) => {
+      const { targets } = o as { targets: ReadonlyArray<string> }
+      const vectors = ia3({ kind: 'ia3', targets, inputs: onInput ? targets : [] })
+      holds(preserves(sameBits, vectors)(p, worldOf(seed)))
+      const coded = through(quantize(q))(p)
+      holds(
+        agree(
+          sameBits,
+          run(coded, worldOf(seed)).outs,
+          run(through(vectors, quantize(q))(p), worldOf(seed)).outs,
+        ),
+      )
     }),
     runs(60),
   )

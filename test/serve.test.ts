@@ -1,7 +1,7 @@
 /** `tunec serve` as its users see it: through the public OpenAI client, curl's forms, and ctrl-C. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { inFolder, here } from './cli-child.ts'
+import { child, here, inFolder } from './cli-child.ts'
 import { clientOf, type Client, type Refused } from './openai-client.ts'
 import { serving, writeJob, type Serving } from './serve-here.ts'
 
@@ -87,6 +87,13 @@ test('chat and completions answer as generate does, whole and streamed, alone an
       assert.equal('text' in choice! ? choice.text : choice!.message.content, expected)
     }
   }))
+
+test("the example asks a served model with OpenAI's own client", () =>
+  withServer(async (_, { url }) => {
+    const { code, out, err } = await child(['examples/openai-client.mjs', 'add two numbers', `${url}/v1`])
+    assert.equal(code, 0, err)
+    assert.match(out, /\(tiny: 22 tokens asked, 8 answered\)[^]*\(4 at once: 32 tokens in \d+ ms\)/)
+  })) // prettier-ignore
 
 test('prompts in lists, ids, echo, n, stop, seed and max_tokens mean what they mean at OpenAI', () =>
   withServer(async (client, _, job) => {

@@ -7,6 +7,7 @@ import { cachedAttention, cacheWrite } from './cached.ts'
 import { classCrossEntropy, classCrossEntropyGrad } from './classes.ts'
 import { decode8, encode8 } from './eight.ts'
 import { float8Dot } from './float8.ts'
+import { int8Dot } from './int8.ts'
 import {
   linearArgmax,
   linearCrossEntropy,
@@ -164,6 +165,7 @@ export const kernels: { readonly [K in OpName]: Kernel<K> } = {
   fill: ({ n, attrs, outs }) => [n.constantOf(outs[0]!, attrs.value)],
   dot,
   float8Dot,
+  int8Dot,
   addRow: binary('Add'),
   mulRow: binary('Mul'),
   adaptedNorms: ({ n, attrs: { by }, args: [w, a, b] }) => [

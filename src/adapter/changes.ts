@@ -1,11 +1,13 @@
 /** What of an adapter changes which tensor of its base. */
 import * as E from 'fp-ts/lib/Either.js'
-import { sizeOf, type Lora } from '../../passes/index.ts'
+import { sizeOf, type Ia3 } from '../../passes/index.ts'
+import { takesInput } from '../../passes/ia3.ts'
 import { moduleOf } from '../../passes/linear.ts'
 import { issue, type Issue } from '../issue.ts'
 import { EMBEDDING, HEAD } from '../models/head.ts'
 import type { Checkpoint, TensorEntry, TensorFile } from '../tensors/reader.ts'
-import { adapterMatrices, magnitudeOf, peftName, wrappedBias } from './names.ts'
+import type { Adapter } from './config.ts'
+import { adapterMatrices, magnitudeOf, peftName, vectorOf, wrappedBias } from './names.ts'
 
 export type Change =
   /** s·B·A is added. */
@@ -17,15 +19,17 @@ export type Change =
       /** DoRA: the lengths that rows of the sum are given. */
       readonly lengths: TensorEntry | null
     }
+  /** Rows, or columns, are multiplied. */
+  | { readonly _tag: 'times'; readonly by: TensorEntry; readonly columns: boolean }
   /** The tensor is another one. */
   | { readonly _tag: 'whole'; readonly by: TensorEntry }
 
 /** Whether embedding and head are trained apart. */
-export const separates = ({ save = [] }: Lora): boolean =>
+export const separates = ({ save = [] }: Adapter): boolean =>
   [EMBEDDING, HEAD].some((t) => save.some((s) => moduleOf(t).endsWith(s)))
 
 /** The head of a base that has none of its own, once it is trained apart from the embedding. */
-export const ownHead = (base: Checkpoint, lora: Lora): ReadonlyArray<TensorEntry> => {
+export const ownHead = (base: Checkpoint, lora: Adapter): ReadonlyArray<TensorEntry> => {
   const table = base.tensors.get(EMBEDDING)
   return table === undefined || base.tensors.has(HEAD) || !separates(lora)
     ? []
@@ -42,10 +46,20 @@ const misfit = (adapter: TensorFile, w: TensorEntry, by: string): Issue =>
 const shown = (...of: ReadonlyArray<TensorEntry>): string =>
   of.map((t) => `[${t.shape.join(', ')}]`).join('·')
 
+/** A bias is an output's, and is multiplied where outputs are. */
+const timesOf = (w: TensorEntry, adapter: TensorFile, o: Ia3): Change | null => {
+  const module = w.name.replace(/\.(weight|bias)$/, '')
+  const by = adapter.tensors.get(vectorOf(module))
+  const columns = takesInput(o)(module)
+  return by === undefined || (columns && w.shape.length === 1)
+    ? null
+    : { _tag: 'times', by, columns }
+}
+
 const changeOf = (
   w: TensorEntry,
   adapter: TensorFile,
-  lora: Lora,
+  lora: Adapter,
 ): E.Either<Issue, Change | null> => {
   const module = moduleOf(w.name)
   const [a, b] = adapterMatrices(module).map((n) => adapter.tensors.get(n))
@@ -56,6 +70,7 @@ const changeOf = (
     return by.shape.join() === w.shape.join()
       ? E.right({ _tag: 'whole', by })
       : E.left(misfit(adapter, w, shown(by)))
+  if (lora.kind === 'ia3') return E.right(timesOf(w, adapter, lora))
   if (a === undefined || b === undefined || module === w.name) return E.right(null)
   const { r, scale } = sizeOf(lora, module)
   const fits =
@@ -69,7 +84,7 @@ const changeOf = (
 }
 
 const usedBy = (c: Change): ReadonlyArray<string> =>
-  c._tag === 'whole'
+  c._tag !== 'low'
     ? [c.by.name]
     : [c.a, c.b, ...(c.lengths === null ? [] : [c.lengths])].map((t) => t.name)
 
@@ -77,7 +92,7 @@ const usedBy = (c: Change): ReadonlyArray<string> =>
 export const changesOf = (
   base: Checkpoint,
   adapter: TensorFile,
-  lora: Lora,
+  lora: Adapter,
 ): E.Either<Issue, ReadonlyMap<string, Change>> => {
   const changes = new Map<string, Change>()
   for (const w of [...base.tensors.values(), ...ownHead(base, lora)]) {

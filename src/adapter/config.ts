@@ -3,40 +3,44 @@ import { join } from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as t from 'io-ts'
-import type { Lora } from '../../passes/index.ts'
+import type { Ia3, Lora } from '../../passes/index.ts'
 import { regex } from '../../passes/targets.ts'
 import type { Reference } from '../hub/reference.ts'
 import { issue, type Issue } from '../issue.ts'
 import { readJsonFile } from '../text-file.ts'
+import { ia3Keys, ia3Of } from './ia3.ts'
 import { isObject, type JsonObject } from '../tokenizer/json.ts'
 
 export const configName = 'adapter_config.json'
 
-/** The keys that every PEFT since LoRA came knows; sorted, as PEFT sorts them. */
-export const configText = (lora: Lora, base: Reference): string => {
-  const keys = {
-    alpha_pattern: lora.alphas ?? {},
-    base_model_name_or_path: base.name,
-    bias: lora.bias ?? 'none',
-    fan_in_fan_out: false,
-    inference_mode: true,
-    init_lora_weights: true,
-    layers_pattern: lora.layersPattern ?? null,
-    layers_to_transform: lora.layers ?? null,
-    lora_alpha: lora.alpha,
-    lora_dropout: lora.dropout,
-    modules_to_save: lora.save ?? null,
-    peft_type: 'LORA',
-    r: lora.r,
-    rank_pattern: lora.ranks ?? {},
-    ...(base.revision === null ? {} : { revision: base.revision }),
-    target_modules: lora.targets,
-    task_type: 'CAUSAL_LM',
-    use_dora: lora.dora ?? false,
-    use_rslora: lora.rslora ?? false,
-  }
-  return `${JSON.stringify(keys, null, 2)}\n`
-}
+/** An adapter's settings, whatever its kind. */
+export type Adapter = Lora | Ia3
+
+/** The keys that every PEFT since the adapter came knows; sorted, as PEFT sorts them. */
+export const configText = (o: Adapter, base: Reference): string =>
+  `${JSON.stringify(o.kind === 'ia3' ? ia3Keys(o, base) : loraKeys(o, base), null, 2)}\n`
+
+const loraKeys = (lora: Lora, base: Reference): object => ({
+  alpha_pattern: lora.alphas ?? {},
+  base_model_name_or_path: base.name,
+  bias: lora.bias ?? 'none',
+  fan_in_fan_out: false,
+  inference_mode: true,
+  init_lora_weights: true,
+  layers_pattern: lora.layersPattern ?? null,
+  layers_to_transform: lora.layers ?? null,
+  lora_alpha: lora.alpha,
+  lora_dropout: lora.dropout,
+  modules_to_save: lora.save ?? null,
+  peft_type: 'LORA',
+  r: lora.r,
+  rank_pattern: lora.ranks ?? {},
+  ...(base.revision === null ? {} : { revision: base.revision }),
+  target_modules: lora.targets,
+  task_type: 'CAUSAL_LM',
+  use_dora: lora.dora ?? false,
+  use_rslora: lora.rslora ?? false,
+})
 
 const listed = <A>(of: t.Type<A>) => t.readonlyArray(of)
 const pattern = t.record(t.string, t.number)
@@ -120,10 +124,11 @@ const loraOf = (json: t.TypeOf<typeof codec>): Lora => {
   }
 }
 
-const configOf = (given: JsonObject): E.Either<Issue, Lora> => {
+const configOf = (given: JsonObject): E.Either<Issue, Adapter> => {
   const type = given['peft_type']
+  if (type === 'IA3') return ia3Of(given)
   if (typeof type === 'string' && type !== 'LORA')
-    return wrong(`the adapter is of type ${type}`, { path: 'peft_type', expected: 'LORA' })
+    return wrong(`the adapter is of type ${type}`, { path: 'peft_type', expected: 'LORA or IA3' })
   const json: unknown = given
   if (!codec.is(json))
     return wrong('this does not describe a LoRA adapter', {
@@ -157,8 +162,8 @@ const configOf = (given: JsonObject): E.Either<Issue, Lora> => {
       })
 }
 
-/** Reads an adapter's config. Left: no such file, no LoRA, or a variant that would be computed wrongly. */
-export const readAdapterConfig = (folder: string): E.Either<Issue, Lora> => {
+/** Reads an adapter's config. Left: no such file, another kind of adapter, or a variant that would be computed wrongly. */
+export const readAdapterConfig = (folder: string): E.Either<Issue, Adapter> => {
   const file = join(folder, configName)
   return pipe(
     readJsonFile(file),

@@ -5,7 +5,6 @@ import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Session } from '../../backends/backend.ts'
 import type { Program } from '../../ir/graph.ts'
-import type { Lora } from '../../passes/index.ts'
 import { issue, type Issue } from '../issue.ts'
 import { atomicFolder, atomicWrite } from '../tensors/atomic.ts'
 import { openFile, openFolder } from '../tensors/reader.ts'
@@ -14,16 +13,16 @@ import { writeFile } from '../tensors/writer.ts'
 import { call } from '../train/problem.ts'
 import type { Carried } from './carried.ts'
 import { plainName, referenceTo } from '../hub/reference.ts'
-import { configName, configText } from './config.ts'
+import { configName, configText, type Adapter } from './config.ts'
 import { copyFiles, tokenizerFiles, writeChanged } from './files.ts'
-import { isA, trainedOf, weightsName } from './names.ts'
+import { isA, weightsName } from './names.ts'
 import { readme } from './readme.ts'
 import { asWritten, writtenOf, type Start, type Written } from './written.ts'
 
 export interface Exported {
   readonly session: Session
   readonly program: Program
-  readonly lora: Lora
+  readonly lora: Adapter
   /** As the config names it. */
   readonly baseModel: string
   /** Where it lies. */
@@ -36,7 +35,7 @@ export interface Exported {
 export const hasLearned =
   (session: Session, program: Program, start: Start): TE.TaskEither<Issue, boolean> =>
   async () => {
-    for (const { state } of trainedOf(program).filter((t) => !isA(t.state.name))) {
+    for (const state of program.state.filter((s) => s.role === 'train' && !isA(s.name))) {
       const both = await pipe(
         TE.Do,
         TE.bind('was', () => start(state)),

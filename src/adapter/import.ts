@@ -6,7 +6,7 @@ import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Session } from '../../backends/backend.ts'
 import type { Program } from '../../ir/graph.ts'
-import { sizeOf, type Lora } from '../../passes/index.ts'
+import { sizeOf } from '../../passes/index.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { fromF32, toF32 } from '../tensors/convert.ts'
 import { finiteValues } from '../tensors/finite.ts'
@@ -14,7 +14,7 @@ import { attempt, ifExists } from '../tensors/os.ts'
 import { openFile, type TensorEntry, type TensorFile } from '../tensors/reader.ts'
 import { sumsName, verifySums } from '../tensors/sums.ts'
 import { call } from '../train/problem.ts'
-import { readAdapterConfig } from './config.ts'
+import { readAdapterConfig, type Adapter } from './config.ts'
 import { adaptedModules, trainedOf, weightsName, type Named } from './names.ts'
 
 /** PEFT's own adapters have no checksums. */
@@ -26,7 +26,7 @@ const verified = (folder: string): TE.TaskEither<Issue, void> =>
   )
 
 export interface Opened {
-  readonly lora: Lora
+  readonly lora: Adapter
   readonly file: TensorFile
 }
 
@@ -41,11 +41,21 @@ export const openAdapter = (folder: string): TE.TaskEither<Issue, Opened> =>
 
 /** Where an adapter's rank and scale are not the program's: the setting that differs, or the first module. */
 const settingIssues = (
-  is: Lora,
-  wanted: Lora,
+  is: Adapter,
+  wanted: Adapter,
   program: Program,
   file: string,
 ): ReadonlyArray<Issue> => {
+  if (is.kind === 'ia3' || wanted.kind === 'ia3')
+    return is.kind === wanted.kind
+      ? []
+      : [
+          issue(`the adapter is of type ${is.kind ?? 'lora'}`, {
+            file,
+            path: 'peft_type',
+            expected: `${wanted.kind ?? 'lora'}, as adapter.type says`,
+          }),
+        ]
   const gap = (path: string, key: 'r' | 'alpha'): ReadonlyArray<Issue> =>
     is[key] === wanted[key]
       ? []
@@ -58,6 +68,14 @@ const settingIssues = (
         ]
   const gaps = [...gap('r', 'r'), ...gap('lora_alpha', 'alpha')]
   if (gaps.length > 0) return gaps
+  if ((is.dora ?? false) !== (wanted.dora ?? false))
+    return [
+      issue(`the adapter has use_dora ${is.dora ?? false}`, {
+        file,
+        path: 'use_dora',
+        expected: `${wanted.dora ?? false}, as adapter.use_dora says`,
+      }),
+    ]
   const odd = adaptedModules(program).find((m) => sizeOf(is, m).scale !== sizeOf(wanted, m).scale)
   return odd === undefined
     ? []
@@ -72,9 +90,9 @@ const settingIssues = (
 }
 
 const tensorIssue = (
-  { state: s, name }: Named,
+  { name, shape }: Named,
   entry: TensorEntry | undefined,
-  { targets }: Lora,
+  { targets }: Adapter,
   path: string,
 ): Issue | null =>
   entry === undefined
@@ -83,23 +101,23 @@ const tensorIssue = (
         path: name,
         hint: `its target_modules are ${typeof targets === 'string' ? targets : targets.join(', ')}: name the same in adapter.target_modules`,
       })
-    : entry.shape.join() === s.type.shape.join()
+    : entry.shape.join() === shape.join()
       ? null
       : issue(`the adapter holds ${entry.name} of shape [${entry.shape.join(', ')}]`, {
           file: path,
           path: entry.name,
-          expected: `[${s.type.shape.join(', ')}]`,
+          expected: `[${shape.join(', ')}]`,
           hint: 'it was trained on another base model, or with another r',
         })
 
 /** Everything by which an adapter does not fit a program. */
 const misfits = (
-  is: Lora,
+  is: Adapter,
   file: TensorFile,
   program: Program,
-  wanted: Lora,
+  wanted: Adapter,
 ): ReadonlyArray<Issue> => {
-  const trained = trainedOf(program)
+  const trained = trainedOf(program, wanted)
   const names = new Set(trained.map((t) => t.name))
   const extra = [...file.tensors.keys()].filter((n) => !names.has(n))
   return [
@@ -121,7 +139,7 @@ const MOST = 5
 export const importAdapter = (
   session: Session,
   program: Program,
-  lora: Lora,
+  lora: Adapter,
   folder: string,
 ): TE.TaskEither<Issues, void> =>
   pipe(
@@ -130,7 +148,7 @@ export const importAdapter = (
     TE.chain(({ lora: is, file }) => {
       const [first, ...rest] = misfits(is, file, program, lora)
       return first === undefined
-        ? TE.mapLeft(one)(fill(session, trainedOf(program), file))
+        ? TE.mapLeft(one)(fill(session, trainedOf(program, lora), file))
         : TE.left<Issues, void>([first, ...rest.slice(0, MOST - 1)])
     }),
   )

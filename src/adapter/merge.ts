@@ -30,6 +30,12 @@ export const SHARD_BYTES = 5e9
 const writtenAs = (d: Dtype): FloatDtype | null =>
   d === 'F64' ? 'F32' : d === 'F32' || d === 'F16' || d === 'BF16' ? d : null
 
+/** Rows, or columns, of a matrix times a number each. */
+const multiplied = (w: Float32Array, l: Float32Array, columns: boolean): Float32Array => {
+  const width = w.length / l.length
+  return w.map((x, i) => x * l[columns ? i % l.length : Math.floor(i / width)]!)
+}
+
 /** Rows given other lengths. */
 const lengthened = (w: Float32Array, lengths: Float32Array): Float32Array => {
   const columns = w.length / lengths.length
@@ -77,19 +83,26 @@ const sumOf = (
 ): TE.TaskEither<Issue, Float32Array> =>
   change._tag === 'whole'
     ? values(adapter.read, change.by)
-    : pipe(
-        TE.Do,
-        TE.bind('w', () => values(base.read, entry)),
-        TE.bind('A', () => values(adapter.read, change.a)),
-        TE.bind('B', () => values(adapter.read, change.b)),
-        TE.bind('lengths', () =>
-          change.lengths === null ? TE.right(null) : values(adapter.read, change.lengths),
-        ),
-        TE.map(({ w, A, B, lengths }) => {
-          const sum = added(w, { a: A, b: B }, change.a.shape[0]!, change.scale)
-          return lengths === null ? sum : lengthened(sum, lengths)
-        }),
-      )
+    : change._tag === 'times'
+      ? pipe(
+          TE.Do,
+          TE.bind('w', () => values(base.read, entry)),
+          TE.bind('l', () => values(adapter.read, change.by)),
+          TE.map(({ w, l }) => multiplied(w, l, change.columns)),
+        )
+      : pipe(
+          TE.Do,
+          TE.bind('w', () => values(base.read, entry)),
+          TE.bind('A', () => values(adapter.read, change.a)),
+          TE.bind('B', () => values(adapter.read, change.b)),
+          TE.bind('lengths', () =>
+            change.lengths === null ? TE.right(null) : values(adapter.read, change.lengths),
+          ),
+          TE.map(({ w, A, B, lengths }) => {
+            const sum = added(w, { a: A, b: B }, change.a.shape[0]!, change.scale)
+            return lengths === null ? sum : lengthened(sum, lengths)
+          }),
+        )
 
 /** Left: a weight of integers, or one that overflows its dtype. */
 const changedTensor = (

@@ -69,7 +69,7 @@ base_model: ${JSON.stringify(baseModel)}
 library_name: peft
 ---
 
-A LoRA adapter for \`${baseModel}\`, trained with tunec.
+An adapter for \`${baseModel}\`, trained with tunec.
 ${said.length === 0 ? '' : `\n${said.join('\n')}\nLoad it as below: \`AutoPeftModelForCausalLM\` would take the base's own files.\n`}
 ${loading(base, changed)}
 `

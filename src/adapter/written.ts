@@ -6,6 +6,7 @@ import type { Program, State } from '../../ir/graph.ts'
 import type { Lora, Pattern } from '../../passes/index.ts'
 import type { Issue } from '../issue.ts'
 import { readState } from '../train/states.ts'
+import type { Adapter } from './config.ts'
 import { isA, isB, trainedOf } from './names.ts'
 
 /** Bytes of a trained tensor before the first step. */
@@ -17,13 +18,14 @@ export interface Written {
   readonly data: () => TE.TaskEither<Issue, Uint8Array>
 }
 
-const isSplit = ({ init }: Lora): boolean => init === 'pissa' || init === 'olora'
+const isSplit = (o: Adapter): o is Lora =>
+  o.kind !== 'ia3' && (o.init === 'pissa' || o.init === 'olora')
 
 const times = (by: number, of: Pattern): Pattern =>
   Object.fromEntries(Object.entries(of).map(([k, v]) => [k, by * v]))
 
 /** As the file says it is: over the base as it was before anything was taken out, B·A − B₀·A₀ has twice the rank and the same scale. */
-export const asWritten = (o: Lora): Lora => {
+export const asWritten = (o: Adapter): Adapter => {
   if (!isSplit(o)) return o
   const { init: _, ranks, alphas, ...rest } = o
   const alpha = o.rslora === true ? Math.SQRT2 : 2
@@ -55,11 +57,10 @@ const beside = (b: Uint8Array, b0: Uint8Array, r: number): Uint8Array => {
 export const writtenOf = (
   session: Session,
   program: Program,
-  o: Lora,
+  o: Adapter,
   start: Start,
 ): ReadonlyArray<Written> =>
-  trainedOf(program).map(({ state, name }): Written => {
-    const { shape } = state.type
+  trainedOf(program, o).map(({ state, name, shape }): Written => {
     const [first, second] = shape as readonly [number, number]
     const now = readState(session, state)
     if (!isSplit(o) || !(isA(name) || isB(name))) return { name, shape, data: () => now }

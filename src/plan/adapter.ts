@@ -2,8 +2,8 @@
 import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
-import type { Lora } from '../../passes/index.ts'
-import { readAdapterConfig } from '../adapter/config.ts'
+import type { Ia3, Lora } from '../../passes/index.ts'
+import { readAdapterConfig, type Adapter as Settings } from '../adapter/config.ts'
 import type { Config } from '../config/schema/config.ts'
 import type { Issue } from '../issue.ts'
 import type { Adapter } from '../config/schema/adapter.ts'
@@ -14,7 +14,7 @@ const DEFAULT_TARGETS = ['q_proj', 'v_proj']
 const ALL_LINEAR = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']
 
 /** What is not set is left out: a plan shows what it is asked for. */
-export const loraOf = (a: Adapter): Lora => {
+const loraOf = (a: Adapter): Lora => {
   const targets = a.target_modules ?? DEFAULT_TARGETS
   return {
     r: a.r,
@@ -33,14 +33,34 @@ export const loraOf = (a: Adapter): Lora => {
   }
 }
 
+/** PEFT's default for Llama and Mistral; Qwen2's queries stand for its keys. */
+const VECTORS = {
+  llama: ['k_proj', 'v_proj', 'down_proj'],
+  mistral: ['k_proj', 'v_proj', 'down_proj'],
+  qwen2: ['q_proj', 'v_proj', 'down_proj'],
+}
+
+const ia3Of = (a: Adapter, family: keyof typeof VECTORS): Ia3 => {
+  const targets = a.target_modules ?? VECTORS[family]
+  return {
+    kind: 'ia3',
+    targets: targets === 'all-linear' ? ALL_LINEAR : targets,
+    inputs: a.feedforward_modules ?? ['down_proj'],
+    ...(a.modules_to_save === null ? {} : { save: a.modules_to_save }),
+  }
+}
+
+export const adapterOf = (a: Adapter, family: keyof typeof VECTORS = 'llama'): Settings =>
+  a.type === 'ia3' ? ia3Of(a, family) : loraOf(a)
+
 /** An adapter that a run goes on from. */
 export interface Pretrained {
   readonly folder: string
   /** As it says itself. */
-  readonly lora: Lora
+  readonly lora: Settings
 }
 
-/** Null: the adapter starts anew, or there is none. Left: a folder that holds no LoRA adapter of a kind that is known. */
+/** Null: the adapter starts anew, or there is none. Left: a folder that holds no adapter of a kind that is known. */
 export const pretrainedOf = (
   { adapter }: Config,
   folder: string,

@@ -174,7 +174,7 @@ export const chosenFor = (w: Wish): E.Either<Issues, Chosen> => {
   const { device, shapes } = w.machine
   const limit = w.budget ?? device?.freeBytes ?? null
   const techniques = ofBase(
-    techniquesOf(w.config, limit, device?.target ?? null, w.pretrained),
+    techniquesOf(w.config, limit, device?.target ?? null, w.pretrained, w.base.spec.family),
     w.base,
   )
   // Without training there is nothing to weigh: answers are the same in any batches.

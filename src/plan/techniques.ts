@@ -2,13 +2,13 @@
 import type { Target } from '../../backends/cuda/lower/context.ts'
 import * as E from 'fp-ts/lib/Either.js'
 import type { Float } from '../../ir/type.ts'
-import type { Compute, Policy } from '../../passes/index.ts'
+import type { Compute, Policy, Quantize } from '../../passes/index.ts'
 import type { Config } from '../config/schema/config.ts'
 import { issue, type Issue } from '../issue.ts'
 import type { Base } from '../models/base.ts'
 import type { Techniques } from '../pipeline.ts'
 import { preferenceOf } from '../preference/preference.ts'
-import { loraOf, type Pretrained } from './adapter.ts'
+import { adapterOf, type Pretrained } from './adapter.ts'
 import { keptAs, optimizerOf } from './optimizer.ts'
 
 /** QLoRA's block sizes: 64 weights a scale, 256 scales a second-level scale. */
@@ -53,11 +53,17 @@ const headsOf = (c: Config): 'alone' | 'beside' | null => {
   return c.model_type !== 'ecd' || encoder === null ? null : encoder.trainable ? 'beside' : 'alone'
 }
 
+const quantizeOf = (q: NonNullable<Config['quantization']>): Quantize =>
+  q.bits === 8
+    ? { threshold: q.llm_int8_threshold }
+    : { block: BLOCK, nested: q.bnb_4bit_use_double_quant ? NESTED : null }
+
 export const techniquesOf = (
   c: Config,
   limit: number | null = namedBudget(c),
   target: Target | null = null,
   pretrained: Pretrained | null = null,
+  family: Base['spec']['family'] = 'llama',
 ): Techniques => {
   const { adapter: a, quantization: q } = c
   const { optimizer: o, gradient_clipping: clip } = c.trainer
@@ -68,11 +74,8 @@ export const techniquesOf = (
   return {
     ...(heads === null ? {} : { heads }),
     ...(preference === null ? {} : { prefer: preference.loss }),
-    lora: a === null ? null : (pretrained?.lora ?? loraOf(a)),
-    quantize:
-      q === null || cached
-        ? null
-        : { block: BLOCK, nested: q.bnb_4bit_use_double_quant ? NESTED : null },
+    lora: a === null ? null : (pretrained?.lora ?? adapterOf(a, family)),
+    quantize: q === null || cached ? null : quantizeOf(q),
     compute: cached ? 'f32' : computeDtype(c, target),
     optimizer: {
       ...optimizerOf(o),

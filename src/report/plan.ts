@@ -1,5 +1,5 @@
 /** A plan in words: what is trained on what, by which passes, in how much memory. */
-import type { Compute, Lora } from '../../passes/index.ts'
+import { inEightBits, type Compute, type Lora, type Quantize } from '../../passes/index.ts'
 import { batchingOf } from '../plan/batch.ts'
 import { sizesOf } from '../plan/dump.ts'
 import { machineOf } from '../plan/machine.ts'
@@ -16,15 +16,20 @@ const dtypeNames: { readonly [D in Compute]: string } = {
   float8: '16-bit floats (bf16), frozen products in 8-bit ones (e4m3, a scale a row)',
 }
 
+const listed = (names: ReadonlyArray<string> | string): string =>
+  typeof names === 'string' ? names : names.join(', ')
+const saved = ({ save }: Pick<Lora, 'save'>): string =>
+  save === undefined ? '' : ` and all of ${save.join(', ')}`
+
 const loraWords = ({ init = 'default', bias = 'none', ...o }: Lora): ReadonlyArray<string> => [
   `r=${o.r} alpha=${o.alpha}`,
   ...(o.rslora === true ? ['rank-stabilized'] : []),
   ...(o.dora === true ? ['weight-decomposed'] : []),
   ...(init === 'default' ? [] : [`init=${init}`]),
   ...(o.dropout > 0 ? [`dropout=${o.dropout}`] : []),
-  `on ${typeof o.targets === 'string' ? o.targets : o.targets.join(', ')}`,
+  `on ${listed(o.targets)}`,
   ...(o.layers === undefined ? [] : [`of layers ${o.layers.join(', ')}`]),
-  ...(o.save === undefined ? [] : [`and all of ${o.save.join(', ')}`]),
+  ...(o.save === undefined ? [] : [saved(o).trimStart()]),
   ...(bias === 'none' ? [] : [bias === 'all' ? 'and all biases' : 'and their biases']),
 ]
 
@@ -33,12 +38,20 @@ const adapterLine = ({ techniques: { lora, frozen } }: Plan): string =>
     ? 'nothing, the model is asked as it is'
     : lora === null
       ? 'every weight is trained'
-      : `LoRA ${loraWords(lora).join(' ')}`
+      : lora.kind === 'ia3'
+        ? `IA³ on ${listed(lora.targets)}, on the input of ${listed(lora.inputs)}${saved(lora)}`
+        : `LoRA ${loraWords(lora).join(' ')}`
+
+const codesOf = (q: Quantize): string =>
+  inEightBits(q)
+    ? `8-bit integers with a scale a row, products too` +
+      (q.threshold === 0 ? '' : ` but for columns with values of ${q.threshold} or more`)
+    : `NF4 in blocks of ${q.block}${q.nested === null ? '' : ', double'}`
 
 const quantizeLine = ({ base, techniques: { quantize: q } }: Plan): string =>
   q === null
     ? 'not quantized'
-    : `NF4 in blocks of ${q.block}${q.nested === null ? '' : ', double'}${base.packed === null ? '' : ', as its files hold it'}` +
+    : `${codesOf(q)}${base.packed === null ? '' : ', as its files hold it'}` +
       (q.except === undefined ? '' : `; ${plural(q.except.length, 'weight')} in 16 bits`)
 
 const recomputeLine = ({ techniques: { recompute: r } }: Plan): string =>

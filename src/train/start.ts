@@ -26,8 +26,8 @@ export const startOf = ({ base, program, config, pretrained }: Planned): Start =
         )()
       : pipe(
           openAdapter(pretrained.folder),
-          TE.map(({ file }): Start => {
-            const names = new Map(trainedOf(program).map((t) => [t.state.name, t.name]))
+          TE.map(({ file, lora }): Start => {
+            const names = new Map(trainedOf(program, lora).map((t) => [t.state.name, t.name]))
             return (s) => storedValues(file, names.get(s.name)!)
           }),
         )(),

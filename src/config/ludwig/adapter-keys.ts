@@ -7,12 +7,16 @@ const lora: Known = {
   layer_replication: no('leave it out: the base keeps its layers', null),
 }
 
+const ia3: Known = {
+  fan_in_fan_out: no('leave it out: weights of these models lie as they are multiplied', false),
+  init_ia3_weights: no('leave it out: vectors start at 1, where they change nothing', true),
+}
+
 const otherTypes: Known = {
   ...keysOfType(
     'adalora',
     'target_r init_r tinit tfinal delta_t beta1 beta2 orth_reg_weight total_step',
   ),
-  ...keysOfType('ia3', 'feedforward_modules fan_in_fan_out init_ia3_weights'),
   ...keysOfType('vera', 'projection_prng_key'),
   ...keysOfType('fourierft waveft', 'n_frequency scaling'),
   ...keysOfType('waveft', 'wavelet_family'),
@@ -32,12 +36,15 @@ const postprocessor: Known = {
 export const adapterKeys: Known = {
   ...otherTypes,
   ...lora,
+  ...ia3,
   postprocessor: { section: postprocessor },
 }
 
 export const quantizationKeys: Known = {
-  llm_int8_threshold: no('leave it out: it belongs to 8 bits', 6),
-  llm_int8_has_fp16_weight: no('leave it out: it belongs to 8 bits', false),
+  llm_int8_has_fp16_weight: no(
+    'leave it out: quantized weights are frozen, so none is kept in 16 bits',
+    false,
+  ),
   backend: no('leave it out: tunec has its own 4-bit kernels', 'bitsandbytes'),
   mode: no('leave it out: it belongs to torchao', null),
   qat: no('leave it out: it belongs to torchao', false),

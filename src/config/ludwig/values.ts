@@ -56,19 +56,21 @@ export const ludwigValues: ReadonlyArray<readonly [string, Values]> = [
   ],
   [
     'adapter.type',
-    new Map(
-      all(
-        'write `type: lora`',
-        'adalora ia3 vera loha lokr fourierft boft tinylora c3a oft hra waveft ln_tuning vblora ' +
-          'adaption_prompt',
+    new Map([
+      ...all('write `type: lora`: fixed ranks a module are its rank_pattern', 'adalora'),
+      ...all('write `type: ia3`, which trains as little', 'vera tinylora vblora'),
+      ...all('write `type: lora`: norms can be trained beside it by modules_to_save', 'ln_tuning'),
+      ...all(
+        'write `type: lora`, which changes the same weights by low-rank products',
+        'loha lokr fourierft boft c3a oft hra waveft',
       ),
-    ),
+      ...all('write `type: lora`: there is no adapter of prompts', 'adaption_prompt'),
+    ]),
   ],
   [
     'adapter.init_lora_weights',
     new Map(all('write `pissa`, or leave it out: A starts random, B zero', 'eva corda loftq')),
   ],
-  ['quantization.bits', new Map(all('write `bits: 4`', '8'))],
   ['quantization.bnb_4bit_quant_type', new Map(all('write `nf4`', 'fp4'))],
   ['model_parameters.rope_scaling.rope_type', new Map(all('write `linear`', 'dynamic'))],
   [

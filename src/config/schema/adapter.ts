@@ -20,7 +20,8 @@ import {
 } from './codec.ts'
 
 const open = section({
-  type: oneOf('lora'),
+  /** Low-rank matrices, or vectors. */
+  type: oneOf('lora', 'ia3'),
   /** Rank. */
   r: withDefault(bounded(rank), 8),
   /** The update is scaled by alpha / r; 2·r unless given. PEFT divides any number. */
@@ -45,6 +46,8 @@ const open = section({
     nullable(either(oneOf('all-linear'), either(names('module names'), pathPattern))),
     null,
   ),
+  /** Of IA³'s targets, those whose inputs are multiplied; null: down_proj. */
+  feedforward_modules: withDefault(nullable(either(names('module names'), pathPattern)), null),
   /** Layers that get adapters, by index; null: all. */
   layers_to_transform: withDefault(nullable(indices), null),
   /** Names of lists of layers that the indices count in, as `layers`; null: any. */
@@ -74,7 +77,9 @@ export const adapter = withDefault(
 export const quantization = withDefault(
   nullable(
     section({
-      bits: withDefault(oneOf(4), 4),
+      bits: withDefault(oneOf(4, 8), 4),
+      /** Of 8 bits: columns of an input that hold such a magnitude are multiplied in 16 bits; 0: none. */
+      llm_int8_threshold: withDefault(atLeastZero, 6),
       bnb_4bit_quant_type: withDefault(oneOf('nf4'), 'nf4'),
       /** Also quantizes the scales. */
       bnb_4bit_use_double_quant: withDefault(truth, true),
