@@ -13,7 +13,7 @@ import type { Tensor } from '../ir/op.ts'
 import { opNames, opOf, type OpName } from '../ir/ops/index.ts'
 import { bytes, isEncoded, isFourBit, isFloat, tensor, type Float } from '../ir/type.ts'
 import { reference } from '../backends/reference/index.ts'
-import { eightBit, schedule, type Compute, type Policy } from '../passes/index.ts'
+import { schedule, type Compute, type Policy } from '../passes/index.ts'
 import { compile } from '../passes/pass.ts'
 import { model } from '../src/models/llama.ts'
 import type { ModelSpec } from '../src/models/spec.ts'
@@ -23,7 +23,7 @@ import { fc } from './fc.ts'
 import { relativeError } from './golden.ts'
 import { noise, stateTensor, worldOf, type World } from './laws.ts'
 import { tensorOf } from './op-cases.ts'
-import { curves, steps, stepping, stepsOn } from './optimizer-job.ts'
+import { everyOptimizer } from './optimizer-suite.ts'
 import { plainSpec } from './programs.ts'
 import { right } from './right.ts'
 
@@ -183,27 +183,8 @@ export const conformanceSuite = (backend: Backend): void => {
   for (const o of longCases)
     test(`${backend.name}: attention over long packed rows, ${o.length} tokens, heads of ${o.d} in ${o.dtype}`, () =>
       longRows(backend, o))
-  test(`${backend.name}: the steps of every optimizer`, () => everyOptimizer(backend))
+  test(`${backend.name}: the steps of every optimizer`, () => everyOptimizer(backend, agree))
   modelSuite(backend, ['f32', 'bf16', 'f16', 'float8'])
-}
-
-const everyOptimizer = async (backend: Backend): Promise<void> => {
-  for (const { settings, rates } of curves.cases) {
-    const p = stepping({ ...settings, clip: 1 })
-    const [got, want] = [
-      await stepsOn(backend, p, rates),
-      steps(p, rates.map(Math.fround), 'typed'),
-    ]
-    for (const [k, state] of want.entries())
-      for (const [name, x] of Object.entries(state))
-        agree(`${JSON.stringify(settings)} step ${k} ${name}`, got[k]![name]!, x, 1e-5)
-  }
-  // A last bit may move a code by one, and with it the step of one value.
-  const { settings, rates } = curves.cases.find((c) => c.settings.kind === 'adam')!
-  const p = stepping({ ...settings, clip: 1 }, eightBit({ least: 1 }))
-  const [got, want] = [await stepsOn(backend, p, rates), steps(p, rates.map(Math.fround), 'typed')]
-  for (const name of ['p0.weight', 'p1.weight', 'adam.m.p0.weight', 'adam.v_scales.p0.weight'])
-    agree(`8-bit Adam: ${name}`, got.at(-1)![name]!, want.at(-1)![name]!, 1e-2)
 }
 
 /** The part of it whose kernels differ most between architectures. */
