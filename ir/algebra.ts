@@ -1,6 +1,7 @@
 /** The vocabulary of tensor functions. Models and gradient rules are written in it; the builder makes equations of it. */
 import type { Attrs } from './graph.ts'
 import type { Float8Dot } from './ops/float8.ts'
+import type { Int8Dot } from './ops/int8.ts'
 import type { OpName } from './ops/index.ts'
 import type { DType, TensorType } from './type.ts'
 
@@ -57,6 +58,7 @@ export const algebra = <V>(emit: Emit<V>, typeOf: (v: V) => TensorType) => ({
     one(emit('fill', { value, dtype: type.dtype, shape: type.shape })),
   dot: (t: { readonly ta?: boolean; readonly tb?: boolean }, a: V, b: V) =>
     one(emit('dot', { ta: t.ta ?? false, tb: t.tb ?? false }, a, b)),
+  int8Dot: (a: Int8Dot, x: V, w: V) => one(emit('int8Dot', { ...a }, x, w)),
   float8Dot: (a: Float8Dot, x: V, w: V) => one(emit('float8Dot', { ...a }, x, w)),
   addRow: (a: V, row: V) => one(emit('addRow', {}, a, row)),
   mulRow: (a: V, row: V) => one(emit('mulRow', {}, a, row)),

@@ -2,7 +2,7 @@
 import { toHalves } from './number.ts'
 import { parts, rowsOf, type TensorType } from './type.ts'
 
-const LARGEST = 127
+export const LARGEST = 127
 export const INVERSE = Math.fround(1 / LARGEST)
 
 /** Half-way goes to the even integer. */

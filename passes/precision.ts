@@ -8,7 +8,7 @@ import type { Fn, Program, State } from '../ir/graph.ts'
 import { stateOf } from '../ir/graph.ts'
 import type { Float8 } from '../ir/number.ts'
 import { unsupported } from '../ir/reason.ts'
-import { isEncoded, isFloat, like, scalar, type Float } from '../ir/type.ts'
+import { isFloat, isFourBit, like, scalar, type Float } from '../ir/type.ts'
 import { linearWeights } from './linear.ts'
 import type { Pass } from './pass.ts'
 import { copy, rebuild, type Rule } from './rewrite.ts'
@@ -79,7 +79,8 @@ const scaled = (f: Fn, states: ReadonlyMap<string, State>, rule: Rule): Fn =>
     return { outs: [...outs, { name: 'scaled_loss', id: objective }], minimizes: 'scaled_loss' }
   })
 
-const isWeight = (s: State): boolean => isFloat(s.type.dtype) || isEncoded(s.type.dtype)
+/** Those of 8-bit integers have products of their own. */
+const isWeight = (s: State): boolean => isFloat(s.type.dtype) || isFourBit(s.type.dtype)
 const nothingFrozen = unsupported(
   'float8 is for products with frozen linear weights, and none is frozen: add an adapter, or compute in bfloat16',
 )

@@ -245,14 +245,15 @@ export const program: fc.Arbitrary<Program> = grown({ ops: () => true, updates: 
 
 /** The same without ops that jump: a last bit of an operand there is a sixteenth of the result, or all of it. */
 export const continuous: fc.Arbitrary<Program> = grown({
-  ops: (n) => !['float8Dot', 'positive', 'sign'].includes(n),
+  ops: (n) => !['float8Dot', 'int8Dot', 'positive', 'sign'].includes(n),
   updates: true,
 })
 
 /** Ops that can be differentiated and are smooth on all of their domain, state only read. */
 const smooth: fc.Arbitrary<Program> = grown({
   ops: (n) =>
-    opOf(n).vjp !== null && !['sqrt', 'reciprocal', 'logOdds', 'positive', 'float8Dot'].includes(n),
+    opOf(n).vjp !== null &&
+    !['sqrt', 'reciprocal', 'logOdds', 'positive', 'float8Dot', 'int8Dot'].includes(n),
   updates: false,
 })
 

@@ -118,7 +118,8 @@ const dtype: fc.Arbitrary<Dtype> = fc.constantFrom('float32', 'bfloat16', 'float
 
 const quantization = (compute: Dtype | null): fc.Arbitrary<NonNullable<Config['quantization']>> =>
   fc.record({
-    bits: fc.constant(4),
+    bits: fc.constantFrom(4, 8),
+    llm_int8_threshold: fc.constantFrom(0, 4.5, 6),
     bnb_4bit_quant_type: fc.constant('nf4'),
     bnb_4bit_use_double_quant: fc.boolean(),
     bnb_4bit_compute_dtype: fc.constant(compute),
@@ -277,7 +278,16 @@ const trainer = (output: string, checkpointing: boolean): fc.Arbitrary<Config['t
       ...rest,
       ...batch,
       ...when,
-      ...(prefers === null ? {} : { ...prefers, validation_metric: 'loss' as const }),
+      ...(prefers === null
+        ? {}
+        : {
+            ...prefers,
+            validation_metric: 'loss' as const,
+            learning_rate_scheduler: {
+              ...rest.learning_rate_scheduler,
+              reduce_eval_metric: 'loss' as const,
+            },
+          }),
     }))
 
 const generation: fc.Arbitrary<Config['generation']> = fc

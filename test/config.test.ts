@@ -179,6 +179,7 @@ test('what the file does not say is what Ludwig would take', () => {
     adapter: lora,
     quantization: {
       bits: 4,
+      llm_int8_threshold: 6,
       bnb_4bit_quant_type: 'nf4',
       bnb_4bit_use_double_quant: true,
       bnb_4bit_compute_dtype: null,

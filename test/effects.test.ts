@@ -90,6 +90,7 @@ const others: Readonly<Record<string, unknown>> = {
   'adapter.target_modules': ['k_proj'],
   'adapter.postprocessor.merge_adapter_into_base_model': true,
   'quantization.bits': 8,
+  'quantization.llm_int8_threshold': 1,
   'quantization.bnb_4bit_quant_type': 'fp4',
   'quantization.bnb_4bit_use_double_quant': false,
   'quantization.bnb_4bit_compute_dtype': 'float16',
@@ -208,8 +209,9 @@ const contexts: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
     'trainer.skip_all_evaluation': true,
     'trainer.learning_rate_scheduler': { decay: 'linear', warmup_fraction: 0.1 },
   },
-  'the whole sample, few evaluated, no decay': {
+  'the whole sample in 8 bits, few evaluated, no decay': {
     'prompt.template': 'Q: {__sample__}',
+    quantization: { bits: 8 },
     'trainer.eval_steps': 1,
     'trainer.learning_rate_scheduler': undefined,
   },
@@ -255,7 +257,7 @@ const labelContexts: Readonly<Record<string, Readonly<Record<string, unknown>>>>
 /** Metrics that choose the same of three evaluations, and a third that is the best: other contexts tell them apart. */
 const undecided = [
   'a task, steps, one candidate: trainer.validation_metric',
-  'the whole sample, few evaluated, no decay: trainer.validation_metric',
+  'the whole sample in 8 bits, few evaluated, no decay: trainer.validation_metric',
   'full fine-tuning, batches chosen: trainer.early_stop',
   'a number, all weights trained: trainer.early_stop',
 ]

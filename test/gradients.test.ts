@@ -102,8 +102,8 @@ const checkGradient = (name: OpName, attrs: Attrs, types: ReadonlyArray<TensorTy
 
 /** Ops whose operands hold no floats to differentiate by. */
 const constant: ReadonlyArray<OpName> = ['fill', 'ropeTable', 'dequantize']
-/** Ops that round inside: steps, through which the gradient is passed straight (`float8.test.ts`). */
-const steps: ReadonlyArray<OpName> = ['float8Dot']
+/** Ops that round inside: steps, through which the gradient is passed straight (`float8.test.ts`, `int8.test.ts`). */
+const steps: ReadonlyArray<OpName> = ['float8Dot', 'int8Dot']
 for (const name of opNames.filter(
   (n) => opOf(n).vjp !== null && !constant.includes(n) && !steps.includes(n),
 ))

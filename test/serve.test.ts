@@ -1,7 +1,7 @@
 /** `tunec serve` as its users see it: through the public OpenAI client, curl's forms, and ctrl-C. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { inFolder, here } from './cli-child.ts'
+import { child, here, inFolder } from './cli-child.ts'
 import { clientOf, type Client, type Refused } from './openai-client.ts'
 import { serving, writeJob, type Serving } from './serve-here.ts'
 
@@ -87,6 +87,13 @@ test('chat and completions answer as generate does, whole and streamed, alone an
       assert.equal('text' in choice! ? choice.text : choice!.message.content, expected)
     }
   }))
+
+test("the example asks a served model with OpenAI's own client", () =>
+  withServer(async (_, { url }) => {
+    const { code, out, err } = await child(['examples/openai-client.mjs', 'add two numbers', `${url}/v1`])
+    assert.equal(code, 0, err)
+    assert.match(out, /\(tiny: 22 tokens asked, 8 answered\)[^]*\(4 at once: \d+ tokens in \d+ ms\)/)
+  })) // prettier-ignore
 
 test('prompts in lists, ids, echo, n, stop, seed and max_tokens mean what they mean at OpenAI', () =>
   withServer(async (client, _, job) => {
@@ -325,7 +332,7 @@ test('a full queue says when to ask again, a key is asked for, origins are those
           })
         assert.equal((await ask({}, null)).status, 401)
         assert.equal((await ask({}, 'wrong')).status, 401)
-        const many = await Promise.all(Array.from({ length: 8 }, () => ask({ max_tokens: 20 })))
+        const many = await Promise.all(Array.from({ length: 8 }, () => ask({ max_tokens: 50 })))
         const full = many.filter((r) => r.status === 503)
         assert.ok(full.length > 0 && full.length < 8)
         assert.equal(full[0]!.headers.get('retry-after'), '1')

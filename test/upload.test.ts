@@ -148,3 +148,47 @@ test('a run is uploaded whole, with a card, and without a token or a path of thi
       await hub.close()
     }
   })) // prettier-ignore
+
+test('heads go with their encoder, or alone where it was not trained', () =>
+  inFolder(async (folder) => {
+    const hub = await openHub()
+    try {
+      await writeModel(path.join(folder, 'base'), 5)
+      const rows = Array.from({ length: 12 }, (_, i) => `${'xyz'[i % 3]} ${i},${'abc'[i % 3]},${i},${i < 8 ? 0 : 1}`)
+      await fs.writeFile(path.join(folder, 'data.csv'), `text,kind,size,split\n${rows.join('\n')}\n`)
+      const sent = async (encoder: string) => {
+        const job = path.join(folder, 'labels.yaml')
+        await fs.writeFile(
+          job,
+          [
+            'model_type: ecd',
+            `input_features: [{name: text, type: text, encoder: {type: llm, base_model: base, ${encoder}}}]`,
+            'output_features: [{name: kind, type: category}, {name: size, type: number}]',
+            'preprocessing: {split: {type: fixed, column: split}}',
+            'trainer: {epochs: 1, learning_rate: 0.01}',
+            'compiler: {dataset: data.csv, backend: reference}',
+            '',
+          ].join('\n'),
+        )
+        const results = path.join(folder, `results${hub.commits.length}`)
+        const trained = await here('train', job, '--output-directory', results)
+        assert.equal(trained.code, 0, trained.err)
+        const ran = await asUser(hub, { HF_TOKEN: TOKEN, HF_HOME: folder }, () =>
+          here('upload', path.join(results, 'experiment_run'), '--repo', ID),
+        )
+        assert.equal(ran.code, 0, ran.err)
+        const { texts, large } = committed(hub)
+        return { names: [...texts.keys(), ...large.keys()].toSorted(), card: texts.get('README.md')! }
+      }
+      const alone = await sent('trainable: false')
+      assert.deepEqual(alone.names, ['README.md', 'SHA256SUMS', 'heads/heads.json', 'heads/heads.safetensors', 'tunec.yaml'])
+      assert.match(alone.card, /Heads on `base`, which is as it was/)
+      assert.match(alone.card, /- `kind`, a category: `a`, `b`, `c`\n- `size`, a number/)
+      assert.match(alone.card, /\| kind\.accuracy \|/)
+      const both = await sent('trainable: true, adapter: {type: lora, r: 2}')
+      assert.ok(both.names.includes('adapter_model.safetensors') && both.names.includes('heads/heads.safetensors'))
+      assert.match(both.card, /library_name: peft/)
+    } finally {
+      await hub.close()
+    }
+  })) // prettier-ignore

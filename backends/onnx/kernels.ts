@@ -6,6 +6,7 @@ import { attention, attentionGrad } from './attention.ts'
 import { cachedAttention, cacheWrite } from './cached.ts'
 import { classCrossEntropy, classCrossEntropyGrad } from './classes.ts'
 import { float8Dot } from './float8.ts'
+import { int8Dot } from './int8.ts'
 import {
   linearArgmax,
   linearCrossEntropy,
@@ -163,6 +164,7 @@ export const kernels: { readonly [K in OpName]: Kernel<K> } = {
   fill: ({ n, attrs, outs }) => [n.constantOf(outs[0]!, attrs.value)],
   dot,
   float8Dot,
+  int8Dot,
   addRow: binary('Add'),
   mulRow: binary('Mul'),
   adaptedNorms: ({ n, attrs: { by }, args: [w, a, b] }) => [

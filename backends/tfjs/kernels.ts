@@ -15,6 +15,7 @@ import {
   unary,
 } from './elementwise.ts'
 import { float8Dot } from './float8.ts'
+import { int8Dot } from './int8.ts'
 import {
   linearArgmax,
   linearCrossEntropy,
@@ -50,6 +51,7 @@ export const kernels: { readonly [K in OpName]: KernelOf<K> } = {
   ],
   dot: wide(({ n, attrs, args: [a, b] }) => [n.dot(a!, b!, attrs)]),
   float8Dot: wide(float8Dot),
+  int8Dot: wide(int8Dot),
   addRow: wide(binary('add')),
   mulRow: wide(binary('mul')),
   adaptedNorms: wide(({ n, attrs: { by }, args: [w, a, b] }) => {

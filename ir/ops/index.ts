@@ -6,6 +6,7 @@ import * as cache from './cache.ts'
 import * as classes from './classes.ts'
 import * as elementwise from './elementwise.ts'
 import * as float8 from './float8.ts'
+import * as int8 from './int8.ts'
 import * as linalg from './linalg.ts'
 import * as logistic from './logistic.ts'
 import * as loss from './loss.ts'
@@ -21,6 +22,7 @@ export const ops = {
   ...linalg,
   ...adapters,
   ...float8,
+  ...int8,
   ...nn,
   ...noise,
   ...rope,

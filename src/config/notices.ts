@@ -6,6 +6,7 @@ import { pathOf } from './checks/check.ts'
 import { resolveBatch } from './batch.ts'
 import { idleAdapter } from './idle-adapter.ts'
 import { idleLabels } from './idle-labels.ts'
+import { idleQuantization } from './idle-quantization.ts'
 import { idleTraining, type Idle } from './idle-training.ts'
 import type { Config } from './schema/config.ts'
 import { leavesBelow } from './schema/codec.ts'
@@ -108,14 +109,17 @@ const surprises: ReadonlyArray<Rule> = [
     path: 'adapter.postprocessor.merge_adapter_into_base_model',
     when: ({ adapter, quantization }) =>
       adapter?.postprocessor.merge_adapter_into_base_model === true && quantization !== null,
-    say: () =>
-      'the adapter is merged into the 16-bit base, not into the 4-bit weights (Ludwig refuses this)',
+    say: ({ quantization }) =>
+      quantization?.bits === 8
+        ? 'the adapter is merged into the 16-bit base, not into the 8-bit weights'
+        : 'the adapter is merged into the 16-bit base, not into the 4-bit weights (Ludwig refuses this)',
   },
 ]
 
 /** Keys that the file holds and another key puts out of use. */
 const idle: ReadonlyArray<Idle> = [
   ...idleAdapter,
+  ...idleQuantization,
   ...idleLabels,
   ...leavesBelow('trainer', trainer)
     .filter((key) => key !== 'trainer.type')

@@ -70,7 +70,7 @@ export const synonyms: ReadonlyMap<string, string> = new Map([
 export const sayings: ReadonlyMap<string, string> = new Map([
   ['lora', 'write it as `adapter`, and set `adapter.type: lora`'],
   ['load_in_4bit', 'leave it out, and set `quantization.bits: 4`'],
-  ['load_in_8bit', 'leave it out, and set `quantization.bits: 4`'],
+  ['load_in_8bit', 'leave it out, and set `quantization.bits: 8`'],
   ['bf16', 'leave it out, and set `compiler.compute_dtype: bfloat16`'],
   ['fp16', 'leave it out, and set `compiler.compute_dtype: float16`'],
   ['dpo_beta', 'leave it out: it belongs to a trainer of `type: dpo`'],

@@ -12,8 +12,8 @@ export interface CardOf {
   /** The base by its hub id, if it has one. */
   readonly base: Reference
   readonly facts: RunFacts
-  /** The text that lies beside the weights: what they are, and how an adapter is loaded. */
-  readonly text: string
+  /** The text that lies beside the weights: what they are, and how an adapter is loaded; null: only heads were trained. */
+  readonly text: string | null
 }
 
 const fence = (language: string, text: string): string =>
@@ -25,22 +25,44 @@ const isId = (name: string): boolean => /^[\w.-]+\/[\w.-]+$/.test(name)
 const datasetId = (name: string): string | undefined =>
   /^hf:\/\/(?:datasets\/)?([\w.-]+\/[\w.-]+)/.exec(name)?.[1]
 
-const front = ({ base, facts: { config, dataset } }: CardOf): string => {
+const pipelineOf = ({ config, heads }: RunFacts): object => {
+  if (config.model_type === 'llm') return { pipeline_tag: 'text-generation' }
+  return heads.every((h) => h.kind !== 'number') ? { pipeline_tag: 'text-classification' } : {}
+}
+
+const front = ({ base, text, facts }: CardOf): string => {
+  const { config, dataset } = facts
   const data = dataset === null ? undefined : datasetId(dataset.name)
   const lora = config.adapter !== null
   return stringify({
     ...(isId(base.name)
       ? { base_model: base.name, base_model_relation: lora ? 'adapter' : 'finetune' }
       : {}),
-    library_name: lora ? 'peft' : 'transformers',
-    ...(config.model_type === 'llm' ? { pipeline_tag: 'text-generation' } : {}),
+    ...(text === null ? {} : { library_name: lora ? 'peft' : 'transformers' }),
+    ...pipelineOf(facts),
     tags: ['tunec', ...(config.adapter === null ? [] : [config.adapter.type])],
     ...(data === undefined ? {} : { datasets: [data] }),
   })
 }
 
+/** Each head by what it predicts. */
+const heads = ({ facts: { heads: all } }: CardOf): ReadonlyArray<string> =>
+  all.length === 0
+    ? []
+    : [
+        '## Heads',
+        '`heads/heads.safetensors` holds a matrix for each output, and a bias where it has one, over the vector of a text; `heads/heads.json` says how hidden states become that vector, and what is predicted:',
+        all
+          .map(
+            ({ name, kind, classes }) =>
+              `- \`${name}\`, a ${kind}${classes.length === 0 ? '' : `: ${classes.map((c) => `\`${c}\``).join(', ')}`}`,
+          )
+          .join('\n'),
+      ]
+
 /** What lies beside the weights, with the names that they have on the hub. */
 const about = ({ id, base, text, facts }: CardOf): string => {
+  if (text === null) return `Heads on \`${base.name}\`, which is as it was; trained with tunec.`
   const revision = base.revision === null ? '' : `, revision="${base.revision}"`
   const here = facts.baseFolder === null ? null : JSON.stringify(path.resolve(facts.baseFolder))
   const body = text.replace(/^---\n[^]*?\n---\n/, '').trim()
@@ -96,7 +118,8 @@ export const modelCard = (c: CardOf): string => {
     `---\n${front(c)}---`,
     `# ${id.split('/').at(-1)}`,
     about(c),
-    ...(facts.config.adapter === null ? [use(c)] : []),
+    ...(c.text !== null && facts.config.adapter === null ? [use(c)] : []),
+    ...heads(c),
     `The base's tensors have the SHA-256 \`${facts.baseSha256}\`.`,
     '## Data',
     data(c).join('\n'),

@@ -5,6 +5,7 @@ import { pipe } from 'fp-ts/lib/function.js'
 import * as t from 'io-ts'
 import { parseConfig, renderConfig, type Config } from '../config/index.ts'
 import { issue, one, type Issues } from '../issue.ts'
+import { headsFolder } from '../train/heads.ts'
 import { descriptionName, modelFolder } from '../train/results.ts'
 import { readJsonFile } from '../text-file.ts'
 
@@ -13,6 +14,12 @@ export interface MetricRow {
   readonly name: string
   readonly validation: number | null
   readonly test: number | null
+}
+
+export interface HeadFact {
+  readonly name: string
+  readonly kind: string
+  readonly classes: ReadonlyArray<string>
 }
 
 export interface RunFacts {
@@ -26,6 +33,8 @@ export interface RunFacts {
     readonly sha256: string | null
     readonly findings: ReadonlyArray<string>
   } | null
+  /** What heads predict; empty for a model that writes. */
+  readonly heads: ReadonlyArray<HeadFact>
   readonly baseSha256: string
   /** Where the base lay; shown to nobody. */
   readonly baseFolder: string | null
@@ -97,16 +106,18 @@ const read = <A>(file: string, codec: t.Decoder<unknown, A>): E.Either<Issues, A
 type Series = t.TypeOf<typeof series>
 
 /** The n-th value of each metric of the outputs, from 1; null: the last. */
-const valuesAt = (all: Series, n: number | null): ReadonlyMap<string, number> =>
-  new Map(
-    Object.entries(all)
-      .filter(([feature]) => feature !== 'combined')
-      .flatMap(([, metrics]) => Object.entries(metrics))
-      .flatMap(([name, values]) => {
+const valuesAt = (all: Series, n: number | null): ReadonlyMap<string, number> => {
+  const features = Object.entries(all).filter(([feature]) => feature !== 'combined')
+  return new Map(
+    features.flatMap(([feature, metrics]) =>
+      Object.entries(metrics).flatMap(([name, values]) => {
         const value = n === null ? values.at(-1) : values[n - 1]
-        return value === null || value === undefined ? [] : [[name, value] as const]
+        const full = features.length === 1 ? name : `${feature}.${name}`
+        return value === null || value === undefined ? [] : [[full, value] as const]
       }),
+    ),
   )
+}
 
 const metricsOf = (
   s: t.TypeOf<typeof statisticsCodec>,
@@ -136,6 +147,25 @@ const shareable = (c: Config): Config => ({
 const withoutPaths = (text: string, file: string): string =>
   text.replaceAll(path.dirname(file) + path.sep, '')
 
+const headsCodec = t.type({
+  heads: t.readonlyArray(
+    t.intersection([
+      t.type({ name: t.string, kind: t.string }),
+      t.partial({ classes: t.readonlyArray(t.string) }),
+    ]),
+  ),
+})
+
+const headsIn = (results: string, { model_type: type }: Config) =>
+  type === 'ecd'
+    ? pipe(
+        read(path.join(headsFolder(results), 'heads.json'), headsCodec),
+        E.map(({ heads }) =>
+          heads.map(({ name, kind, classes = [] }): HeadFact => ({ name, kind, classes })),
+        ),
+      )
+    : E.right([])
+
 /** Left: the run has not finished, or a file of it is of another kind. */
 export const factsOf = (results: string): E.Either<Issues, RunFacts> => {
   const model = modelFolder(results)
@@ -149,8 +179,10 @@ export const factsOf = (results: string): E.Either<Issues, RunFacts> => {
       read(path.join(results, 'training_statistics.json'), statisticsCodec),
     ),
     E.bind('parsed', ({ is }) => parseConfig(JSON.stringify(is.config), { file: description })),
-    E.map(({ is, plan, progress, statistics, parsed: { config } }) => ({
+    E.bind('heads', ({ parsed: { config } }) => headsIn(results, config)),
+    E.map(({ is, plan, progress, statistics, heads, parsed: { config } }) => ({
       config,
+      heads,
       configText: renderConfig(shareable(config)),
       dataset:
         is.dataset === null

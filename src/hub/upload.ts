@@ -9,6 +9,7 @@ import { configName } from '../adapter/config.ts'
 import { currentFolder } from '../tensors/atomic.ts'
 import { attempt } from '../tensors/os.ts'
 import { sumOf, sumsName, verifySums, type Sums } from '../tensors/sums.ts'
+import { headsFolder } from '../train/heads.ts'
 import { weightsFolder } from '../train/results.ts'
 import { pageOf, type Repo } from './address.ts'
 import { modelCard } from './card.ts'
@@ -63,6 +64,28 @@ const textIn = (folder: string, name: string): TE.TaskEither<Issues, string> =>
 
 const remade: ReadonlySet<string> = new Set(['README.md', configName, sumsName])
 
+/** A folder's files, as they were written. */
+interface Kept {
+  readonly folder: string
+  readonly sums: Sums
+}
+
+const kept = (folder: string, results: string): TE.TaskEither<Issues, Kept> =>
+  pipe(
+    currentFolder(path.resolve(folder)),
+    TE.mapLeft(() =>
+      one(issue('the run has not finished, so there are no weights', { file: results })),
+    ),
+    TE.bindTo('folder'),
+    TE.bind('sums', ({ folder: at }) => pipe(verifySums(at), TE.mapLeft(one))),
+  )
+
+/** An encoder that was not trained has no weights of its own. */
+const hasWeights = ({ config }: RunFacts): boolean =>
+  config.model_type === 'llm' || config.input_features[0].encoder?.trainable !== false
+
+const none = <A>(): TE.TaskEither<Issues, A | null> => TE.right(null)
+
 /** What is sent. Left: a run that has not finished, or whose files are not what was written. */
 export const partsOf = (
   results: string,
@@ -72,35 +95,47 @@ export const partsOf = (
   pipe(
     TE.Do,
     TE.bind('facts', () => TE.fromEither(factsOf(results))),
-    TE.bind('weights', () =>
-      pipe(
-        currentFolder(weightsFolder(path.resolve(results))),
-        TE.mapLeft(() =>
-          one(issue('the run has not finished, so there are no weights', { file: results })),
-        ),
-      ),
+    TE.bind('weights', ({ facts }) =>
+      hasWeights(facts) ? kept(weightsFolder(results), results) : none<Kept>(),
     ),
-    TE.bind('sums', ({ weights }) => pipe(verifySums(weights), TE.mapLeft(one))),
-    TE.bind('text', ({ weights }) => textIn(weights, 'README.md')),
+    TE.bind('heads', ({ facts }) =>
+      facts.heads.length === 0 ? none<Kept>() : kept(headsFolder(results), results),
+    ),
+    TE.bind('text', ({ weights }) =>
+      weights === null ? none<string>() : textIn(weights.folder, 'README.md'),
+    ),
     TE.bind('adapter', ({ weights, facts }) =>
-      facts.config.adapter === null ? TE.right(null) : textIn(weights, configName),
+      weights === null || facts.config.adapter === null
+        ? none<string>()
+        : textIn(weights.folder, configName),
     ),
-    TE.map(({ facts, weights, sums, text, adapter }) => {
+    TE.map(({ facts, weights, heads, text, adapter }) => {
       const base = baseOf(facts, asked)
       const texts = [
         { path: 'README.md', text: modelCard({ id, base, facts, text }) },
         { path: 'tunec.yaml', text: facts.configText },
         ...(adapter === null ? [] : [{ path: configName, text: adapterConfig(adapter, base) }]),
       ]
-      const kept = [...sums].filter(([name]) => !remade.has(name))
-      const all = new Map([...kept, ...texts.map((x) => [x.path, sumOf(x.text)] as const)])
+      const files = [...filesOf(weights, ''), ...filesOf(heads, 'heads/')]
+      const all = new Map([
+        ...files.map((f) => [f.path, f.sum] as const),
+        ...texts.map((x) => [x.path, sumOf(x.text)] as const),
+      ])
       return [
-        ...kept.map(([name]) => ({ path: name, file: path.join(weights, name) })),
+        ...files.map(({ path: at, file }) => ({ path: at, file })),
         ...texts,
         { path: sumsName, text: sumsText(all) },
       ]
     }),
   )
+
+/** Files that are sent as they are, and under which names. */
+const filesOf = (from: Kept | null, prefix: string) =>
+  from === null
+    ? []
+    : [...from.sums]
+        .filter(([name]) => !remade.has(name))
+        .map(([name, sum]) => ({ path: prefix + name, file: path.join(from.folder, name), sum }))
 
 const needed = ({ settings }: UploadOptions): Issue | null => {
   if (settings.offline)

@@ -86,6 +86,12 @@ const movesOf = (plan: Plan, budget: number): ReadonlyArray<Move> => {
       ...lora,
       [['quantization'], { bits: 4 }],
     ),
+    ...move(
+      quantization?.bits === 8,
+      true,
+      ['quantization.bits: 4'],
+      [['quantization', 'bits'], 4],
+    ),
   ]
 }
 

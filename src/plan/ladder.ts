@@ -1,7 +1,7 @@
 /** The memory ladder: what each technique of a plan saves, every rung compiled for real. */
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
-import type { Policy } from '../../passes/index.ts'
+import { inEightBits, type Policy, type Quantize } from '../../passes/index.ts'
 import type { Issues } from '../issue.ts'
 import type { Shapes } from '../models/llama.ts'
 import type { Techniques } from '../pipeline.ts'
@@ -12,6 +12,7 @@ import {
   type Footprint,
   type Weights,
 } from './footprint.ts'
+import { atRest, type AtRest } from './at-rest.ts'
 import { compileWith } from './program.ts'
 import { machineOf } from './machine.ts'
 import type { Plan } from './plan.ts'
@@ -28,8 +29,11 @@ export interface Ladder {
   readonly model: string
   /** From plain full fine-tuning to the plan itself. */
   readonly rungs: ReadonlyArray<Rung>
-  /** The plan's weights by how they are stored. */
+  /** The plan's weights by how they are stored, and the bits of codes. */
   readonly weights: Weights
+  readonly bits: 4 | 8
+  /** The base's weights in each width they can lie in. */
+  readonly atRest: ReadonlyArray<AtRest>
   /** What the backward reads of the forward: everything kept, and with checkpoints. */
   readonly activations: {
     readonly kept: ReadonlyArray<Activation>
@@ -48,6 +52,9 @@ const none: Policy = { _tag: 'none' }
 const policyName = (p: Policy): string =>
   p._tag === 'budget' ? `budget of ${p.bytes} bytes` : p._tag
 
+const quantizationName = (q: Quantize): string =>
+  inEightBits(q) ? 'int8' : `nf4${q.nested === null ? '' : ', double'}`
+
 /** Techniques switched on one after the other, in the pipeline's order. */
 const stepsOf = (t: Techniques): readonly [Step, ...Step[]] => {
   const { prefer, ...likely } = t
@@ -55,8 +62,8 @@ const stepsOf = (t: Techniques): readonly [Step, ...Step[]] => {
   const plain: Techniques = { ...likely, ...off }
   const prefers: Techniques = { ...t, ...off }
   const lora: Techniques = { ...prefers, lora: t.lora }
-  const nf4: Techniques = { ...lora, quantize: t.quantize }
-  const half: Techniques = { ...nf4, compute: t.compute }
+  const coded: Techniques = { ...lora, quantize: t.quantize }
+  const half: Techniques = { ...coded, compute: t.compute }
   return [
     {
       name: t.frozen === undefined ? 'full fine-tuning in f32' : 'the model in f32',
@@ -73,7 +80,7 @@ const stepsOf = (t: Techniques): readonly [Step, ...Step[]] => {
         ]),
     ...(t.quantize === null
       ? []
-      : [{ name: `+ nf4${t.quantize.nested === null ? '' : ', double'}`, techniques: nf4 }]),
+      : [{ name: `+ ${quantizationName(t.quantize)}`, techniques: coded }]),
     ...(t.compute === 'f32' ? [] : [{ name: `+ ${t.compute}`, techniques: half }]),
     ...(t.recompute._tag === 'none'
       ? []
@@ -147,8 +154,9 @@ const activationsOf = (
 }
 
 /** Left: a technique that the model refuses. */
-export const ladderOf = (plan: Plan, clock: () => number = () => 0): E.Either<Issues, Ladder> =>
-  pipe(
+export const ladderOf = (plan: Plan, clock: () => number = () => 0): E.Either<Issues, Ladder> => {
+  const { quantize } = plan.techniques
+  return pipe(
     E.Do,
     E.bind('rungs', () => rungsOf(plan, clock)),
     E.bind('activations', ({ rungs }) => activationsOf(plan, rungs, clock)),
@@ -156,6 +164,9 @@ export const ladderOf = (plan: Plan, clock: () => number = () => 0): E.Either<Is
       model: plan.base.name,
       rungs,
       weights: weightsOf(plan.program),
+      bits: quantize !== null && inEightBits(quantize) ? 8 : 4,
+      atRest: atRest(plan.program),
       activations,
     })),
   )
+}

@@ -2,7 +2,7 @@
 import type { Target } from '../../backends/cuda/lower/context.ts'
 import * as E from 'fp-ts/lib/Either.js'
 import type { Float } from '../../ir/type.ts'
-import type { Compute, Policy } from '../../passes/index.ts'
+import type { Compute, Policy, Quantize } from '../../passes/index.ts'
 import type { Config } from '../config/schema/config.ts'
 import { issue, type Issue } from '../issue.ts'
 import type { Base } from '../models/base.ts'
@@ -53,6 +53,11 @@ const headsOf = (c: Config): 'alone' | 'beside' | null => {
   return c.model_type !== 'ecd' || encoder === null ? null : encoder.trainable ? 'beside' : 'alone'
 }
 
+const quantizeOf = (q: NonNullable<Config['quantization']>): Quantize =>
+  q.bits === 8
+    ? { threshold: q.llm_int8_threshold }
+    : { block: BLOCK, nested: q.bnb_4bit_use_double_quant ? NESTED : null }
+
 export const techniquesOf = (
   c: Config,
   limit: number | null = namedBudget(c),
@@ -70,10 +75,7 @@ export const techniquesOf = (
     ...(heads === null ? {} : { heads }),
     ...(preference === null ? {} : { prefer: preference.loss }),
     lora: a === null ? null : (pretrained?.lora ?? adapterOf(a, family)),
-    quantize:
-      q === null || cached
-        ? null
-        : { block: BLOCK, nested: q.bnb_4bit_use_double_quant ? NESTED : null },
+    quantize: q === null || cached ? null : quantizeOf(q),
     compute: cached ? 'f32' : computeDtype(c, target),
     optimizer: {
       ...optimizerOf(o),

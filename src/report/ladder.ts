@@ -68,9 +68,9 @@ const amounts = (rows: ReadonlyArray<readonly [string, number]>): ReadonlyArray<
     rows.flatMap(([name, bytes]) => (bytes === 0 ? [] : [[`  ${name}`, count(bytes)]])),
   ).slice(1)
 
-const weightLines = (w: Weights): ReadonlyArray<string> =>
+const weightLines = (w: Weights, bits: 4 | 8): ReadonlyArray<string> =>
   amounts([
-    ['4-bit codes', w.codes],
+    [`${bits}-bit codes`, w.codes],
     ['their scales', w.scales],
     ['scales of scales', w.nested],
     ['offsets of scales', w.offsets],
@@ -118,7 +118,10 @@ export const renderLadder = (l: Ladder, s: Style): ReadonlyArray<string> => {
     ...rows.map((r, i) => (i === rows.length - 1 ? s.bold(r) : r)),
     '',
     `${s.bold('weights')} in bytes, ${count(l.weights.parameters)} parameters are trained`,
-    ...weightLines(l.weights),
+    ...weightLines(l.weights, l.bits),
+    '',
+    `${s.bold('the base')} at rest, in bytes`,
+    ...amounts(l.atRest.map((w) => [`${w.name}${w.own ? ', here' : ''}`, w.bytes])),
     '',
     ...(l.activations.kept.length === 0
       ? []
@@ -149,6 +152,7 @@ export const ladderJson = (l: Ladder): object => {
       kept: byName(footprint.kept),
     })),
     weights: l.weights,
+    at_rest: Object.fromEntries(l.atRest.map((w) => [w.name, w.bytes])),
     activations: {
       kept: byName(l.activations.kept),
       checkpointed: { policy: l.activations.policy, ...byName(l.activations.checkpointed) },

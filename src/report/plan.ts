@@ -1,5 +1,5 @@
 /** A plan in words: what is trained on what, by which passes, in how much memory. */
-import type { Compute, Lora } from '../../passes/index.ts'
+import { inEightBits, type Compute, type Lora, type Quantize } from '../../passes/index.ts'
 import { batchingOf } from '../plan/batch.ts'
 import { sizesOf } from '../plan/dump.ts'
 import { machineOf } from '../plan/machine.ts'
@@ -42,10 +42,16 @@ const adapterLine = ({ techniques: { lora, frozen } }: Plan): string =>
         ? `IA³ on ${listed(lora.targets)}, on the input of ${listed(lora.inputs)}${saved(lora)}`
         : `LoRA ${loraWords(lora).join(' ')}`
 
+const codesOf = (q: Quantize): string =>
+  inEightBits(q)
+    ? `8-bit integers with a scale a row, products too` +
+      (q.threshold === 0 ? '' : ` but for columns with values of ${q.threshold} or more`)
+    : `NF4 in blocks of ${q.block}${q.nested === null ? '' : ', double'}`
+
 const quantizeLine = ({ base, techniques: { quantize: q } }: Plan): string =>
   q === null
     ? 'not quantized'
-    : `NF4 in blocks of ${q.block}${q.nested === null ? '' : ', double'}${base.packed === null ? '' : ', as its files hold it'}` +
+    : `${codesOf(q)}${base.packed === null ? '' : ', as its files hold it'}` +
       (q.except === undefined ? '' : `; ${plural(q.except.length, 'weight')} in 16 bits`)
 
 const recomputeLine = ({ techniques: { recompute: r } }: Plan): string =>

@@ -332,6 +332,9 @@ DEV u32 hash32(u32 seed, u32 salt, u32 index, u32 key) {
   return h ^ (h >> 16);
 }
 
+// 8-bit integers (ir/int8.ts is the definition): code × scale, then × 1/127, each rounded, as bitsandbytes computes it.
+DEV float int8_value(signed char code, float scale) { return __fmul_rn(__fmul_rn((float)code, scale), 0.007874015748031496f); }
+
 // NF4 (ir/nf4.ts is the definition): the values of codes.
 TABLE float CODEBOOK[16] = {-1.f, -0.6961928009986877f, -0.5250730514526367f, -0.39491748809814453f, -0.28444138169288635f, -0.18477343022823334f,
   -0.09105003625154495f, 0.f, 0.07958029955625534f, 0.16093020141124725f, 0.24611230194568634f, 0.33791524171829224f, 0.44070982933044434f,

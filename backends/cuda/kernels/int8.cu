@@ -1,8 +1,4 @@
-// 8-bit integers with a scale a row (ir/int8.ts is the definition; decoding gives its bits).
-// Code × scale, then × 1/127, each rounded, as bitsandbytes computes it.
-DEV float int8_value(signed char code, float scale) { return __fmul_rn(__fmul_rn((float)code, scale), 0.007874015748031496f); }
-
-// Decoding: a block a stretch of a row, 8 codes a thread.
+// 8-bit integers with a scale a row decoded (ir/int8.ts is the definition, and these are its bits): a block a stretch of a row, 8 codes a thread.
 KERNEL __launch_bounds__(256) int8_decode(const signed char* codes, const float* scales, other* out, u32 ld, u32 width) {
   u64 row = blockIdx.x;
   u32 first = (blockIdx.y * blockDim.x + threadIdx.x) * 8;

@@ -17,6 +17,7 @@ export const shapeOf = (t: TensorType) => {
 
 const group: { readonly [K in OpName]?: string } = {
   float8Dot: 'product',
+  int8Dot: 'product',
   dequantize: 'decode',
   rmsNorm: 'norm',
   rmsNormGrad: 'norm',

@@ -14,6 +14,7 @@ import { alone, binary, clear, copy, reduction, shapeOf, unary, type Lowering } 
 import { classCrossEntropy, classCrossEntropyGrad } from './classes.ts'
 import type { Context } from './context.ts'
 import { plainFloat8 } from './float8.ts'
+import { plainInt8 } from './int8.ts'
 import { overLogits, slopes } from './logits.ts'
 import { rmsNorm, rmsNormGrad, rmsNormWeightGrad } from './norms.ts'
 import { argOf, attr } from './pattern.ts'
@@ -104,6 +105,7 @@ const table: { readonly [K in OpName]: Lowering } = {
     ]),
   dot: plainDot,
   float8Dot: plainFloat8,
+  int8Dot: plainInt8,
   sumRows: (c, s) =>
     alone(c, s, (h) => [
       reduce.sumRows({

@@ -90,6 +90,18 @@ const computeDtype: Check = {
   },
 }
 
+const eightBits: Check = {
+  reads: ['quantization', 'compiler.compute_dtype'],
+  find: ({ quantization, compiler }) =>
+    when(quantization?.bits === 8 && compiler.compute_dtype === 'float8', () =>
+      problem(
+        'compiler.compute_dtype',
+        'weights of 8-bit integers are multiplied as such, and not as 8-bit floats',
+        'write `compute_dtype: bfloat16`, or `bits: 4` in `quantization`',
+      ),
+    ),
+}
+
 const recompute: Check = {
   reads: ['compiler.recompute', 'compiler.memory_budget', 'trainer.enable_gradient_checkpointing'],
   find: ({ compiler, trainer }) => {
@@ -141,6 +153,7 @@ export const modelChecks: ReadonlyArray<Check> = [
   layers,
   untrained,
   computeDtype,
+  eightBits,
   recompute,
   sampling,
 ]

@@ -41,8 +41,10 @@ export const adapterKeys: Known = {
 }
 
 export const quantizationKeys: Known = {
-  llm_int8_threshold: no('leave it out: it belongs to 8 bits', 6),
-  llm_int8_has_fp16_weight: no('leave it out: it belongs to 8 bits', false),
+  llm_int8_has_fp16_weight: no(
+    'leave it out: quantized weights are frozen, so none is kept in 16 bits',
+    false,
+  ),
   backend: no('leave it out: tunec has its own 4-bit kernels', 'bitsandbytes'),
   mode: no('leave it out: it belongs to torchao', null),
   qat: no('leave it out: it belongs to torchao', false),

@@ -71,7 +71,6 @@ export const ludwigValues: ReadonlyArray<readonly [string, Values]> = [
     'adapter.init_lora_weights',
     new Map(all('write `pissa`, or leave it out: A starts random, B zero', 'eva corda loftq')),
   ],
-  ['quantization.bits', new Map(all('write `bits: 4`', '8'))],
   ['quantization.bnb_4bit_quant_type', new Map(all('write `nf4`', 'fp4'))],
   ['model_parameters.rope_scaling.rope_type', new Map(all('write `linear`', 'dynamic'))],
   [

@@ -77,7 +77,9 @@ export const adapter = withDefault(
 export const quantization = withDefault(
   nullable(
     section({
-      bits: withDefault(oneOf(4), 4),
+      bits: withDefault(oneOf(4, 8), 4),
+      /** Of 8 bits: columns of an input that hold such a magnitude are multiplied in 16 bits; 0: none. */
+      llm_int8_threshold: withDefault(atLeastZero, 6),
       bnb_4bit_quant_type: withDefault(oneOf('nf4'), 'nf4'),
       /** Also quantizes the scales. */
       bnb_4bit_use_double_quant: withDefault(truth, true),
