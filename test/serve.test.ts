@@ -92,7 +92,7 @@ test("the example asks a served model with OpenAI's own client", () =>
   withServer(async (_, { url }) => {
     const { code, out, err } = await child(['examples/openai-client.mjs', 'add two numbers', `${url}/v1`])
     assert.equal(code, 0, err)
-    assert.match(out, /\(tiny: 22 tokens asked, 8 answered\)[^]*\(4 at once: 32 tokens in \d+ ms\)/)
+    assert.match(out, /\(tiny: 22 tokens asked, 8 answered\)[^]*\(4 at once: \d+ tokens in \d+ ms\)/)
   })) // prettier-ignore
 
 test('prompts in lists, ids, echo, n, stop, seed and max_tokens mean what they mean at OpenAI', () =>
