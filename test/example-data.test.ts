@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import { parse } from 'csv-parse/sync'
 import fc from 'fast-check'
 import * as E from 'fp-ts/lib/Either.js'
+import { labels, preferences } from '../examples/code-instructions/preferences.ts'
 import { defaults, generate, type Sizes } from '../examples/code-instructions/generate.ts'
 
 interface Row {
@@ -34,6 +35,8 @@ const large = rows(committed('data-1000.csv'))
 test('the committed files are what the generator writes', () => {
   assert.equal(made({}), committed('data.csv'))
   assert.equal(made({ train: 1000 }), committed('data-1000.csv'))
+  assert.equal(preferences(), committed('preferences.csv'))
+  assert.equal(labels(), committed('labels.csv'))
 })
 
 test('both files hold out the same rows, and the small one trains on the first of the large', () => {

@@ -21,7 +21,7 @@ const plain: Backend = {
     ),
 }
 /** So many rows of weights that a block of threads takes several tiles. */
-const wide = { ...small, intermediate: 8192 }
+const wide = { ...small, intermediate: 4480 }
 const qkv = ['q_proj', 'k_proj', 'v_proj']
 
 for (const [compute, batch, targets] of [

@@ -1,6 +1,7 @@
 /** Checks of what a model's outputs are, which `model_type` decides. */
 import type { Config } from '../schema/config.ts'
 import { COMBINED } from '../schema/encoder.ts'
+import { prefers } from '../schema/preference.ts'
 import { problem, when, type Check } from './check.ts'
 
 export const headless = (type: string): string =>
@@ -119,14 +120,28 @@ const metricsOf = {
   number: ['loss', 'mean_squared_error', 'mean_absolute_error', 'root_mean_squared_error', 'r2'],
 } as const
 
+/** Of pairs and of labelled answers. */
+const preferred = [
+  'loss',
+  'reward_accuracy',
+  'reward_margin',
+  'token_accuracy',
+  'sequence_accuracy',
+] as const
+
 const allowed = ({ trainer, output_features: outputs }: Config): ReadonlyArray<string> | null => {
   if (trainer.validation_field === COMBINED && outputs[0].type !== 'text') return ['loss']
   const of = outputs.find((f) => f.name === trainer.validation_field)
-  return of === undefined ? null : metricsOf[of.type]
+  return of === undefined ? null : prefers(trainer.type) ? preferred : metricsOf[of.type]
 }
 
 const validation: Check = {
-  reads: ['trainer.validation_field', 'trainer.validation_metric', 'output_features'],
+  reads: [
+    'trainer.type',
+    'trainer.validation_field',
+    'trainer.validation_metric',
+    'output_features',
+  ],
   find: (config) => {
     const { trainer, output_features: outputs } = config
     const metrics = allowed(config)
@@ -176,14 +191,18 @@ const balance: Check = {
 }
 
 const plateau: Check = {
-  reads: ['model_type', 'trainer.learning_rate_scheduler'],
-  find: ({ model_type, trainer: { learning_rate_scheduler: s } }) =>
-    when(model_type === 'ecd' && s.reduce_on_plateau > 0 && s.reduce_eval_metric !== 'loss', () =>
-      problem(
-        'trainer.learning_rate_scheduler.reduce_eval_metric',
-        `${s.reduce_eval_metric} is no metric of labels`,
-        'write `loss`',
-      ),
+  reads: ['model_type', 'trainer.type', 'trainer.learning_rate_scheduler'],
+  find: ({ model_type, trainer: { type, learning_rate_scheduler: s } }) =>
+    when(
+      (model_type === 'ecd' || prefers(type)) &&
+        s.reduce_on_plateau > 0 &&
+        s.reduce_eval_metric !== 'loss',
+      () =>
+        problem(
+          'trainer.learning_rate_scheduler.reduce_eval_metric',
+          `${s.reduce_eval_metric} is no metric of ${model_type === 'ecd' ? 'labels' : 'preferences'}`,
+          'write `loss`',
+        ),
     ),
 }
 

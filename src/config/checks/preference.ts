@@ -2,7 +2,7 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 
-import { typesOfKey } from '../schema/preference.ts'
+import { prefers, typesOfKey } from '../schema/preference.ts'
 import type { Config } from '../schema/config.ts'
 import { columnName, readTemplate } from '../template.ts'
 import { problem, when, type Check } from './check.ts'
@@ -79,30 +79,11 @@ const shown: Check = {
     ),
 }
 
-const REWARDS: ReadonlyArray<string> = ['reward_accuracy', 'reward_margin']
-const OF_TEXTS: ReadonlyArray<string> = ['perplexity', 'next_token_perplexity']
-
-const metric: Check = {
-  reads: ['trainer.type', 'trainer.validation_metric'],
-  find: ({ trainer: { type, validation_metric: name } }) => {
-    const prefers = typesOfKey.beta.includes(type)
-    return when((prefers ? OF_TEXTS : REWARDS).includes(name), () =>
-      problem(
-        'trainer.validation_metric',
-        prefers
-          ? `${name} is of texts, and \`type: ${type}\` measures preferences`
-          : `${name} is of preferences: \`type: ${typesOfKey.beta.join('`, `')}\``,
-        'write `loss`, or leave it out',
-      ),
-    )
-  },
-}
-
 const texts: Check = {
   reads: ['model_type', 'trainer.type', 'output_features'],
   find: ({ model_type: model, trainer: { type }, output_features: outputs }) =>
     when(
-      typesOfKey.beta.includes(type) &&
+      prefers(type) &&
         (model !== 'llm' || outputs.length > 1 || outputs.some((f) => f.type !== 'text')),
       () =>
         problem(
@@ -113,11 +94,4 @@ const texts: Check = {
     ),
 }
 
-export const preferenceChecks: ReadonlyArray<Check> = [
-  texts,
-  typed,
-  smoothing,
-  columns,
-  shown,
-  metric,
-]
+export const preferenceChecks: ReadonlyArray<Check> = [texts, typed, smoothing, columns, shown]

@@ -43,6 +43,9 @@ export const typesOfKey: { readonly [K in PreferenceKey]: ReadonlyArray<string> 
   undesirable_weight: ['kto'],
 }
 
+/** Whether a trainer learns preferences. */
+export const prefers = (type: string): boolean => typesOfKey.beta.includes(type)
+
 const defaults = {
   beta: 0.1,
   loss_type: 'sigmoid',
