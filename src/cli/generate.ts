@@ -85,7 +85,7 @@ const show = (answers: Texts, t: Terminal): void => {
 }
 
 export const run: Run = async (name, o, t) => {
-  const found = await openTrained(name, { ...o, dataset: undefined }, t)()
+  const found = await openTrained(name, o, t)()
   if (E.isLeft(found)) return refuse(found.left, t)
   const trained = found.right
   const silent = writesNothing(trained)
