@@ -7,12 +7,13 @@ import { issue, type Issue } from '../issue.ts'
 import { finiteBytes } from './finite.ts'
 import type { Checkpoint, TensorEntry } from './reader.ts'
 
-/** Only quantized weights have one. */
+/** The scales of a weight. */
 export const scalesName = (key: string): string => key.replace(/\.weight$/, '.SCB')
 const formatName = (key: string): string => `${key}_format`
 
 export const isEight = (base: Checkpoint, key: string): boolean =>
-  scalesName(key) !== key && base.tensors.has(scalesName(key))
+  scalesName(key) !== key &&
+  (base.tensors.has(scalesName(key)) || base.tensors.get(key)?.dtype === 'I8')
 
 /** All tensors that make up one weight. */
 export const namesOf = (key: string): ReadonlyArray<string> => [
