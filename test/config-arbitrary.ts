@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 
 import type { Config } from '../src/config/index.ts'
-import { ownDefaults } from '../src/config/schema/optimizer.ts'
+import { defaultsOf } from '../src/config/schema/optimizer.ts'
 
 /** Text that YAML writers and readers get wrong. */
 const awkward = fc.constantFrom(
@@ -190,7 +190,9 @@ const noPreference = {
 /** A type's own keys; the others are null. */
 const optimizer: fc.Arbitrary<Config['trainer']['optimizer']> = fc
   .tuple(
-    fc.constantFrom(...(['adam', 'adamw', 'sgd', 'adagrad', 'lion'] as const)),
+    fc.constantFrom(
+      ...(['adam', 'adamw', 'sgd', 'adagrad', 'lion', 'adamw_8bit', 'lion_8bit'] as const),
+    ),
     fc.record({
       betas: fc.tuple(fraction, fraction),
       eps: share,
@@ -206,7 +208,7 @@ const optimizer: fc.Arbitrary<Config['trainer']['optimizer']> = fc
     type,
     weight_decay,
     ...(Object.fromEntries(
-      Object.entries(values).map(([key, v]) => [key, key in ownDefaults[type] ? v : null]),
+      Object.entries(values).map(([key, v]) => [key, key in defaultsOf(type) ? v : null]),
     ) as typeof values),
   }))
 

@@ -109,6 +109,7 @@ const generate: Command = {
     },
     { flags: '--dataset <file>', doc: 'prompts made of rows by the template of the config' },
     { flags: '--max-new-tokens <count>', doc: 'longest answer', ...whole },
+    { flags: '--adapters <folders>', doc: 'answer with these adapters too, on the same base' },
     { flags: '--output <file>', doc: 'write answers as JSONL instead of showing them' },
     backend,
     lenient,

@@ -7,7 +7,7 @@ import type { Base } from '../models/base.ts'
 import type { Techniques } from '../pipeline.ts'
 import { preferenceOf } from '../preference/preference.ts'
 import { adapterOf, type Pretrained } from './adapter.ts'
-import { optimizerOf } from './optimizer.ts'
+import { keptAs, optimizerOf } from './optimizer.ts'
 
 /** QLoRA's block sizes: 64 weights a scale, 256 scales a second-level scale. */
 const BLOCK = 64
@@ -80,6 +80,7 @@ export const techniquesOf = (
       clip: clip.clipglobalnorm === 0 ? null : clip.clipglobalnorm,
       ...((a?.loraplus_lr_ratio ?? null) === null ? {} : { ratioB: a!.loraplus_lr_ratio! }),
     },
+    ...keptAs(o),
     recompute: frozen ? { _tag: 'none' } : recomputePolicy(c, limit),
     ...(c.model_parameters.neftune_noise_alpha === 0 || frozen
       ? {}
