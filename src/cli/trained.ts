@@ -31,6 +31,7 @@ import { call } from '../train/problem.ts'
 import { importHeads, readMeaning, withoutHeads } from '../train/heads.ts'
 import { descriptionName, weightsFolder } from '../train/results.ts'
 import { initializePlan } from '../train/initialize.ts'
+import type { Examples } from '../retrieval/pool.ts'
 import { textOf, type Options } from './command.ts'
 import { obtained } from './hub.ts'
 import { openConfig, remarked, showNotices } from './open.ts'
@@ -43,6 +44,8 @@ export interface Trained {
   readonly adapter: string | null
   /** The base that was tuned; null: it never was. */
   readonly untuned: string | null
+  /** Where the rows are that prompts show, if others than the data's own are asked. */
+  readonly examples?: Examples | null
   /** Of a run that predicts labels: where its heads lie, and what they predict. */
   readonly heads: {
     readonly results: string
@@ -213,7 +216,8 @@ export const openTrained = (
         TE.chainFirst(({ config, folder }) => obtained(asked(config, o), folder, 'whole', t)),
       )
     : pipe(
-        TE.fromEither(openConfig(name, o)),
+        // What is asked is not what the config learns from: `withRows` tells them apart.
+        TE.fromEither(openConfig(name, { ...o, dataset: undefined })),
         TE.chainFirst(({ config, folder }) => obtained(asked(config, o), folder, 'whole', t)),
         TE.map(({ config, folder, notices }) => {
           showNotices(name, notices, t)
@@ -250,7 +254,7 @@ const unbound = (c: Config, device: Device | null | undefined): Config =>
 
 /** Decides shapes and reads data as a run on that device would. A base that is asked as it is gets no adapter. */
 export const planTrained = (
-  { config, folder, heads }: Trained,
+  { config, folder, heads, examples = null }: Trained,
   t: Terminal,
   device?: Device | null,
   asking = false,
@@ -260,6 +264,7 @@ export const planTrained = (
       folder,
       clock: t.clock,
       asking,
+      examples,
       ...(heads === null ? {} : { targets: heads.targets }),
       ...(device === undefined
         ? {}
