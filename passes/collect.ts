@@ -56,7 +56,8 @@ const moduleResults = (f: Fn): ReadonlyArray<Named> => {
   }
   return f.eqns.flatMap((e) => {
     const weight = names.get(e.args[1] ?? -1)
-    if (!['dot', 'float8Dot'].includes(e.op) || weight?.endsWith('.weight') !== true) return []
+    if (!['dot', 'float8Dot', 'int8Dot'].includes(e.op) || weight?.endsWith('.weight') !== true)
+      return []
     const name = moduleOf(weight)
     return [{ name, ...whole({ id: e.outs[0]!, type: e.types[0]! }, name) }]
   })

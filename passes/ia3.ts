@@ -6,7 +6,7 @@ import type { Fn, Program, State } from '../ir/graph.ts'
 import { stateOf } from '../ir/graph.ts'
 import type { Reason } from '../ir/reason.ts'
 import { tensor } from '../ir/type.ts'
-import { linearWeights, moduleOf } from './linear.ts'
+import { linearWeights, moduleOf, multiplies } from './linear.ts'
 import type { Pass } from './pass.ts'
 import { copy, rebuild, type Rule } from './rewrite.ts'
 import { alsoTrained, isSaved, untied, type Also } from './saved.ts'
@@ -49,11 +49,11 @@ const multiply =
     const biased = states.has(`${module}.bias`)
     if (l === undefined) return null
     if (takesInput(o)(module))
-      return eqn.op === 'dot' && read.endsWith('.weight')
-        ? [b.alg.dot({ tb: true }, b.alg.mulRow(args[0]!, b.read(l)), args[1]!)]
+      return multiplies(eqn.op) && read.endsWith('.weight')
+        ? copy(b, eqn, [b.alg.mulRow(args[0]!, b.read(l)), args[1]!])
         : null
     // What a module gives is the product with its bias.
-    return eqn.op === (biased ? 'addRow' : 'dot')
+    return (biased ? eqn.op === 'addRow' : multiplies(eqn.op))
       ? [b.alg.mulRow(copy(b, eqn, args)[0]!, b.read(l))]
       : null
   }

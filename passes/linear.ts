@@ -1,9 +1,13 @@
 /** Which weights are plain linear layers: what an adapter stands beside and what quantization encodes. */
 import type { Program, State } from '../ir/graph.ts'
+import type { OpName } from '../ir/ops/index.ts'
 import { usesOf } from './rewrite.ts'
 
 /** The module a weight belongs to: its name without `.weight`. */
 export const moduleOf = (weight: string): string => weight.replace(/\.weight$/, '')
+
+/** Whether an op multiplies by the weight that is its second operand: x·Wᵀ with a W as it is, or of 8-bit integers. */
+export const multiplies = (op: OpName): boolean => op === 'dot' || op === 'int8Dot'
 
 /** Matrices that every function only ever multiplies by, x·Wᵀ. Embeddings and the output head are not among them. */
 export const linearWeights = (p: Program): ReadonlyArray<State> => {

@@ -6,10 +6,10 @@ import type { Fn, Id, Program, Recipe, State } from '../ir/graph.ts'
 import { stateOf } from '../ir/graph.ts'
 import type { Split } from '../ir/factors.ts'
 import type { Reason } from '../ir/reason.ts'
-import { scalar, tensor } from '../ir/type.ts'
-import { linearWeights, moduleOf } from './linear.ts'
+import { isEncoded, scalar, tensor } from '../ir/type.ts'
+import { linearWeights, moduleOf, multiplies } from './linear.ts'
 import type { Pass } from './pass.ts'
-import { rebuild, type Rule } from './rewrite.ts'
+import { copy, rebuild, type Rule } from './rewrite.ts'
 import { alsoTrained, isSaved, untied, type Also } from './saved.ts'
 import {
   byPattern,
@@ -119,9 +119,10 @@ const adapt =
   (o: Lora, states: ReadonlyMap<string, State>, targets: ReadonlyArray<State>): Rule =>
   ({ fn, eqn, args, b, state }) => {
     const salt = targets.findIndex((w) => w.name === state(1)?.name)
-    if (eqn.op !== 'dot' || salt < 0) return null
+    if (!multiplies(eqn.op) || salt < 0) return null
     const [x, w] = args as readonly [number, number]
-    const base = b.alg.dot({ tb: true }, x, w)
+    const times = (of: Id): Id => copy(b, eqn, [of, w])[0]!
+    const base = times(x)
     const { name } = targets[salt]!
     const { scale } = sizeOf(o, moduleOf(name))
     const read = (n: string): Id => b.read(states.get(n)!)
@@ -134,11 +135,12 @@ const adapt =
     const low = b.alg.scale(scale, b.alg.dot({ tb: true }, dropped, read(a)))
     const change = b.alg.dot({ tb: true }, low, read(up))
     if (o.dora !== true) return [b.alg.add(base, change)]
-    const lengths = b.alg.adaptedNorms(scale, w, read(a), read(up))
+    const wide = isEncoded(b.typeOf(w).dtype) ? b.alg.dequantize(b.typeOf(x).dtype, w) : w
+    const lengths = b.alg.adaptedNorms(scale, wide, read(a), read(up))
     const by = b.alg.mul(read(magnitude), b.alg.reciprocal(lengths))
     if (dropped === x) return [b.alg.mulRow(b.alg.add(base, change), by)]
     // As PEFT: what the lengths add to W is of the dropped input too.
-    const kept = b.alg.dot({ tb: true }, dropped, w)
+    const kept = times(dropped)
     return [b.alg.add(base, b.alg.sub(b.alg.mulRow(b.alg.add(kept, change), by), kept))]
   }
 

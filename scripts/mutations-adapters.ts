@@ -3,6 +3,13 @@ import { m, type Mutation } from './mutation.ts'
 
 export const adapterMutations: ReadonlyArray<Mutation> = [
   m(
+    'an adapter keeps what the one before it had',
+    'src/adapter/several.ts',
+    'program.state.filter((x) => isA(x.name) || isB(x.name))',
+    'program.state.filter((x) => (isA(x.name) || isB(x.name)) && adapter.file.tensors.has(peftName(x.name)))',
+    'adapter-several',
+  ),
+  m(
     'IA³ multiplies before the bias',
     'passes/ia3.ts',
     "biased ? 'addRow' : 'dot'",

@@ -2,7 +2,6 @@
 import { adapterMutations } from './mutations-adapters.ts'
 import { asking } from './mutations-asking.ts'
 import { m, type Mutation } from './mutation.ts'
-import { labelMutations } from './mutations-labels.ts'
 import { optimizerMutations } from './mutations-optimizers.ts'
 import { preferenceMutations } from './mutations-preference.ts'
 import { servingMutations } from './mutations-serving.ts'
@@ -13,7 +12,6 @@ export const mutations: ReadonlyArray<Mutation> = [
   ...preferenceMutations,
   ...servingMutations,
   ...asking,
-  ...labelMutations,
   m(
     'attention sees one token ahead',
     'ir/ops/attention.ts',
@@ -154,6 +152,34 @@ export const mutations: ReadonlyArray<Mutation> = [
     'const up = rest > 0.5 || (rest === 0.5 && floor % 2 === 1)',
     'const up = rest >= 0.5',
     'number',
+  ),
+  m(
+    '8-bit weights are not rounded to f16 first',
+    'ir/int8.ts',
+    'toHalves(x.subarray(i * width, (i + 1) * width))',
+    'x.slice(i * width, (i + 1) * width)',
+    'int8',
+  ),
+  m(
+    'an outlier counts for the scale of its row',
+    'ir/ops/int8.ts',
+    'if (apart[at + l] === 0) most',
+    'most',
+    'int8-product',
+  ),
+  m(
+    'an outlier is taken out of its own row alone',
+    'backends/onnx/int8.ts',
+    'where(n, columns, x!, inliers)',
+    'where(n, apart, x!, inliers)',
+    'conformance-onnx',
+  ),
+  m(
+    'quantize to 8 bits forgets the threshold',
+    'passes/quantize.ts',
+    '{ threshold: o.threshold }',
+    '{ threshold: 0 }',
+    'int8-passes',
   ),
   m('NF4 swaps its nibbles', 'ir/nf4.ts', '? c << 4 : c\n', '? c : c << 4\n', 'nf4'),
   m('NF4 forgets the mean of its scales', 'ir/nf4.ts', ') + offset,', '),', 'nf4'),

@@ -2,7 +2,7 @@
  * Trains small jobs, and compares each output (adapter, merged model, full model) with what transformers and PEFT make
  * of it: logits after a prompt, and where an answer stops.
  *
- *   npx tsx scripts/peft-check.ts [--python python3] [--prompts 6]
+ *   npx tsx scripts/peft-check.ts [--python python3] [--prompts 6] [--only dora,ia3]
  */
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
@@ -36,6 +36,8 @@ const { values: args } = parseArgs({
   options: {
     python: { type: 'string', default: 'python3' },
     prompts: { type: 'string', default: '6' },
+    /** Names of jobs, separated by commas; all of them unless said. */
+    only: { type: 'string', default: '' },
   },
 })
 const LONGEST = 24
@@ -243,7 +245,7 @@ const sorted = (settings: E.Either<unknown, Adapter>) =>
   JSON.stringify(settings, (_, v: unknown) => (Array.isArray(v) ? v.toSorted() : v))
 
 const outputs: Array<Awaited<ReturnType<typeof outputsOf>>[number]> = []
-for (const job of jobs)
+for (const job of jobs.filter((j) => args.only === '' || args.only.split(',').includes(j.name)))
   for (const full of job.adapter === undefined ? [false, true] : [false]) {
     outputs.push(...(await outputsOf(job, full)))
     console.error(`trained: ${job.name}, ${full ? 'all weights' : 'adapter'}`)

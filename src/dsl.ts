@@ -144,6 +144,14 @@ const compose =
 /** An architecture by hub id or folder, with no weights read. */
 const base = (name: string, folder = '.') => pipe(findBase(name, folder), E.mapLeft(one))
 
+/** Fetches a hub's model, or a dataset's file by its hf:// address, into Hugging Face's cache; where it lies. Compiling asks nobody. */
+const download =
+  (name: string): TE.TaskEither<Issues, string> =>
+  async () => {
+    const { downloaded } = await import('./hub/download-by-name.ts')
+    return pipe(downloaded(name), TE.mapLeft(one))()
+  }
+
 const sourceOf = (file: string): string | undefined =>
   fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : undefined
 
@@ -164,6 +172,7 @@ export const dsl = {
   read,
   compile,
   train,
+  download,
   print,
   parse,
   explain,

@@ -5,11 +5,13 @@ import type { Backend, Feeds, Session } from '../backends/backend.ts'
 import { decode, encode } from '../backends/bytes.ts'
 import { building, builder } from '../ir/build.ts'
 import { evaluateFn } from '../ir/evaluate.ts'
+import { quantize } from '../ir/encoding.ts'
 import type { Attrs, Fn, Id, Program, Recipe, Role, State } from '../ir/graph.ts'
 import { stateOf } from '../ir/graph.ts'
+import { round } from '../ir/number.ts'
 import type { Tensor } from '../ir/op.ts'
 import { opNames, opOf, type OpName } from '../ir/ops/index.ts'
-import { isEncoded, isFourBit, isFloat, tensor, type Float } from '../ir/type.ts'
+import { bytes, isEncoded, isFourBit, isFloat, tensor, type Float } from '../ir/type.ts'
 import { reference } from '../backends/reference/index.ts'
 import { schedule, type Compute, type Policy } from '../passes/index.ts'
 import { compile } from '../passes/pass.ts'
@@ -19,9 +21,9 @@ import { pipeline } from '../src/pipeline.ts'
 import { continuous } from './arbitrary.ts'
 import { fc } from './fc.ts'
 import { relativeError } from './golden.ts'
-import { stateTensor, worldOf, type World } from './laws.ts'
+import { noise, stateTensor, worldOf, type World } from './laws.ts'
 import { tensorOf } from './op-cases.ts'
-import { curves, steps, stepping, stepsOn } from './optimizer-job.ts'
+import { everyOptimizer } from './optimizer-suite.ts'
 import { plainSpec } from './programs.ts'
 import { right } from './right.ts'
 
@@ -136,6 +138,28 @@ export const exampleSuite = (backend: Backend): void => {
     })
 }
 
+/** Several tiles, some columns with outliers of one row alone. */
+const int8Products = async (backend: Backend): Promise<void> => {
+  const [m, k, n] = [67, 130, 66]
+  const w = tensor('int8', n, k)
+  const stored = new Uint8Array(bytes(w))
+  quantize(Float32Array.from(noise('w', n * k)), w, stored)
+  const x = noise('x', m * k).map((v, i) => (i % 997 === 5 ? 20 * v + 9 : v))
+  for (const [dtype, threshold] of [
+    ['f32', 6],
+    ['bf16', 6],
+    ['f16', 0],
+  ] as const) {
+    const args: ReadonlyArray<Tensor> = [
+      { type: tensor(dtype, m, k), data: x.map(round[dtype]) },
+      { type: w, data: stored },
+    ]
+    const p = scheduled(single('int8Dot', { threshold }, args))
+    const bound = { f32: 2e-6, bf16: 5e-3, f16: 6e-4 }[dtype]
+    await compare(backend, p, (s) => args[Number(s.name.slice(1))]!, {}, bound)
+  }
+}
+
 export const conformanceSuite = (backend: Backend): void => {
   exampleSuite(backend)
   test(`${backend.name}: random programs`, () =>
@@ -153,26 +177,14 @@ export const conformanceSuite = (backend: Backend): void => {
       }),
       { numRuns: 60 },
     ))
+  test(`${backend.name}: products of 8-bit integers with outliers`, () => int8Products(backend))
   test(`${backend.name}: dropout over a matrix as large as a micro-batch`, () =>
     largeDropout(backend))
   for (const o of longCases)
     test(`${backend.name}: attention over long packed rows, ${o.length} tokens, heads of ${o.d} in ${o.dtype}`, () =>
       longRows(backend, o))
-  test(`${backend.name}: the steps of every optimizer`, () => everyOptimizer(backend))
+  test(`${backend.name}: the steps of every optimizer`, () => everyOptimizer(backend, agree))
   modelSuite(backend, ['f32', 'bf16', 'f16', 'float8'])
-}
-
-const everyOptimizer = async (backend: Backend): Promise<void> => {
-  for (const { settings, rates } of curves.cases) {
-    const p = stepping({ ...settings, clip: 1 })
-    const [got, want] = [
-      await stepsOn(backend, p, rates),
-      steps(p, rates.map(Math.fround), 'typed'),
-    ]
-    for (const [k, state] of want.entries())
-      for (const [name, x] of Object.entries(state))
-        agree(`${JSON.stringify(settings)} step ${k} ${name}`, got[k]![name]!, x, 1e-5)
-  }
 }
 
 /** The part of it whose kernels differ most between architectures. */

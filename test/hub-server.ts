@@ -28,8 +28,10 @@ export interface Hub {
   /** Asked of the host of large files, and what it was shown. */
   readonly large: Array<{ readonly range: string | undefined; readonly key: string | undefined }>
   readonly faults: {
-    /** The next so many answers of large files break off after so many bytes. */
+    /** The next answers of large files break off after so many bytes, once those have arrived. */
     breaks: Array<number>
+    /** Bytes of a file that its client has; who asks tells. */
+    seen: number
     /** Their next so many bytes are wrong. */
     wrong: number
     /** It sends the whole whatever is asked. */
@@ -65,7 +67,7 @@ const json = (response: http.ServerResponse, status: number, body: unknown, head
 export const openHub = async (): Promise<Hub> => {
   const repos: Hub['repos'] = new Map()
   const [asked, large]: [Hub['asked'], Hub['large']] = [[], []]
-  const faults: Hub['faults'] = { breaks: [], wrong: 0, rangeless: false, statuses: [] }
+  const faults: Hub['faults'] = { breaks: [], seen: 0, wrong: 0, rangeless: false, statuses: [] }
   const commits: Array<Hub['commits'][number]> = []
   const uploaded: Hub['uploaded'] = new Map()
   const blobs = new Map<string, Uint8Array>()
@@ -78,7 +80,12 @@ export const openHub = async (): Promise<Hub> => {
     if (faults.wrong-- > 0) part[0]! ^= 1
     response.writeHead(from > 0 ? 206 : 200, { 'content-length': part.length })
     if (breaks === undefined) return void response.end(part)
-    response.write(part.subarray(0, breaks), () => setTimeout(() => response.socket?.end(), 30))
+    faults.seen = from
+    if (breaks > 0) response.write(part.subarray(0, breaks))
+    else response.flushHeaders()
+    const end = (): unknown =>
+      faults.seen >= from + breaks ? response.socket?.end() : setTimeout(end, 2)
+    end()
   } // prettier-ignore
 
   const [cdn, cdnUrl] = await listen((request, response) => {

@@ -11,6 +11,7 @@ import type { FetchOptions } from '../src/hub/fetch.ts'
 import { modelFolder, renewModel } from '../src/hub/model.ts'
 import { hubSettings } from '../src/hub/settings.ts'
 import type { Issue } from '../src/issue.ts'
+import { dsl } from '../src/dsl.ts'
 import { here, inFolder } from './cli-child.ts'
 import { writeModel } from './effects-job.ts'
 import { commitOf, openHub, TOKEN, type Hub } from './hub-server.ts'
@@ -42,7 +43,7 @@ const withHub = (body: (s: Setting) => Promise<void>): Promise<void> =>
         folder,
         options: (token = null, more = {}) => ({
           settings: { endpoint: hub.url, cache: path.join(folder, 'hub'), offline: false, token: () => token, ...more },
-          onProgress: () => {},
+          onProgress: ({ have }) => (hub.faults.seen = have),
           patience: 1,
         }),
       })
@@ -273,6 +274,14 @@ test('a config that names base and data by id is checked, and its base asked, wi
       const gone = await here('download', 'someone/other')
       assert.match(gone.err, /HF_HUB_OFFLINE/)
       assert.equal((await here('download', 'nonsense')).code, 1)
+      const alpaca = await here('check', job, '--dataset', 'ludwig://alpaca')
+      assert.match(alpaca.err, /"ludwig:\/\/alpaca" is no address of a dataset[^]*hf:\/\/datasets/)
+      process.env['HF_HUB_OFFLINE'] = '0'
+      assert.match(right(await dsl.download(ID)()), /models--someone--tiny/)
+      const rowsAt = right(await dsl.download('hf://datasets/someone/rows/a.csv')())
+      const answered = await here('generate', job, '--dataset', 'hf://datasets/someone/rows/a.csv', '--output', path.join(folder, 'out.jsonl'))
+      assert.equal(answered.code, 0, answered.err)
+      assert.match(rowsAt, /a\.csv$/)
     } finally {
       names.forEach((n, i) => {
         if (before[i] === undefined) delete process.env[n]

@@ -4,6 +4,9 @@ import fs from 'node:fs/promises'
 import path from 'node:path'
 import { test } from 'node:test'
 import { reference } from '../backends/reference/index.ts'
+import { fnOf } from '../ir/graph.ts'
+import { size } from '../ir/type.ts'
+import { feedsOf } from '../src/profile/measure.ts'
 import { train } from '../src/train/train.ts'
 import { holds } from './fc.ts'
 import { right } from './right.ts'
@@ -87,6 +90,18 @@ test('dpo: the reference is asked once for all runs of its kind, a stopped run e
     assert.deepEqual(told(second.events), [true])
     assert.equal(await fs.readFile(kept, 'utf8'), sound)
     assert.deepEqual(await weightsOf(resumed.adapterFolder!), await weightsOf(done.adapterFolder!))
+  }))
+
+test('a profile feeds every input of a micro-step, with rows and without', () =>
+  withBase(async (folder) => {
+    for (const { text, rows: all } of Object.values(jobs)) {
+      const plan = planFor(folder, text, all, [2, 16])
+      const { inputs } = fnOf(plan.program, 'micro')!
+      for (const given of [plan, { ...plan, data: null }])
+        for (const f of right(feedsOf(given)))
+          for (const i of inputs) assert.equal(f[i.name]!.length, size(i.type), i.name)
+    }
+    return Promise.resolve()
   }))
 
 for (const [name, job] of Object.entries(jobs).slice(1))

@@ -11,6 +11,7 @@ import {
   unanswerable,
   type Answer,
 } from '../generate/index.ts'
+import type { Session } from '../../backends/backend.ts'
 import { issue, one, type Issues } from '../issue.ts'
 import type { Plan } from '../plan/plan.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
@@ -23,9 +24,10 @@ import { wantedPrompts } from './prompts.ts'
 import type { Terminal } from './terminal.ts'
 import { generationNames } from '../models/llama.ts'
 import { askingProgram } from '../plan/asking.ts'
+import { inTurn, turnsOf } from './turns.ts'
 import { openTrained, planTrained, withSession, writesNothing, type Trained } from './trained.ts'
 
-type Texts = ReadonlyArray<Answer & { readonly prompt: string }>
+type Texts = ReadonlyArray<Answer & { readonly prompt: string; readonly adapter?: string }>
 
 /** The run's own data is not needed to answer. */
 export const withoutData = (x: Trained, o: Options): Trained => {
@@ -54,8 +56,9 @@ export const tokenizerOf = ({ base }: Plan): E.Either<Issues, Tokenizer> =>
     : pipe(loadTokenizer(base.folder), E.mapLeft(one))
 
 const write = (file: string, answers: Texts): E.Either<Issues, void> => {
-  const lines = answers.map(({ prompt, text, stopped, cut }) =>
+  const lines = answers.map(({ prompt, adapter, text, stopped, cut }) =>
     JSON.stringify({
+      ...(adapter === undefined ? {} : { adapter }),
       prompt,
       answer: text,
       stopped,
@@ -77,7 +80,11 @@ const show = (answers: Texts, t: Terminal): void => {
   const { bold, dim } = t.style
   answers.forEach((a, i) => {
     if (answers.length > 1)
-      t.out(...(i === 0 ? [] : ['']), `${bold('prompt')}  ${dim(a.prompt.trim())}`)
+      t.out(
+        ...(i === 0 ? [] : ['']),
+        ...(a.adapter === undefined ? [] : [`${bold('adapter')} ${a.adapter}`]),
+        `${bold('prompt')}  ${dim(a.prompt.trim())}`,
+      )
     t.out(a.text)
     if (a.stopped === 'length') t.note(dim('(the answer was cut at --max-new-tokens)'))
     if (a.cut > 0) t.note(dim(`(${a.cut} tokens near the beginning of the prompt did not fit)`))
@@ -85,11 +92,14 @@ const show = (answers: Texts, t: Terminal): void => {
 }
 
 export const run: Run = async (name, o, t) => {
-  const found = await openTrained(name, { ...o, dataset: undefined }, t)()
+  const found = await openTrained(name, o, t)()
   if (E.isLeft(found)) return refuse(found.left, t)
   const trained = found.right
   const silent = writesNothing(trained)
   if (silent !== null) return refuse([silent], t)
+  const taking = await turnsOf(name, trained, o)()
+  if (E.isLeft(taking)) return refuse(taking.left, t)
+  const turns = taking.right
   const device = await deviceHere(trained.config, o)
   const opened = pipe(
     E.Do,
@@ -112,7 +122,7 @@ export const run: Run = async (name, o, t) => {
       pipe(
         askingProgram(
           plan.base,
-          plan.techniques,
+          turns === null ? plan.techniques : { ...plan.techniques, lora: turns.room },
           { ...plan.shapes, generate: grid },
           generationNames(grid),
         ),
@@ -126,13 +136,26 @@ export const run: Run = async (name, o, t) => {
   const backend = await engineFor(plan.config, o)
   if (E.isLeft(backend)) return refuse(backend.left, t)
   const options = optionsOf(plan.config, plan.base.spec, tokenizer)
-  const done = await withSession(backend.right, plan, program, trained, (session) =>
+  const answered = (session: Session): TE.TaskEither<Issues, Texts> =>
     pipe(
       generateTexts(session, grid, tokenizer, prompts, options, (p) =>
         t.status(`answering: ${p.done}/${p.of}, ${p.tokens} tokens`),
       ),
       TE.mapLeft(one),
-    ),
+    )
+  const alone = turns === null ? trained : { ...trained, adapter: null }
+  const done = await withSession(backend.right, plan, program, alone, (session) =>
+    turns === null
+      ? answered(session)
+      : pipe(
+          inTurn(session, program, turns, (adapter) =>
+            pipe(
+              answered(session),
+              TE.map((all) => all.map((a) => ({ ...a, adapter }))),
+            ),
+          ),
+          TE.map((all) => all.flat()),
+        ),
   )()
   t.status(null)
   if (E.isLeft(done)) return refuse(done.left, t)

@@ -2,7 +2,7 @@
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Config } from '../config/index.ts'
-import { modelRepo } from '../hub/address.ts'
+import { isAddress, modelRepo } from '../hub/address.ts'
 import type { FetchOptions } from '../hub/fetch.ts'
 import type { Extent } from '../hub/model.ts'
 import { hubSettings } from '../hub/settings.ts'
@@ -38,7 +38,7 @@ const model = (
 
 const dataset = (c: Config, t: Terminal): TE.TaskEither<Issue, unknown> => {
   const name = c.compiler.dataset
-  if (name === null || !name.startsWith('hf://')) return TE.right(undefined)
+  if (name === null || !isAddress(name)) return TE.right(undefined)
   return async () => {
     const { fetchDataset } = await import('../hub/data.ts')
     return fetchDataset(name, fetchOptions(t))()

@@ -6,6 +6,7 @@ import { stringify } from 'yaml'
 import { parseConfig } from '../config/index.ts'
 import { readTable, type Table } from '../data/table.ts'
 import { unknownColumn } from '../data/cell.ts'
+import { isAddress } from '../hub/address.ts'
 import { datasetPath } from '../hub/dataset-path.ts'
 import { issue, one, type Issues } from '../issue.ts'
 import { atomicWrite } from '../tensors/atomic.ts'
@@ -59,7 +60,7 @@ const targetIn = (table: Table, o: Options): E.Either<Issues, string> => {
 
 /** A path as a config says it that lies in `home`. */
 const from = (home: string, name: string): string =>
-  name.startsWith('hf://') ? name : path.relative(home, path.resolve(name))
+  isAddress(name) ? name : path.relative(home, path.resolve(name))
 
 /** Left also where the names of columns make no config. */
 const made = (name: string, home: string, o: Options): E.Either<Issues, string> =>

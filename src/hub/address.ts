@@ -40,7 +40,7 @@ export const isAddress = (name: string): boolean => /^[a-z]+:\/\//.test(name)
 /** The file that a dataset's address means; a slash in a revision is written `%2F`. Left: an address of another kind. */
 export const datasetFile = (name: string): E.Either<Issue, DatasetFile> => {
   const [, id, revision, path] = DATASET.exec(name) ?? []
-  const named = decodeURIComponent(revision ?? MAIN)
+  const named = (revision ?? MAIN).replace(/%2f/gi, '/')
   if (id !== undefined && ![id, named, path ?? ''].some(climbs) && !id.includes('--'))
     return E.right({ kind: 'dataset', id, revision: named, path: path ?? null })
   return E.left(

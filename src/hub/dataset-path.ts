@@ -5,7 +5,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import { readable } from '../data/formats.ts'
 import { issue, type Issue } from '../issue.ts'
-import { datasetFile, shownRepo, type DatasetFile } from './address.ts'
+import { datasetFile, isAddress, shownRepo, type DatasetFile } from './address.ts'
 import { cachedSnapshot } from './cache.ts'
 import { hubSettings } from './settings.ts'
 
@@ -55,7 +55,7 @@ export const cached = (at: DatasetFile, cache: string): string | null => {
 
 /** Where a dataset lies that a config in `folder` names: a path, or an address whose file was fetched before. */
 export const datasetPath = (name: string, folder: string): E.Either<Issue, string> =>
-  !name.startsWith('hf://')
+  !isAddress(name)
     ? E.right(path.resolve(folder, name))
     : pipe(
         datasetFile(name),
@@ -74,4 +74,4 @@ export const datasetPath = (name: string, folder: string): E.Either<Issue, strin
 
 /** `--dataset` as a config would say it: a path starts where the command runs. */
 export const datasetArgument = (text: string): string =>
-  text.startsWith('hf://') ? text : path.resolve(text)
+  isAddress(text) ? text : path.resolve(text)

@@ -30,7 +30,11 @@ const forwardOf = (p: Program): Program => ({
   fns: p.fns.map((f) => ({ ...f, eqns: f.eqns.filter((e) => e.place.stage === 'forward') })),
 })
 
-const loaded = ({ recipe: r }: State): boolean => (encodes(r) ? r.of : r)._tag === 'load'
+/** A weight of the base, or what an adapter has left of it. */
+const loaded = ({ recipe }: State): boolean => {
+  const r = encodes(recipe) ? recipe.of : recipe
+  return r._tag === 'load' || (r._tag === 'split' && r.part === 'W')
+}
 
 export const atRest = (p: Program): ReadonlyArray<AtRest> => {
   const base = p.state.filter(loaded)

@@ -126,14 +126,20 @@ const measured =
       }),
     )
 
+/** Rows as a loss wants them filled. */
+export const gridOf = (p: Preference, { rows, length }: Pick<Grid, 'rows' | 'length'>): Grid => ({
+  rows,
+  length,
+  ...(p.loss._tag === 'orpo' ? { prompts: true } : {}),
+})
+
 /** `references`: what the model that training begins with makes of each sample. */
 export const preferenceTask = (
   p: Preference,
-  { rows, length }: Pick<Grid, 'rows' | 'length'>,
+  shapes: Pick<Grid, 'rows' | 'length'>,
   session: Session,
   references: References,
 ): Task => {
-  const grid = { rows, length, ...(p.loss._tag === 'orpo' ? { prompts: true } : {}) }
-  const l = { p, grid, references }
+  const l = { p, grid: gridOf(p, shapes), references }
   return { feed: (samples) => fed(l, session, samples), measure: measured(l) }
 }

@@ -69,5 +69,8 @@ export const randomFeeds = (f: Fn, vocab: number): Feeds => {
     lengths: new Float32Array(n).fill(length),
     keys: Int32Array.from(random(n, 13), (x) => x | 0),
   }
-  return Object.fromEntries(f.inputs.map((i) => [i.name, known[i.name]!]))
+  // Preferences weigh sequences by more; how, takes no other time.
+  const more = (i: Fn['inputs'][number]): Values =>
+    i.type.dtype === 'i32' ? new Int32Array(size(i.type)) : new Float32Array(size(i.type)).fill(1)
+  return Object.fromEntries(f.inputs.map((i) => [i.name, known[i.name] ?? more(i)]))
 }

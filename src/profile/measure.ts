@@ -11,7 +11,10 @@ import { one, type Issue, type Issues } from '../issue.ts'
 import { batchingOf } from '../plan/batch.ts'
 import { machineOf } from '../plan/machine.ts'
 import type { Plan } from '../plan/plan.ts'
-import { packBatch } from '../data/pack.ts'
+import { packBatch, type MicroBatch } from '../data/pack.ts'
+import { feedsOf as preferenceFeeds } from '../preference/feeds.ts'
+import { preferenceOf, type Preference } from '../preference/preference.ts'
+import { gridOf } from '../preference/task.ts'
 import { call } from '../train/problem.ts'
 import { runOfPlan } from '../train/schedule.ts'
 import { initializePlan } from '../train/initialize.ts'
@@ -60,16 +63,22 @@ export const feedsOf = (plan: Plan): E.Either<Issue, ReadonlyArray<Feeds>> => {
     return E.right(Array.from({ length: Math.ceil(effective / shapes.rows) }, () => feeds))
   }
   const { batching } = runOfPlan(plan, data)
+  const preference = preferenceOf(config.trainer)
+  const samples = data.samples.train.slice(0, batching.effective)
   return pipe(
-    packBatch(data.samples.train.slice(0, batching.effective), shapes),
+    packBatch(samples, preference === null ? shapes : gridOf(preference, shapes)),
     E.map((batches) => {
       const scored = batches.reduce((n, b) => n + b.scored, 0)
+      const text = ({ tokens, positions, segments, targets }: MicroBatch): Feeds => {
+        const inverse_count = Float32Array.of(1 / Math.max(1, scored))
+        return { tokens, positions, segments, targets, inverse_count }
+      }
+      // As long as with references that have been computed.
+      const whole = { samples: samples.length, tokens: Math.max(1, scored), kl: 0 }
+      const pairs = (p: Preference, b: MicroBatch): Feeds =>
+        preferenceFeeds(p, b, samples, () => [0, 0], whole)
       return batches.map((b): Feeds => ({
-        tokens: b.tokens,
-        positions: b.positions,
-        segments: b.segments,
-        targets: b.targets,
-        inverse_count: Float32Array.of(1 / Math.max(1, scored)),
+        ...(preference === null ? text(b) : pairs(preference, b)),
         seed: Int32Array.of(1),
         keys: b.keys,
         lengths: b.lengths,

@@ -1,1 +1,0 @@
-import { findBase } from '../src/models/base.ts'
