@@ -109,6 +109,9 @@ export const algebra = <V>(emit: Emit<V>, typeOf: (v: V) => TensorType) => ({
     one(emit('clipCoefficient', { max }, sumSquares)),
   adamw: (a: Adam, p: V, g: V, m: V, v: V, lr: V, step: V) =>
     three(emit('adamw', { ...a }, p, g, m, v, lr, step)),
+  encode8: (unsigned: boolean, x: V) => two(emit('encode8', { unsigned }, x)),
+  decode8: (unsigned: boolean, codes: V, scales: V) =>
+    one(emit('decode8', { unsigned }, codes, scales)),
   lossScale: (scale: V, streak: V, finite: V) => two(emit('lossScale', {}, scale, streak, finite)),
 })
 

@@ -79,4 +79,25 @@ export const optimizerMutations: ReadonlyArray<Mutation> = [
     'i % columns, 0',
     'neftune',
   ),
+  m(
+    '8-bit codes are cut, not rounded',
+    'ir/eight.ts',
+    'Math.fround(Math.fround(lo + hi) / 2)',
+    'hi',
+    'eight-bit',
+  ),
+  m(
+    'a skipped step encodes its state again',
+    'passes/eight-bit.ts',
+    'kept ? b.alg.select(args[0]!, id, b.read(s)) : id',
+    'id',
+    'eight-bit',
+  ),
+  m(
+    'variances take the signed map',
+    'passes/optimizers/rule.ts',
+    "new Set(['adam.v', 'adagrad.sum'])",
+    "new Set(['adagrad.sum'])",
+    'eight-bit',
+  ),
 ]

@@ -4,6 +4,7 @@ import {
   accumulate,
   asked,
   differentiate,
+  eightBit,
   freeze,
   heads,
   ia3,
@@ -19,6 +20,7 @@ import {
   simplify,
   type Compute,
   byLiveness,
+  type EightBit,
   type Ia3,
   type Lora,
   type Measure,
@@ -41,6 +43,8 @@ export interface Techniques {
   /** What float8 rounds cotangents to; e4m3 where nothing is said. */
   readonly back?: Float8
   readonly optimizer: Optimizer
+  /** What the optimizer keeps lies in 8 bits. */
+  readonly eightBit?: EightBit
   readonly recompute: Policy
   /** Noise on embeddings in training, by NEFTune's alpha. */
   readonly neftune?: number
@@ -97,6 +101,8 @@ const trained = (o: Techniques, measure: Measure): ReadonlyArray<Pass> => [
   differentiate,
   // Needs the gradients; adds Adam's state.
   optimizer(o.optimizer),
+  // Of the optimizer's state, once it exists; before accumulate, which moves the update whole.
+  ...(o.eightBit === undefined ? [] : [eightBit(o.eightBit)]),
   // Gradient rules emit more than is needed; everything after sees the lean program.
   simplify,
   // Splits the step where gradients meet the optimizer, so after both exist.

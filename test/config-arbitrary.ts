@@ -2,44 +2,8 @@
 import fc from 'fast-check'
 
 import type { Config } from '../src/config/index.ts'
-import { ownDefaults } from '../src/config/schema/optimizer.ts'
-
-/** Text that YAML writers and readers get wrong. */
-const awkward = fc.constantFrom(
-  'yes',
-  'null',
-  '~',
-  '1e-4',
-  '0x1F',
-  '- a',
-  '#x',
-  'a: b',
-  'a #b',
-  ' a ',
-  'a\n',
-  'a\n\n',
-  '\n a',
-  "it's",
-  '"',
-  '|',
-  '>-',
-  '\ta',
-  '&a',
-  '*a',
-  '!x',
-  '%y',
-  '@z',
-  'ü\u2028é\u0085',
-  '\ufeffa',
-  'a\r\nb',
-  '<<',
-  '---',
-  '...',
-)
-
-const text = fc
-  .oneof(awkward, fc.string({ minLength: 1 }), fc.string({ unit: 'binary', minLength: 1 }))
-  .filter((s) => s.trim() !== '')
+import { defaultsOf } from '../src/config/schema/optimizer.ts'
+import { prompt, text } from './config-arbitrary-prompt.ts'
 
 /** Columns and features by their sanitised names. */
 const named = text.map((s) => s.replace(/[(){}.:"'[\]]/g, '_'))
@@ -190,7 +154,9 @@ const noPreference = {
 /** A type's own keys; the others are null. */
 const optimizer: fc.Arbitrary<Config['trainer']['optimizer']> = fc
   .tuple(
-    fc.constantFrom(...(['adam', 'adamw', 'sgd', 'adagrad', 'lion'] as const)),
+    fc.constantFrom(
+      ...(['adam', 'adamw', 'sgd', 'adagrad', 'lion', 'adamw_8bit', 'lion_8bit'] as const),
+    ),
     fc.record({
       betas: fc.tuple(fraction, fraction),
       eps: share,
@@ -206,7 +172,7 @@ const optimizer: fc.Arbitrary<Config['trainer']['optimizer']> = fc
     type,
     weight_decay,
     ...(Object.fromEntries(
-      Object.entries(values).map(([key, v]) => [key, key in ownDefaults[type] ? v : null]),
+      Object.entries(values).map(([key, v]) => [key, key in defaultsOf(type) ? v : null]),
     ) as typeof values),
   }))
 
@@ -308,15 +274,6 @@ const generation: fc.Arbitrary<Config['generation']> = fc
       stop_strings: orNull(fc.array(text, { minLength: 1, maxLength: 3 })),
     }),
   )
-
-const literal = text.map((s) => s.replace(/[{}]/g, (brace) => brace + brace))
-
-const prompt: fc.Arbitrary<Config['prompt']> = fc
-  .tuple(orNull(text), literal, fc.constantFrom('{a}', '{b c:.2f}', '{__sample__}'), fc.boolean())
-  .map(([task, words, field, isBare]) => ({
-    task,
-    template: isBare ? null : `${words}${field}${task === null ? '' : '{__task__}'}`,
-  }))
 
 const feature = (name: string) => ({
   name: fc.constant(name),

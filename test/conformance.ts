@@ -23,7 +23,7 @@ import { fc } from './fc.ts'
 import { relativeError } from './golden.ts'
 import { noise, stateTensor, worldOf, type World } from './laws.ts'
 import { tensorOf } from './op-cases.ts'
-import { curves, steps, stepping, stepsOn } from './optimizer-job.ts'
+import { everyOptimizer } from './optimizer-suite.ts'
 import { plainSpec } from './programs.ts'
 import { right } from './right.ts'
 
@@ -183,21 +183,8 @@ export const conformanceSuite = (backend: Backend): void => {
   for (const o of longCases)
     test(`${backend.name}: attention over long packed rows, ${o.length} tokens, heads of ${o.d} in ${o.dtype}`, () =>
       longRows(backend, o))
-  test(`${backend.name}: the steps of every optimizer`, () => everyOptimizer(backend))
+  test(`${backend.name}: the steps of every optimizer`, () => everyOptimizer(backend, agree))
   modelSuite(backend, ['f32', 'bf16', 'f16', 'float8'])
-}
-
-const everyOptimizer = async (backend: Backend): Promise<void> => {
-  for (const { settings, rates } of curves.cases) {
-    const p = stepping({ ...settings, clip: 1 })
-    const [got, want] = [
-      await stepsOn(backend, p, rates),
-      steps(p, rates.map(Math.fround), 'typed'),
-    ]
-    for (const [k, state] of want.entries())
-      for (const [name, x] of Object.entries(state))
-        agree(`${JSON.stringify(settings)} step ${k} ${name}`, got[k]![name]!, x, 1e-5)
-  }
 }
 
 /** The part of it whose kernels differ most between architectures. */

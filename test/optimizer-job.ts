@@ -34,8 +34,8 @@ export const curves = JSON.parse(
 const loads = (key: string): Recipe => ({ _tag: 'load', key })
 
 /** Σ p·g over both, whose gradient is g. */
-const slope = (): Program => {
-  const state = curves.shapes.map((shape, i): State => ({
+export const slope = (shapes = curves.shapes): Program => {
+  const state = shapes.map((shape, i): State => ({
     name: `p${i}.weight`,
     type: tensor('f32', ...shape),
     role: 'train',

@@ -5,6 +5,7 @@ import { size } from '../../ir/type.ts'
 import { attention, attentionGrad } from './attention.ts'
 import { cachedAttention, cacheWrite } from './cached.ts'
 import { classCrossEntropy, classCrossEntropyGrad } from './classes.ts'
+import { decode8, encode8 } from './eight.ts'
 import { float8Dot } from './float8.ts'
 import { int8Dot } from './int8.ts'
 import {
@@ -217,5 +218,7 @@ export const kernels: { readonly [K in OpName]: Kernel<K> } = {
     return [n.one('Min', [n.scalar(1), n.div(n.scalar(attrs.max), norm1)])]
   },
   adamw,
+  encode8,
+  decode8,
   lossScale,
 }

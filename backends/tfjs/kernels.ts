@@ -14,6 +14,7 @@ import {
   swigluGrad,
   unary,
 } from './elementwise.ts'
+import { decode8, encode8 } from './eight.ts'
 import { float8Dot } from './float8.ts'
 import { int8Dot } from './int8.ts'
 import {
@@ -95,5 +96,7 @@ export const kernels: { readonly [K in OpName]: KernelOf<K> } = {
   dequantize: wide(dequantize),
   clipCoefficient: wide(clipCoefficient),
   adamw: wide(adamw),
+  encode8,
+  decode8,
   lossScale: wide(lossScale),
 }

@@ -4,6 +4,7 @@ import * as adapters from './adapters.ts'
 import * as attention from './attention.ts'
 import * as cache from './cache.ts'
 import * as classes from './classes.ts'
+import * as eight from './eight.ts'
 import * as elementwise from './elementwise.ts'
 import * as float8 from './float8.ts'
 import * as int8 from './int8.ts'
@@ -19,6 +20,7 @@ import * as segments from './segments.ts'
 
 export const ops = {
   ...elementwise,
+  ...eight,
   ...linalg,
   ...adapters,
   ...float8,

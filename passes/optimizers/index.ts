@@ -26,4 +26,4 @@ export const ruleOf = (o: Settings): Rule => {
   }
 }
 
-export { slotName, statesOf, type Rule } from './rule.ts'
+export { slotName, slotOf, statesOf, unsignedKinds, type Rule } from './rule.ts'

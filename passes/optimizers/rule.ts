@@ -38,6 +38,15 @@ export interface Rule {
 
 export const slotName = (kind: string, trained: string): string => `${kind}.${trained}`
 
+/** Which slot of which tensor a state is: the first two words are the kind. */
+export const slotOf = (state: string): { readonly kind: string; readonly trained: string } => {
+  const [optimizer, slot, ...trained] = state.split('.')
+  return { kind: `${optimizer}.${slot}`, trained: trained.join('.') }
+}
+
+/** Slots that are never below zero. */
+export const unsignedKinds: ReadonlySet<string> = new Set(['adam.v', 'adagrad.sum'])
+
 /** The slots of a tensor as state. */
 export const statesOf = (rule: Rule, { name, type }: State): ReadonlyArray<State> =>
   rule.slots(type).map((s) => ({

@@ -46,7 +46,7 @@ const shapeOf = ({ name, type }: State, o: Adapter): ReadonlyArray<number> => {
 export const trainedOf = (p: Program, o: Adapter): ReadonlyArray<Named> => {
   const adapted = new Set(adaptedModules(p))
   return p.state
-    .filter((s) => s.role === 'train')
+    .filter((s) => s.role === 'train' || s.role === 'held')
     .map((state) => {
       const module = state.name.replace(/\.bias$/, '')
       const wrapped = module !== state.name && adapted.has(module)

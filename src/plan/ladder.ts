@@ -60,13 +60,19 @@ const rungOf = (o: NonNullable<Techniques['lora']>): string =>
 
 /** Techniques switched on one after the other, in the pipeline's order. */
 const stepsOf = (t: Techniques): readonly [Step, ...Step[]] => {
-  const { prefer, ...likely } = t
+  const { prefer, eightBit, hold, neftune, ...bare } = t
   const off = { lora: null, quantize: null, compute: 'f32', recompute: none } as const
-  const plain: Techniques = { ...likely, ...off }
-  const prefers: Techniques = { ...t, ...off }
+  const plain: Techniques = { ...bare, ...off }
+  const prefers: Techniques = { ...plain, ...(prefer === undefined ? {} : { prefer }) }
   const lora: Techniques = { ...prefers, lora: t.lora }
   const coded: Techniques = { ...lora, quantize: t.quantize }
   const half: Techniques = { ...coded, compute: t.compute }
+  const held: Techniques = {
+    ...half,
+    ...(hold === undefined ? {} : { hold }),
+    ...(neftune === undefined ? {} : { neftune }),
+  }
+  const eight: Techniques = { ...held, ...(eightBit === undefined ? {} : { eightBit }) }
   return [
     {
       name: t.frozen === undefined ? 'full fine-tuning in f32' : 'the model in f32',
@@ -85,6 +91,8 @@ const stepsOf = (t: Techniques): readonly [Step, ...Step[]] => {
       ? []
       : [{ name: `+ ${quantizationName(t.quantize)}`, techniques: coded }]),
     ...(t.compute === 'f32' ? [] : [{ name: `+ ${t.compute}`, techniques: half }]),
+    ...(hold === undefined ? [] : [{ name: '+ layers held', techniques: held }]),
+    ...(eightBit === undefined ? [] : [{ name: '+ 8-bit optimizer', techniques: eight }]),
     ...(t.recompute._tag === 'none'
       ? []
       : [{ name: `+ recompute (${t.recompute._tag})`, techniques: t }]),

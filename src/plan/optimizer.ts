@@ -1,15 +1,15 @@
 /** The config's optimizer as settings of the pass. */
-import type { Settings } from '../../passes/index.ts'
-import type { Optimizer } from '../config/schema/optimizer.ts'
+import { LEAST, type EightBit, type Settings } from '../../passes/index.ts'
+import { isEightBit, plainType, type Optimizer } from '../config/schema/optimizer.ts'
 
 /** Keys of the type are filled by the config's reader. */
 export const optimizerOf = (o: Optimizer): Settings => {
   const [beta1, beta2] = o.betas ?? [0, 0]
   const decay = o.weight_decay
-  switch (o.type) {
+  switch (plainType(o.type)) {
     case 'adam':
     case 'adamw':
-      return { beta1, beta2, eps: o.eps!, decay, decoupled: o.type === 'adamw' }
+      return { beta1, beta2, eps: o.eps!, decay, decoupled: o.type !== 'adam' }
     case 'sgd':
       return {
         kind: 'sgd',
@@ -30,3 +30,7 @@ export const optimizerOf = (o: Optimizer): Settings => {
       return { kind: 'lion', beta1, beta2, decay }
   }
 }
+
+/** How the state is kept between steps. */
+export const keptAs = (o: Optimizer): { readonly eightBit?: EightBit } =>
+  isEightBit(o.type) ? { eightBit: { least: LEAST } } : {}

@@ -14,6 +14,7 @@ import { machineOf, type Machine } from './machine.ts'
 
 const blame: Readonly<Record<string, string>> = {
   lora: 'adapter',
+  eightBit: 'trainer.optimizer.type',
   ia3: 'adapter',
   hold: 'trainer.layers_to_freeze_regex',
   neftune: 'model_parameters.neftune_noise_alpha',

@@ -36,7 +36,9 @@ const meant = ({ of, ...rest }: Target): object => ({ name: of.name, ...rest })
 /** The program's heads and nothing else of it. */
 const onlyHeads = (p: Program): Program => ({
   ...p,
-  state: p.state.filter((s) => s.role === 'train' && s.name.startsWith(HEADS)),
+  state: p.state.filter(
+    (s) => (s.role === 'train' || s.role === 'held') && s.name.startsWith(HEADS),
+  ),
 })
 
 /** All but the heads, for whoever writes the model beneath them. */
@@ -58,7 +60,10 @@ export const exportHeads = (
   )
   return atomicFolder(folder, (temporary) =>
     pipe(
-      writeFile(join(temporary, WEIGHTS), storedStates(session, onlyHeads(program), ['train'])),
+      writeFile(
+        join(temporary, WEIGHTS),
+        storedStates(session, onlyHeads(program), ['train', 'held']),
+      ),
       TE.chainFirst(() => atomicWrite(join(temporary, MEANING), text)),
       TE.chain((sum) =>
         writeSums(
@@ -129,5 +134,7 @@ export const importHeads = (
 ): TE.TaskEither<Issue, void> =>
   pipe(
     currentFolder(headsFolder(results)),
-    TE.chain((folder) => loadStates(session, onlyHeads(program), ['train'], join(folder, WEIGHTS))),
+    TE.chain((folder) =>
+      loadStates(session, onlyHeads(program), ['train', 'held'], join(folder, WEIGHTS)),
+    ),
   )

@@ -28,6 +28,8 @@ const group: { readonly [K in OpName]?: string } = {
   sumSquares: 'optimizer',
   clipCoefficient: 'optimizer',
   lossScale: 'optimizer',
+  encode8: 'optimizer',
+  decode8: 'optimizer',
   cachedAttention: 'attention',
   linearArgmax: 'loss',
   classCrossEntropy: 'loss',

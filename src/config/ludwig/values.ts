@@ -101,18 +101,12 @@ export const ludwigValues: ReadonlyArray<readonly [string, Values]> = [
           'soap rmsprop_8bit lamb lamb_8bit lars lars_8bit',
       ),
       ...all('write `sgd`: the same step with 32-bit state', 'sgd_8bit'),
-      ...all('write `adagrad`: the same step with 32-bit state', 'adagrad_8bit'),
+      ...all('write `lion`: the same step with state on the device', 'paged_lion'),
+      ...all('write `lion_8bit`: the same step with state on the device', 'paged_lion_8bit'),
+      ...all('write `adamw`: the same step with state on the device', 'paged_adam paged_adamw'),
       ...all(
-        'write `lion`: the same step with 32-bit state',
-        'lion_8bit paged_lion paged_lion_8bit',
-      ),
-      ...all(
-        'write `adam`: the same step with 32-bit states',
-        'adam_8bit paged_adam paged_adam_8bit',
-      ),
-      ...all(
-        'write `adamw`: the same step with 32-bit states',
-        'adamw_8bit paged_adamw paged_adamw_8bit',
+        'write `adamw_8bit`: the same step with state on the device',
+        'paged_adam_8bit paged_adamw_8bit',
       ),
     ]),
   ],
