@@ -8,7 +8,7 @@ import { test } from 'node:test'
 import * as E from 'fp-ts/lib/Either.js'
 import { reference } from '../backends/reference/index.ts'
 import type { Session } from '../backends/backend.ts'
-import { dequantize } from '../ir/nf4.ts'
+import { dequantize } from '../ir/encoding.ts'
 import { isEncoded } from '../ir/type.ts'
 import { parseConfig } from '../src/config/index.ts'
 import type { Issue } from '../src/issue.ts'
@@ -48,7 +48,7 @@ const sha = (x: Float32Array): string =>
     .update(new Uint8Array(x.buffer, x.byteOffset, x.byteLength))
     .digest('hex')
 
-/** SHA-256 of what each 4-bit weight of a session decodes to. */
+/** SHA-256 of what each quantized weight of a session decodes to. */
 const decodedBy = async (plan: Plan, session: Session): Promise<Record<string, string>> => {
   const sums: Record<string, string> = {}
   for (const s of plan.program.state)
@@ -57,13 +57,17 @@ const decodedBy = async (plan: Plan, session: Session): Promise<Record<string, s
   return sums
 }
 
-for (const [name, double] of [
-  ['double', true],
-  ['single', false],
-  ['mixed', true],
+const eightBits = (threshold: number): string =>
+  `quantization: { bits: 8, llm_int8_threshold: ${threshold} }`
+
+for (const [name, words] of [
+  ['double', fourBits(true)],
+  ['single', fourBits(false)],
+  ['mixed', fourBits(true)],
+  ['eight', eightBits(5)],
 ] as const)
   test(`${name}: every weight decodes to what bitsandbytes decodes it to`, async () => {
-    const plan = right(planned(path.join(fixtures, name), fourBits(double)))
+    const plan = right(planned(path.join(fixtures, name), words))
     right(await promised(plan.base, plan.program)())
     const session = right(await reference.prepare(plan.program)())
     right(await initializePlan(plan, session)())
@@ -71,12 +75,17 @@ for (const [name, double] of [
   })
 
 test('a weight that the files hold in 16 bits stays so, as in transformers', () => {
-  const plan = right(planned(path.join(fixtures, 'mixed'), fourBits(true)))
-  const kept = 'model.layers.0.mlp.down_proj.weight'
-  const types = new Map(plan.program.state.map((s) => [s.name, s.type.dtype]))
-  assert.equal(types.get(kept), 'bf16')
-  assert.equal(types.get(kept.replace('down', 'up')), 'nf4/64/256')
-  assert.ok(plan.trace.some((t) => t.pass === 'quantize(nf4, block=64, double=256, except=1)'))
+  for (const [name, words, dtype, pass] of [
+    ['mixed', fourBits(true), 'nf4/64/256', 'quantize(nf4, block=64, double=256, except=1)'],
+    ['eight', eightBits(5), 'int8', 'quantize(int8, threshold=5, except=1)'],
+  ] as const) {
+    const plan = right(planned(path.join(fixtures, name), words))
+    const kept = 'model.layers.0.mlp.down_proj.weight'
+    const types = new Map(plan.program.state.map((s) => [s.name, s.type.dtype]))
+    assert.equal(types.get(kept), 'bf16')
+    assert.equal(types.get(kept.replace('down', 'up')), dtype)
+    assert.ok(plan.trace.some((t) => t.pass === pass))
+  }
 })
 
 test('which weights are in 16 bits is read from the index of shards too', async () => {
@@ -91,6 +100,7 @@ test('which weights are in 16 bits is read from the index of shards too', async 
   await fs.writeFile(index, JSON.stringify({ weight_map }))
   const plan = right(planned(folder, fourBits(true)))
   assert.deepEqual(plan.base.packed, {
+    bits: 4,
     double: true,
     plain: ['model.layers.0.mlp.down_proj.weight'],
   })
@@ -127,6 +137,22 @@ test('a config that asks for another model than the quantized one is refused, wi
       planned(path.join(fixtures, 'single'), fourBits(true)),
       'quantization.bnb_4bit_use_double_quant',
       /^write false,/,
+    ],
+    [
+      planned(path.join(fixtures, 'eight'), ''),
+      'quantization',
+      /quantization: \{bits: 8, llm_int8_threshold: 5\}/,
+    ],
+    [
+      planned(path.join(fixtures, 'eight'), fourBits(true)),
+      'quantization',
+      /quantization: \{bits: 8, llm/,
+    ],
+    [planned(double, eightBits(6)), 'quantization', /quantization: \{bits: 4,/],
+    [
+      planned(path.join(fixtures, 'eight'), eightBits(6)),
+      'quantization.llm_int8_threshold',
+      /^write 5,/,
     ],
     [
       planned(double, fourBits(true), merge),
@@ -181,15 +207,19 @@ const writeTensors = async (file: string, tensors: Tensors): Promise<void> => {
   await fs.writeFile(file, Buffer.concat([length, json, ...parts]))
 }
 
-/** What loading says of the double-quantized model with its tensors changed; null where it loads. */
-const saysOf = async (change: (t: Tensors) => Tensors): Promise<Issue | null> => {
+/** What loading says of a quantized model with its tensors changed; null where it loads. */
+const saysOf = async (
+  change: (t: Tensors) => Tensors,
+  name = 'double',
+  words = fourBits(true),
+): Promise<Issue | null> => {
   const folder = await fs.mkdtemp(path.join(os.tmpdir(), 'tunec-bnb-'))
   try {
-    const from = path.join(fixtures, 'double')
+    const from = path.join(fixtures, name)
     await fs.copyFile(path.join(from, 'config.json'), path.join(folder, 'config.json'))
     const tensors = await readTensors(path.join(from, 'model.safetensors'))
     await writeTensors(path.join(folder, 'model.safetensors'), change(tensors))
-    const plan = right(planned(folder, fourBits(true)))
+    const plan = right(planned(folder, words))
     const session = right(await reference.prepare(plan.program)())
     const r = await initializePlan(plan, session)()
     return E.isLeft(r) ? r.left : null
@@ -272,4 +302,38 @@ for (const [what, change, message] of [
     const i = await saysOf(change)
     assert.match(i?.message ?? 'nothing was said', message)
     assert.ok(i?.hint !== undefined && i.path !== undefined)
+  })
+
+const scb = key.replace('.weight', '.SCB')
+for (const [what, change, message] of [
+  [
+    'no scales',
+    (t: Tensors) => {
+      const { [scb]: _, ...rest } = t
+      return rest
+    },
+    // Without them it is a weight in a dtype that none is in.
+    /I8/,
+  ],
+  [
+    'scales of another length',
+    over(scb, (e) => ({ ...e, shape: [39], data: e.data.subarray(4) })),
+    /SCB is F32 \[39\]/,
+  ],
+  ['codes of another dtype', over(key, (e) => ({ ...e, dtype: 'U8' })), /weight is U8 \[40, 64\]/],
+  [
+    'another order than rows',
+    over(`${key}_format`, (e) => ({ ...e, data: Buffer.of(2) })),
+    /does not lie in rows: .*weight_format is 2/,
+  ],
+  [
+    'an infinite scale',
+    over(scb, (e) => ({ ...e, data: Buffer.from(new Float32Array(40).fill(Infinity).buffer) })),
+    /SCB holds Infinity/,
+  ],
+] as const)
+  test(`refused of 8 bits: ${what}`, async () => {
+    const i = await saysOf(change, 'eight', eightBits(5))
+    assert.match(i?.message ?? 'nothing was said', message)
+    assert.ok(i?.path !== undefined)
   })

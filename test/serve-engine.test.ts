@@ -1,12 +1,15 @@
 /** The engine of `serve`: whoever joins when, everyone gets the answer that he would get alone. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Session } from '../backends/backend.ts'
+import type { Backend, Session } from '../backends/backend.ts'
+import { cardOf } from '../backends/cuda/lower/targets.ts'
 import { reference } from '../backends/reference/index.ts'
 import { answer, type Grid, type Sampling } from '../src/generate/index.ts'
 import { prefillName } from '../src/models/llama.ts'
 import { openEngine } from '../src/serve/engine.ts'
 import { unadjusted, type Ended, type Work } from '../src/serve/work.ts'
+import { emulated } from './cuda/backend.ts'
+import { noCompiler } from './cuda/emulate.ts'
 import { fc, runs } from './fc.ts'
 import { greedy, tiny, tinySession } from './generate-model.ts'
 import { right } from './right.ts'
@@ -198,3 +201,43 @@ test('a model whose scores are no numbers fails its requests, and a backend that
   const said = await lost.done
   assert.ok(said._tag === 'failed' && said.issue.message === 'x: gone')
 })
+
+/** A long sequence, and two that join it while it runs. */
+const idsOn = async (backend: Backend): Promise<ReadonlyArray<ReadonlyArray<number>>> => {
+  const engine = openEngine(await tinySession(backend, grid, 7), grid, 8)
+  const all: Array<Array<number>> = []
+  const begin = (prompt: ReadonlyArray<number>, limit: number): Promise<void> =>
+    new Promise((resolve) => {
+      const ids: Array<number> = []
+      all.push(ids)
+      const work: Work = {
+        prompt,
+        limit,
+        sequence: 0,
+        sampling: { temperature: 0, topK: 0, topP: 1, seed: 1 },
+        adjust: unadjusted,
+        minNew: 0,
+        eosIds: [],
+        wantsScores: false,
+        take: (id) => {
+          ids.push(id)
+          // The others come once this one has begun.
+          if (all.length === 1 && ids.length === 2) joined = [begin([6], 3), begin([9, 8], 2)]
+          return false
+        },
+        end: () => resolve(),
+      }
+      right(engine.submit([work]))
+    })
+  let joined: ReadonlyArray<Promise<void>> = []
+  await begin([3, 4, 5], 6)
+  await Promise.all(joined)
+  await engine.close()
+  return all
+}
+
+test('sequences join and leave on a GPU as on the definition', { skip: noCompiler }, async () => {
+  const [gpu, definition] = [await idsOn(emulated(cardOf('sm_90')!.target)), await idsOn(reference)]
+  assert.deepEqual(gpu, definition)
+  assert.deepEqual(definition.map((ids) => ids.length), [6, 3, 2])
+}) // prettier-ignore

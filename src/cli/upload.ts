@@ -25,10 +25,8 @@ export const run: Run = async (results, o, t) => {
   })()
   t.status(null)
   if (E.isLeft(done)) return refuse(done.left, t)
-  const { parts, url } = done.right
-  const config = parts.find((p) => p.path === 'adapter_config.json')
-  const named = config === undefined || !('text' in config) ? null : config.text
-  if (named !== null && base === null && !/"base_model_name_or_path": "[^"/]+\/[^"/]+"/.test(named))
+  const { parts, url, base: named } = done.right
+  if (!named.onHub)
     t.note(
       t.noteStyle.yellow(
         '! the base model is a folder here, and nobody else can find it by that name: --base-model OWNER/NAME says which it is on the hub',

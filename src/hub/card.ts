@@ -4,13 +4,13 @@ import { stringify } from 'yaml'
 import { metricText } from '../report/progress.ts'
 import { count, duration, plural, size } from '../report/units.ts'
 import type { RunFacts } from './facts.ts'
-import type { Reference } from './reference.ts'
+import type { Published } from './reference.ts'
 
 export interface CardOf {
   /** `owner/name`. */
   readonly id: string
   /** The base by its hub id, if it has one. */
-  readonly base: Reference
+  readonly base: Published
   readonly facts: RunFacts
   /** The text that lies beside the weights: what they are, and how an adapter is loaded; null: only heads were trained. */
   readonly text: string | null
@@ -18,8 +18,6 @@ export interface CardOf {
 
 const fence = (language: string, text: string): string =>
   `\`\`\`${language}\n${text.trimEnd()}\n\`\`\``
-
-const isId = (name: string): boolean => /^[\w.-]+\/[\w.-]+$/.test(name)
 
 /** `owner/name` of a dataset's address. */
 const datasetId = (name: string): string | undefined =>
@@ -35,7 +33,7 @@ const front = ({ base, text, facts }: CardOf): string => {
   const data = dataset === null ? undefined : datasetId(dataset.name)
   const lora = config.adapter !== null
   return stringify({
-    ...(isId(base.name)
+    ...(base.onHub
       ? { base_model: base.name, base_model_relation: lora ? 'adapter' : 'finetune' }
       : {}),
     ...(text === null ? {} : { library_name: lora ? 'peft' : 'transformers' }),

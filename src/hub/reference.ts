@@ -21,6 +21,20 @@ export const referenceTo = (name: string, folder: string): Reference => {
   return cached ? { name: repo.id, revision: commit } : { name: at, revision: null }
 }
 
+/** A base as a card names it; `onHub`: whoever reads it can find it. */
+export interface Published extends Reference {
+  readonly onHub: boolean
+}
+
+/** `asked`: the id that whoever uploads gives to a folder. */
+export const published = (name: string, folder: string | null, asked: string | null): Published => {
+  if (asked !== null) return { name: asked, revision: null, onHub: true }
+  const found = folder === null ? null : referenceTo(name, folder)
+  return found === null || found.revision === null
+    ? { name: path.basename(name), revision: null, onHub: false }
+    : { ...found, onHub: true }
+}
+
 /** A base's name without its revision. */
 export const plainName = (name: string): string =>
   /@|^hf:/.test(name) ? (modelRepo(name)?.id ?? name) : name

@@ -17,7 +17,7 @@ import { factsOf, type RunFacts } from './facts.ts'
 import { callerOf } from './fetch.ts'
 import { hubLibrary } from './library.ts'
 import { writeProblemOf } from './problems.ts'
-import { plainName, referenceTo, type Reference } from './reference.ts'
+import { published, type Published, type Reference } from './reference.ts'
 import type { HubSettings } from './settings.ts'
 
 export interface UploadOptions {
@@ -33,15 +33,6 @@ export interface UploadOptions {
 export type Part =
   | { readonly path: string; readonly text: string }
   | { readonly path: string; readonly file: string }
-
-const baseOf = (facts: RunFacts, asked: string | null): Reference => {
-  if (asked !== null) return { name: asked, revision: null }
-  const { base_model: name } = facts.config
-  const found = facts.baseFolder === null ? null : referenceTo(name, facts.baseFolder)
-  return found?.revision === undefined || found.revision === null
-    ? { name: path.isAbsolute(name) ? path.basename(name) : plainName(name), revision: null }
-    : found
-}
 
 /** PEFT's config with the base by a name that means something elsewhere. */
 const adapterConfig = (text: string, base: Reference): string => {
@@ -86,12 +77,17 @@ const hasWeights = ({ config }: RunFacts): boolean =>
 
 const none = <A>(): TE.TaskEither<Issues, A | null> => TE.right(null)
 
+export interface Sent {
+  readonly parts: ReadonlyArray<Part>
+  readonly base: Published
+}
+
 /** What is sent. Left: a run that has not finished, or whose files are not what was written. */
 export const partsOf = (
   results: string,
   id: string,
   asked: string | null,
-): TE.TaskEither<Issues, ReadonlyArray<Part>> =>
+): TE.TaskEither<Issues, Sent> =>
   pipe(
     TE.Do,
     TE.bind('facts', () => TE.fromEither(factsOf(results))),
@@ -110,7 +106,7 @@ export const partsOf = (
         : textIn(weights.folder, configName),
     ),
     TE.map(({ facts, weights, heads, text, adapter }) => {
-      const base = baseOf(facts, asked)
+      const base = published(facts.config.base_model, facts.baseFolder, asked)
       const texts = [
         { path: 'README.md', text: modelCard({ id, base, facts, text }) },
         { path: 'tunec.yaml', text: facts.configText },
@@ -121,11 +117,12 @@ export const partsOf = (
         ...files.map((f) => [f.path, f.sum] as const),
         ...texts.map((x) => [x.path, sumOf(x.text)] as const),
       ])
-      return [
+      const parts = [
         ...files.map(({ path: at, file }) => ({ path: at, file })),
         ...texts,
         { path: sumsName, text: sumsText(all) },
       ]
+      return { parts, base }
     }),
   )
 
@@ -153,7 +150,7 @@ export const upload = (
   results: string,
   id: string,
   o: UploadOptions,
-): TE.TaskEither<Issues, { readonly url: string; readonly parts: ReadonlyArray<Part> }> => {
+): TE.TaskEither<Issues, Sent & { readonly url: string }> => {
   const repo: Repo = { kind: 'model', id, revision: 'main' }
   const why = needed(o)
   if (why !== null) return TE.left(one(why))
@@ -163,7 +160,7 @@ export const upload = (
   const name = { type: 'model' as const, name: id }
   return pipe(
     partsOf(results, id, o.base),
-    TE.bindTo('parts'),
+    TE.bindTo('sent'),
     TE.bind('hub', () => call(hubLibrary)),
     TE.let('caller', () => callerOf(o.settings)),
     TE.chainFirst(({ hub, caller }) =>
@@ -172,7 +169,7 @@ export const upload = (
           await hub.createRepo({ ...caller, repo: name, private: o.private })
       }),
     ),
-    TE.bind('done', ({ hub, caller, parts }) =>
+    TE.bind('done', ({ hub, caller, sent: { parts } }) =>
       call(() =>
         hub.uploadFiles({
           ...caller,
@@ -186,9 +183,9 @@ export const upload = (
         }),
       ),
     ),
-    TE.map(({ done, parts }) => ({
+    TE.map(({ done, sent }) => ({
+      ...sent,
       url: done?.commit.url ?? pageOf(o.settings.endpoint, repo),
-      parts,
     })),
   )
 }

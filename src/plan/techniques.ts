@@ -1,10 +1,8 @@
 /** From the config's words to the settings of the passes. */
 import type { Target } from '../../backends/cuda/lower/context.ts'
-import * as E from 'fp-ts/lib/Either.js'
 import type { Float } from '../../ir/type.ts'
 import type { Compute, Policy, Quantize } from '../../passes/index.ts'
 import type { Config } from '../config/schema/config.ts'
-import { issue, type Issue } from '../issue.ts'
 import type { Base } from '../models/base.ts'
 import type { Techniques } from '../pipeline.ts'
 import { preferenceOf } from '../preference/preference.ts'
@@ -99,39 +97,3 @@ export const ofBase = (t: Techniques, { packed }: Base): Techniques =>
   t.quantize === null || packed === null || packed.plain.length === 0
     ? t
     : { ...t, quantize: { ...t.quantize, except: packed.plain } }
-
-/** Left: a config that asks for another model than the quantized one that its base is. */
-export const agreeing = (c: Config, base: Base): E.Either<Issue, void> => {
-  const { adapter, quantization: q } = c
-  if (base.packed === null) return E.right(undefined)
-  const { double } = base.packed
-  const original = 'or name the folder of the original 16-bit model'
-  if (q === null)
-    return E.left(
-      issue('the base model is quantized to 4 bits already, and the config does not ask for that', {
-        path: 'quantization',
-        expected: `bits: 4, bnb_4bit_use_double_quant: ${double}`,
-        hint: `write \`quantization: {bits: 4, bnb_4bit_use_double_quant: ${double}}\` ${c.trainer.type === 'none' ? '' : ' with an adapter'}, ${original}`,
-      }),
-    )
-  if (q.bnb_4bit_use_double_quant !== double)
-    return E.left(
-      issue(
-        `the scales of the quantized base model are ${double ? '' : 'not '}quantized themselves`,
-        {
-          path: 'quantization.bnb_4bit_use_double_quant',
-          expected: String(double),
-          hint: `write ${double}, ${original}`,
-        },
-      ),
-    )
-  return adapter?.postprocessor.merge_adapter_into_base_model === true
-    ? E.left(
-        issue('an adapter cannot be merged into a base model that is quantized already', {
-          path: 'adapter.postprocessor.merge_adapter_into_base_model',
-          expected: 'false',
-          hint: `leave it out, ${original}`,
-        }),
-      )
-    : E.right(undefined)
-}

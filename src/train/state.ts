@@ -9,7 +9,7 @@ import { issue, type Issue } from '../issue.ts'
 import { fetching, type Base } from '../models/base.ts'
 import { HEAD } from '../models/head.ts'
 import type { Packed } from '../models/packed.ts'
-import { isPacked, namesOf, promisesPacked } from '../tensors/bnb.ts'
+import { isPacked, namesOf, promisesPacked } from '../tensors/packed.ts'
 import { toF32 } from '../tensors/convert.ts'
 import { finiteValues } from '../tensors/finite.ts'
 import { openFolder, type Checkpoint, type TensorEntry } from '../tensors/reader.ts'
@@ -90,7 +90,7 @@ const unread = (base: Checkpoint, program: Program, packed: Packed | null): Issu
   const read = new Set(
     program.state.flatMap((s) => {
       const key = keyOf(s.recipe)
-      return key === null ? [] : packed !== null && isPacked(base, key) ? namesOf(key) : [key]
+      return key === null ? [] : packed !== null && isPacked(base, key) ? namesOf(base, key) : [key]
     }),
   )
   const odd = [...base.tensors.keys()].filter((n) => !read.has(n) && !recomputed.test(n))
