@@ -23,7 +23,16 @@ const wanted = (from: string): boolean => {
   const [, , inside] = path.relative(root, from).split(path.sep)
   return (
     !from.includes(`${path.sep}fixtures${path.sep}`) ||
-    ['nf4_test_vectors.json', 'adapters', 'optimizers', 'train'].includes(inside ?? '')
+    [
+      'nf4_test_vectors.json',
+      'adapters',
+      'generate',
+      'golden',
+      'optimizers',
+      'retrieval',
+      'tokenizer',
+      'train',
+    ].includes(inside ?? '')
   )
 }
 

@@ -3,6 +3,34 @@ import { m, type Mutation } from './mutation.ts'
 
 export const asking: ReadonlyArray<Mutation> = [
   m(
+    'a row is shown its own answer',
+    'src/retrieval/contexts.ts',
+    'pool.table === asked && candidate === row',
+    'false',
+    'retrieval',
+  ),
+  m(
+    'rows that are held out are shown',
+    'src/retrieval/pool.ts',
+    'split.train.filter(',
+    '[...split.train, ...split.test].filter(',
+    'retrieval',
+  ),
+  m(
+    'the farthest rows are shown',
+    'src/retrieval/neighbours.ts',
+    'b.near - a.near',
+    'a.near - b.near',
+    'retrieval',
+  ),
+  m(
+    'an embedding counts padding',
+    'src/retrieval/encoder.ts',
+    'weights.fill(1 / ids.length, r * size + at, r * size + at + ids.length)',
+    'weights.fill(1 / ids.length, r * size + at, r * size + at + g.length)',
+    'retrieval',
+  ),
+  m(
     'beams leave their caches behind',
     'src/generate/beam-batch.ts',
     'from[i * b.width + beam] = i * b.width + parent',

@@ -127,3 +127,47 @@ test('predict: what is missing is said', async () =>
     const lacks = await here('predict', file, '--dataset', other, '-o', path.join(folder, 'out'))
     assert.match(lacks.err, /the data has no column "question"/)
   }))
+
+test('predict --compare: the base as it was beside the tuned model, adapter and full fine-tuning alike', async () =>
+  inFolder(async (folder) => {
+    const file = await job(folder)
+    const lora = { type: 'lora', r: 2, dropout: 0 }
+    const trainer = { type: 'finetune', epochs: 1, learning_rate: 0.05, batch_size: 2 }
+    const at = (name: string) => path.join(folder, name)
+    await here('predict', file, '--dataset', at('data.csv'), '-o', at('asked'), '--format', 'jsonl')
+    const plain = await linesOf(at('asked/predictions.jsonl'))
+    const never = await here('predict', file, '--compare', '-o', at('out'))
+    assert.match(never.err, /^error: there is nothing to compare: this model was never tuned/)
+    for (const [name, adapter] of [
+      ['tuned', lora],
+      ['full', null],
+    ] as const) {
+      await fs.writeFile(file, stringify({ ...config, adapter, trainer }))
+      const trained = await here(
+        'train',
+        file,
+        '--output-directory',
+        folder,
+        '--experiment-name',
+        name,
+      )
+      assert.equal(trained.code, 0, trained.err)
+      const results = at(`${name}_run`)
+      const args = ['--dataset', at('data.csv'), '-o', at(`${name}-out`), '--format', 'jsonl']
+      const ran = await here('predict', results, ...args, '--compare')
+      assert.equal(ran.code, 0, ran.err)
+      assert.match(ran.out, / +base +tuned\nloss +[\d.]+ +[\d.]+\n/)
+      const rows = await linesOf(at(`${name}-out/predictions.jsonl`))
+      assert.deepEqual(
+        rows.map((r) => [r['reply_response_base'], r['reply_probability_base']]),
+        plain.map((r) => [r['reply_response'], r['reply_probability']]),
+      )
+      const loss = async (from: string): Promise<number> =>
+        (
+          JSON.parse(await fs.readFile(at(`${name}-out/${from}`), 'utf8')) as {
+            combined: { loss: number }
+          }
+        ).combined.loss
+      assert.ok((await loss('test_statistics.json')) < (await loss('base_statistics.json')))
+    }
+  }))

@@ -3,43 +3,7 @@ import fc from 'fast-check'
 
 import type { Config } from '../src/config/index.ts'
 import { defaultsOf } from '../src/config/schema/optimizer.ts'
-
-/** Text that YAML writers and readers get wrong. */
-const awkward = fc.constantFrom(
-  'yes',
-  'null',
-  '~',
-  '1e-4',
-  '0x1F',
-  '- a',
-  '#x',
-  'a: b',
-  'a #b',
-  ' a ',
-  'a\n',
-  'a\n\n',
-  '\n a',
-  "it's",
-  '"',
-  '|',
-  '>-',
-  '\ta',
-  '&a',
-  '*a',
-  '!x',
-  '%y',
-  '@z',
-  'ü\u2028é\u0085',
-  '\ufeffa',
-  'a\r\nb',
-  '<<',
-  '---',
-  '...',
-)
-
-const text = fc
-  .oneof(awkward, fc.string({ minLength: 1 }), fc.string({ unit: 'binary', minLength: 1 }))
-  .filter((s) => s.trim() !== '')
+import { prompt, text } from './config-arbitrary-prompt.ts'
 
 /** Columns and features by their sanitised names. */
 const named = text.map((s) => s.replace(/[(){}.:"'[\]]/g, '_'))
@@ -313,15 +277,6 @@ const generation: fc.Arbitrary<Config['generation']> = fc
       stop_strings: orNull(fc.array(text, { minLength: 1, maxLength: 3 })),
     }),
   )
-
-const literal = text.map((s) => s.replace(/[{}]/g, (brace) => brace + brace))
-
-const prompt: fc.Arbitrary<Config['prompt']> = fc
-  .tuple(orNull(text), literal, fc.constantFrom('{a}', '{b c:.2f}', '{__sample__}'), fc.boolean())
-  .map(([task, words, field, isBare]) => ({
-    task,
-    template: isBare ? null : `${words}${field}${task === null ? '' : '{__task__}'}`,
-  }))
 
 const feature = (name: string) => ({
   name: fc.constant(name),

@@ -43,7 +43,7 @@ const defaults: Config = {
       preprocessing: { max_sequence_length: null },
     },
   ],
-  prompt: { template: null, task: null },
+  prompt: { template: null, task: null, retrieval: { type: null, k: 0, model_name: null } },
   preprocessing: {
     sample_ratio: 1,
     sample_size: null,

@@ -48,7 +48,7 @@ test('a cell that does not fit its format names its line', () => {
 test('what Ludwig has and tunec does not, and what cannot be meant', () => {
   const message = (template: string, task?: string) =>
     issues({ template, inputColumn: 'input', ...(task === undefined ? {} : { task }) })[0].message
-  assert.match(message('{input} {__context__}'), /retrieval is not supported/)
+  assert.match(message('{input} {__context__}'), /looked up for data sets alone/)
   assert.match(message('{input} {__task__}'), /there is no task/)
   assert.match(message('{input} {__task__:.2f}', 'sum'), /takes no format/)
   assert.match(message('{input:d}'), /the format `d` is not supported/)

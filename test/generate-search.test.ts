@@ -208,11 +208,15 @@ test('an answer ends with its stop string, and a longer one would have begun ali
   const free = right(await answer(session, g, asked, greedy())())
   const decode = (ids: ReadonlyArray<number>) => ids.map((id) => `<${id}>`).join('')
   const strings = [`<${free[0]!.ids[2]}>`]
-  const got = right(await answer(session, g, asked, greedy({ stops: { strings, decode } }))())
+  const got = right(
+    await answer(session, g, asked, greedy({ stops: { strings, decode }, decode }))(),
+  )
   got.forEach((a, i) => {
     const at = free[i]!.ids.findIndex((id) => `<${id}>` === strings[0])
     assert.deepEqual(a.ids, at < 0 ? free[i]!.ids : free[i]!.ids.slice(0, at + 1))
     assert.equal(a.stopped, at < 0 ? 'length' : 'stop')
+    // The text stops before it.
+    assert.equal(a.text, decode(at < 0 ? a.ids : a.ids.slice(0, -1)))
   })
   assert.ok(got.some((a) => a.stopped === 'stop'))
 })

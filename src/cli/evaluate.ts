@@ -22,6 +22,7 @@ import { blameRows, evaluateSamples } from '../train/evaluate.ts'
 import { metricsOf, type Measured } from '../train/measured.ts'
 import { flagOf, type Options, type Run } from './command.ts'
 import { deviceHere } from './card.ts'
+import { embedded } from './embeddings.ts'
 import { engineFor } from './engine.ts'
 import { limitLines } from './ask.ts'
 import { runLabels } from './labels.ts'
@@ -132,10 +133,12 @@ export const run: Run = async (name, o, t) => {
   if (E.isLeft(found)) return refuse(found.left, t)
   const trained = found.right
   if (trained.config.model_type === 'ecd') return runLabels(trained, false, o, t)
+  const asked = await embedded(withRows(trained, o, wanted), o, t)()
+  if (E.isLeft(asked)) return refuse(asked.left, t)
   const device = await deviceHere(trained.config, o)
   const opened = pipe(
     E.Do,
-    E.bind('plan', () => planTrained(withRows(trained, o, wanted), t, device)),
+    E.bind('plan', () => planTrained(asked.right, t, device)),
     E.chainFirst(({ plan }) => rowsIn(plan, split, wanted)),
     E.chainFirst(({ plan: { data } }) => {
       const why = flagOf(o, 'generate') ? unasked(data!, questionsOf(data!, split)) : null

@@ -13,6 +13,7 @@ import { planOf, type Plan } from '../plan/plan.ts'
 import { foresee } from '../train/foresee.ts'
 import { renderIssues } from '../report/issues.ts'
 import { readText } from '../text-file.ts'
+import { embedded } from './embeddings.ts'
 import { deviceHere } from './card.ts'
 import { flagOf, numberOf, textOf, type Exit, type Options } from './command.ts'
 import { obtained, type Extent } from './hub.ts'
@@ -98,6 +99,8 @@ export const openHere = async (
   const { config, folder } = opened.right
   const here = await obtained(config, folder, extent, t)()
   if (E.isLeft(here)) return E.left(placed(file, here.left))
+  const made = await embedded(opened.right, o, t)()
+  if (E.isLeft(made)) return E.left(placed(file, made.left))
   return E.right({ ...opened.right, device: await deviceHere(config, o) })
 }
 

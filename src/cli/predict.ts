@@ -11,7 +11,13 @@ import { dataFindings } from '../plan/data-report.ts'
 import type { Dataset } from '../plan/dataset.ts'
 import type { Device } from '../plan/device.ts'
 import type { Plan } from '../plan/plan.ts'
-import { columnsOf, statistics, writePredictions, type Format } from '../predict/files.ts'
+import {
+  baseColumns,
+  columnsOf,
+  statistics,
+  writePredictions,
+  type Format,
+} from '../predict/files.ts'
 import { askedOf, predict, type Asked, type Predicted } from '../predict/predict.ts'
 import { metricText } from '../report/progress.ts'
 import { table } from '../report/table.ts'
@@ -19,12 +25,13 @@ import { plural } from '../report/units.ts'
 import { limitLines } from './ask.ts'
 import { deviceHere } from './card.ts'
 import { flagOf, numberOf, textOf, type Options, type Run } from './command.ts'
+import { embedded } from './embeddings.ts'
 import { engineFor } from './engine.ts'
 import { runLabels } from './labels.ts'
 import { nearby, refuse } from './open.ts'
 import { splitIn, splitOf, whatOf, withRows } from './rows.ts'
 import type { Terminal } from './terminal.ts'
-import { openTrained, planTrained, withSession, type Trained } from './trained.ts'
+import { openTrained, planTrained, untuned, withSession, type Trained } from './trained.ts'
 
 const limited = (x: Trained, o: Options): Trained => {
   const most = numberOf(o, 'maxNewTokens')
@@ -74,9 +81,8 @@ const predictedBy = (
 ): TE.TaskEither<Issues, Outcome> =>
   pipe(
     TE.Do,
-    TE.bind('plan', () =>
-      TE.fromEither(planTrained(withRows(limited(trained, o), o, splitIn(o)), t, device, true)),
-    ),
+    TE.bind('asked', () => embedded(withRows(limited(trained, o), o, splitIn(o)), o, t)),
+    TE.bind('plan', ({ asked }) => TE.fromEither(planTrained(asked, t, device, true))),
     TE.bind('rows', ({ plan }) => TE.fromEither(rowsIn(plan, o))),
     TE.let('grid', ({ plan, rows }) =>
       gridFor(
@@ -112,40 +118,98 @@ const predictedBy = (
     TE.map(({ plan, predicted }) => ({ plan, predicted })),
   )
 
-const metricLines = ({ metrics }: Predicted): ReadonlyArray<string> =>
-  table(
+/** Both models on the same rows; without a comparison the first alone. */
+interface Both {
+  readonly tuned: Outcome
+  readonly base: Outcome | null
+}
+
+const notTuned = one(
+  issue('there is nothing to compare: this model was never tuned', {
+    hint: 'name a results folder, or leave --compare out',
+  }),
+)
+
+const predictedByBoth = (
+  trained: Trained,
+  device: Device | null,
+  o: Options,
+  t: Terminal,
+): TE.TaskEither<Issues, Both> => {
+  const before = untuned(trained)
+  if (!flagOf(o, 'compare'))
+    return pipe(
+      predictedBy(trained, '', device, o, t),
+      TE.map((tuned) => ({ tuned, base: null })),
+    )
+  return before === null
+    ? TE.left(notTuned)
+    : pipe(
+        TE.Do,
+        TE.bind('base', () => predictedBy(before, ' with the base', device, o, t)),
+        TE.bind('tuned', () => predictedBy(trained, ' with the tuned model', device, o, t)),
+      )
+}
+
+const metricLines = ({ tuned, base }: Both): ReadonlyArray<string> => {
+  const before = base?.predicted.metrics ?? null
+  const value = (m: Predicted['metrics'], name: string): string => {
+    const x = m[name]
+    return x === undefined ? '' : metricText(name, x)
+  }
+  const [head, ...lines] = table(
     [
       { title: '', align: 'left' },
-      { title: '', align: 'right' },
+      ...(before === null ? [] : [{ title: 'base', align: 'right' as const }]),
+      { title: before === null ? '' : 'tuned', align: 'right' },
     ],
-    Object.entries(metrics).map(([name, value]) => [name, metricText(name, value)]),
-  ).slice(1)
-
-const show = ({ predicted }: Outcome, findings: ReadonlyArray<string>, o: Options, t: Terminal) => {
-  const { rows, metrics } = predicted
-  const limits = {
-    cut: rows.filter((r) => r.answer.cut > 0).length,
-    unfinished: rows.filter((r) => r.answer.stopped === 'length').length,
-  }
-  if (flagOf(o, 'json'))
-    return t.out(
-      JSON.stringify(
-        {
-          rows: rows.length,
-          ...metrics,
-          cut_prompts: limits.cut,
-          unfinished_answers: limits.unfinished,
-          data_findings: findings,
-        },
-        null,
-        2,
-      ),
-    )
-  t.out(
-    `${plural(rows.length, 'row')} ${whatOf(splitIn(o))}`,
-    ...metricLines(predicted),
-    ...limitLines(limits).map(t.style.yellow),
+    Object.keys(tuned.predicted.metrics).map((name) => [
+      name,
+      ...(before === null ? [] : [value(before, name)]),
+      value(tuned.predicted.metrics, name),
+    ]),
   )
+  return before === null ? lines : [head!, ...lines]
+}
+
+const limitsOf = ({ predicted: { rows } }: Outcome) => ({
+  cut: rows.filter((r) => r.answer.cut > 0).length,
+  unfinished: rows.filter((r) => r.answer.stopped === 'length').length,
+})
+
+const json = (both: Both, findings: ReadonlyArray<string>): object => {
+  const { rows, metrics } = both.tuned.predicted
+  const { cut, unfinished } = limitsOf(both.tuned)
+  return {
+    rows: rows.length,
+    ...metrics,
+    ...(both.base === null ? {} : { base: both.base.predicted.metrics }),
+    cut_prompts: cut,
+    unfinished_answers: unfinished,
+    data_findings: findings,
+  }
+}
+
+const show = (both: Both, o: Options, t: Terminal): void =>
+  t.out(
+    `${plural(both.tuned.predicted.rows.length, 'row')} ${whatOf(splitIn(o))}`,
+    ...metricLines(both),
+    ...limitLines(limitsOf(both.tuned)).map(t.style.yellow),
+  )
+
+const write = ({ tuned, base }: Both, o: Options): TE.TaskEither<Issue, ReadonlyArray<string>> => {
+  const out = tuned.plan.config.output_features[0].name
+  const columns = [
+    ...columnsOf(out, tuned.predicted),
+    ...(base === null ? [] : baseColumns(out, base.predicted)),
+  ]
+  const stats = statistics(out, tuned.predicted.metrics)
+  const others =
+    base === null
+      ? []
+      : [{ name: 'base_statistics.json', stats: statistics(out, base.predicted.metrics) }]
+  const format = textOf(o, 'format') as Format
+  return writePredictions(textOf(o, 'output')!, columns, stats, format, others)
 }
 
 export const run: Run = async (name, o, t) => {
@@ -154,19 +218,17 @@ export const run: Run = async (name, o, t) => {
   const trained = found.right
   if (trained.config.model_type === 'ecd') return runLabels(trained, true, o, t)
   const device = await deviceHere(trained.config, o)
-  const done = await predictedBy(trained, '', device, o, t)()
+  const done = await predictedByBoth(trained, device, o, t)()
   t.status(null)
   if (E.isLeft(done)) return refuse(done.left, t)
-  const { plan, predicted } = done.right
-  const findings = dataFindings(plan, trained.config).map(nearby)
+  const both = done.right
+  const findings = dataFindings(both.tuned.plan, trained.config).map(nearby)
   if (findings.length > 0) t.note(...findings.map(t.noteStyle.yellow))
-  show(done.right, findings, o, t)
-  const [folder, out] = [textOf(o, 'output')!, plan.config.output_features[0].name]
-  const format = textOf(o, 'format') as Format
-  const columns = columnsOf(out, predicted)
-  const stats = statistics(out, predicted.metrics)
-  const wrote = await writePredictions(folder, columns, stats, format)()
+  if (flagOf(o, 'json')) t.out(JSON.stringify(json(both, findings), null, 2))
+  else show(both, o, t)
+  const wrote = await write(both, o)()
   if (E.isLeft(wrote)) return refuse([wrote.left], t)
-  if (!flagOf(o, 'json')) t.out(`written to ${nearby(folder)}: ${wrote.right.join(', ')}`)
+  const folder = nearby(textOf(o, 'output')!)
+  if (!flagOf(o, 'json')) t.out(`written to ${folder}: ${wrote.right.join(', ')}`)
   return 0
 }

@@ -18,8 +18,12 @@ export const withRows = (x: Trained, o: Options, wanted: Wanted): Trained => {
   const dataset = textOf(o, 'dataset')
   const { preprocessing: p, compiler } = x.config
   const all = { type: 'random' as const, probabilities: [1, 0, 0] as const }
+  // The rows that prompts show are those the run learned from, or would.
+  const own = x.config.compiler.dataset === null && wanted !== 'full'
+  const others = (dataset !== undefined || wanted === 'full') && !own
   return {
     ...x,
+    examples: others ? { config: x.config, folder: x.folder } : null,
     config: {
       ...x.config,
       preprocessing:

@@ -10,6 +10,7 @@ import type { Program } from '../../ir/graph.ts'
 import { arenaBytes } from '../../passes/schedule.ts'
 import { importAdapter } from '../adapter/import.ts'
 import { parseConfig, type Config } from '../config/index.ts'
+import { adapterPath } from '../hub/adapter-path.ts'
 import { modelRepo } from '../hub/address.ts'
 import { datasetArgument } from '../hub/dataset-path.ts'
 import type { Target } from '../data/targets.ts'
@@ -31,6 +32,7 @@ import { call } from '../train/problem.ts'
 import { importHeads, readMeaning, withoutHeads } from '../train/heads.ts'
 import { descriptionName, weightsFolder } from '../train/results.ts'
 import { initializePlan } from '../train/initialize.ts'
+import type { Examples } from '../retrieval/pool.ts'
 import { textOf, type Options } from './command.ts'
 import { obtained } from './hub.ts'
 import { openConfig, remarked, showNotices } from './open.ts'
@@ -43,11 +45,15 @@ export interface Trained {
   readonly adapter: string | null
   /** The base that was tuned; null: it never was. */
   readonly untuned: string | null
+  /** Where the rows are that prompts show, if others than the data's own are asked. */
+  readonly examples?: Examples | null
   /** Of a run that predicts labels: where its heads lie, and what they predict. */
   readonly heads: {
     readonly results: string
     readonly targets: ReadonlyArray<Target>
   } | null
+  /** Whether training began with the base and an adapter that added nothing. */
+  readonly began: boolean
   /** Of the base that an adapter was trained on: its small files, and the SHA-256 of its tensors. */
   readonly trainedOn: {
     readonly files: ReadonlyArray<Fingerprint>
@@ -169,6 +175,7 @@ const fromResults = (results: string): TE.TaskEither<Issues, Trained> => {
         folder: path.resolve(results),
         adapter: lora ? weights : null,
         untuned: baseOf(is.base_model_folder, config),
+        began: config.adapter !== null && config.adapter.pretrained_adapter_weights === null,
         trainedOn: same ? { files: is.base_model_files, sha256: is.base_model_sha256 } : null,
         config: {
           ...uncached(config),
@@ -210,13 +217,15 @@ export const openTrained = (
         TE.chainFirst(({ config, folder }) => obtained(asked(config, o), folder, 'whole', t)),
       )
     : pipe(
-        TE.fromEither(openConfig(name, o)),
+        // What is asked is not what the config learns from: `withRows` tells them apart.
+        TE.fromEither(openConfig(name, { ...o, dataset: undefined })),
         TE.chainFirst(({ config, folder }) => obtained(asked(config, o), folder, 'whole', t)),
         TE.map(({ config, folder, notices }) => {
           showNotices(name, notices, t)
           const named = config.adapter?.pretrained_adapter_weights ?? null
-          const adapter = named === null ? null : path.resolve(folder, named)
-          return { config, folder, adapter, heads: null, untuned: null, trainedOn: null }
+          const adapter = named === null ? null : adapterPath(named, folder)
+          const nothing = { heads: null, untuned: null, began: false, trainedOn: null }
+          return { config, folder, adapter, ...nothing }
         }),
       )
 
@@ -228,6 +237,7 @@ export const untuned = (x: Trained): Trained | null =>
         ...x,
         adapter: null,
         heads: null,
+        began: false,
         trainedOn: null,
         config: {
           ...x.config,
@@ -245,7 +255,7 @@ const unbound = (c: Config, device: Device | null | undefined): Config =>
 
 /** Decides shapes and reads data as a run on that device would. A base that is asked as it is gets no adapter. */
 export const planTrained = (
-  { config, folder, heads }: Trained,
+  { config, folder, heads, examples = null }: Trained,
   t: Terminal,
   device?: Device | null,
   asking = false,
@@ -255,6 +265,7 @@ export const planTrained = (
       folder,
       clock: t.clock,
       asking,
+      examples,
       ...(heads === null ? {} : { targets: heads.targets }),
       ...(device === undefined
         ? {}

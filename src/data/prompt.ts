@@ -26,6 +26,15 @@ export const taskTemplate =
 const namesSample = (parts: ReadonlyArray<TemplatePart>, columns: ReadonlyArray<string>): boolean =>
   parts.some((p) => 'field' in p && (p.field === '__sample__' || columns.includes(p.field)))
 
+/** Ludwig's few-shot template. */
+export const contextTemplate =
+  'Below is relevant context:\n\nCONTEXT: {__context__}\n\nCONTEXT is comprised of labeled samples whose embeddings were similar to that of the sample input. The labels in\nthese samples could aid you in your final prediction. Given this and no prior knowledge, follow the instructions\nbelow.\n\n' +
+  taskTemplate
+
+/** The template's own text, or the built-in one that task and retrieval select; undefined: the input cell is the prompt. */
+const templateOf = ({ template, task, retrieves }: PromptSpec): string | undefined =>
+  template ?? (task === undefined ? undefined : retrieves === true ? contextTemplate : taskTemplate)
+
 const compileTemplate = (
   template: string,
   spec: PromptSpec,
@@ -56,7 +65,7 @@ const renderRow =
   (row: Row, index: number): E.Either<Issue, string> => {
     let text = ''
     for (const part of parts) {
-      const rendered = part(row)
+      const rendered = part(row, index)
       if (E.isLeft(rendered)) return E.left(issue(rendered.left, locate(table, index)))
       text += rendered.right
     }
@@ -65,11 +74,11 @@ const renderRow =
 
 /** Every column that prompts are made of, the input's own where it is shown. */
 export const promptColumns = (spec: PromptSpec): ReadonlyArray<string> => {
-  const template = spec.template ?? (spec.task === undefined ? undefined : taskTemplate)
+  const template = templateOf(spec)
   const showsInput =
     template === undefined ||
     E.exists((parts: ReadonlyArray<TemplatePart>) =>
-      parts.some((part) => 'field' in part && part.field === '__sample__'),
+      parts.some((part) => 'field' in part && ['__sample__', '__context__'].includes(part.field)),
     )(readTemplate(template))
   return [...(showsInput ? [spec.inputColumn] : []), ...templateColumns(spec)]
 }
@@ -77,7 +86,7 @@ export const promptColumns = (spec: PromptSpec): ReadonlyArray<string> => {
 /** The columns a template shows, in order of appearance; empty when it cannot be read. */
 export const templateColumns = (spec: PromptSpec): ReadonlyArray<string> =>
   pipe(
-    readTemplate(spec.template ?? (spec.task === undefined ? '' : taskTemplate)),
+    readTemplate(templateOf(spec) ?? ''),
     E.map(RA.flatMap((part) => ('field' in part && !isSpecial(part.field) ? [part.field] : []))),
     E.match(
       () => [],
@@ -93,7 +102,7 @@ export const renderPrompts = (
   spec: PromptSpec,
   table: Table,
 ): E.Either<Issues, ReadonlyArray<string | null>> => {
-  const template = spec.template ?? (spec.task === undefined ? undefined : taskTemplate)
+  const template = templateOf(spec)
   if (template === undefined)
     return table.columns.includes(spec.inputColumn)
       ? E.right(

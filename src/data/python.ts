@@ -67,6 +67,31 @@ export const fixed = (x: number, precision: number): string => {
   return precision === 0 ? text : `${text.slice(0, point)}.${text.slice(point)}`
 }
 
+const quoteEscapes: Readonly<Record<string, string>> = {
+  '\\': '\\\\',
+  '\n': '\\n',
+  '\r': '\\r',
+  '\t': '\\t',
+}
+
+/** As `repr` writes a character that Python does not print. */
+const hidden = (char: string): string => {
+  const code = char.codePointAt(0)!
+  const [letter, width] = code < 0x100 ? ['x', 2] : code < 0x10000 ? ['u', 4] : ['U', 8]
+  return `\\${letter}${code.toString(16).padStart(Number(width), '0')}`
+}
+
+/** `repr` of a cell: text in single quotes, in double ones where it holds single ones alone. */
+export const repr = (cell: Cell): string => {
+  if (typeof cell !== 'string') return str(cell)
+  const quote = cell.includes("'") && !cell.includes('"') ? '"' : "'"
+  const body = cell
+    .replace(/[\\\n\r\t]/g, (c) => quoteEscapes[c]!)
+    .replaceAll(quote, `\\${quote}`)
+    .replace(/(?! )[\p{C}\p{Z}]/gu, hidden)
+  return `${quote}${body}${quote}`
+}
+
 const escapes: Readonly<Record<string, string>> = {
   '"': '\\"',
   '\\': '\\\\',

@@ -14,10 +14,14 @@ export interface PromptSpec {
   readonly task?: string
   /** The input feature's column: the prompt when there is neither template nor task, else what `{__sample__}` shows. */
   readonly inputColumn: string
+  /** Whether rows are retrieved; without a template it selects Ludwig's few-shot one. */
+  readonly retrieves?: boolean
+  /** What `{__context__}` shows for a row of the table. */
+  readonly context?: (row: number) => string
 }
 
 /** One part of a prompt for one row. Left: why the cell does not fit the part. */
-export type Piece = (row: Row) => E.Either<string, string>
+export type Piece = (row: Row, index: number) => E.Either<string, string>
 
 /** What a template has to know of a table. */
 export type Columns = Pick<Table, 'columns' | 'separator'>
@@ -43,11 +47,15 @@ const specialPiece = (
   const bad = (message: string, hint?: string) =>
     E.left(issue(message, { ...templatePath, ...(hint === undefined ? {} : { hint }) }))
   if (format !== '') return bad(`{${field}} takes no format, and \`${format}\` was given`)
-  if (field === '__context__')
-    return bad(
-      '{__context__} holds retrieved samples, and retrieval is not supported',
-      'remove {__context__} from the template',
-    )
+  if (field === '__context__') {
+    const { context } = spec
+    return context === undefined
+      ? bad(
+          'the rows that {__context__} shows are looked up for data sets alone',
+          'ask with `tunec predict`',
+        )
+      : E.right((_, index) => E.right(context(index)))
+  }
   if (field === '__task__')
     return spec.task === undefined
       ? bad('the template shows {__task__} but there is no task', 'set prompt.task')

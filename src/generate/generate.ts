@@ -14,6 +14,7 @@ import { constrained, isFree, unconstrained } from './constraints.ts'
 import type { Beams, Options } from './options.ts'
 import { finish, grid, openRow, placeholder, stepGrid, type Ending, type Row } from './rows.ts'
 import { choose, logProb } from './sample.ts'
+import { beforeStop } from './stops.ts'
 
 /** Sequences decoded side by side, the longest prompt, and the places of the cache. */
 export type Grid = NonNullable<Shapes['generate']>
@@ -28,6 +29,7 @@ export interface Request {
 export interface Answer {
   /** Without the id that ended it. */
   readonly ids: ReadonlyArray<number>
+  /** Without the string that ended it, which its ids hold. */
   readonly text: string
   /** ln of each id's probability by the model itself, before temperature, penalties and bans; empty unless asked for. */
   readonly logProbs: ReadonlyArray<number>
@@ -196,7 +198,8 @@ const answerWith = <S>(
     TE.map((all) =>
       all.map((s) => {
         const made = way.answer(s)
-        return { ...made, text: o.decode(made.ids) }
+        const text = o.decode(made.ids)
+        return { ...made, text: made.stopped === 'stop' ? beforeStop(text, o) : text }
       }),
     ),
   )

@@ -28,3 +28,10 @@ export const endsWithStop = (
     return at >= 0 && at + s.length > known
   })
 }
+
+/** A text up to where the first string begins. */
+export const beforeStop = (text: string, { stops = null }: Pick<Options, 'stops'>): string =>
+  (stops?.strings ?? []).reduce((cut, s) => {
+    const at = text.indexOf(s)
+    return at >= 0 && at < cut.length ? text.slice(0, at) : cut
+  }, text)

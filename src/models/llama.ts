@@ -21,6 +21,8 @@ export interface Shapes {
     /** Shorter prompts that have a `prefill` of their own, so that they need not pay for the longest. */
     readonly shorter?: ReadonlyArray<number>
   } | null
+  /** Also the mean of a row's last hidden states. */
+  readonly embed?: true
 }
 
 /** Attention of one layer: packed rows in training, a cache in generation. */
@@ -149,6 +151,17 @@ const evaluateFn = (c: Context, s: Shapes): Fn => {
   return b.done({ name: 'evaluate', outs, updates: [] })
 }
 
+/** Sums of the last hidden states by `weights` [R, R·T]: with one over the length of its text at each token's place, a mean a row. */
+const embedFn = (c: Context, s: Shapes): Fn => {
+  const { b } = c
+  const { hidden } = packed(c, s)
+  const weights = b.input('weights', tensor('f32', s.rows, s.rows * s.length))
+  const pooled = b.at({ scope: 'embedding' }, () =>
+    b.alg.dot({}, weights, b.alg.cast('f32', hidden)),
+  )
+  return b.done({ name: 'embed', outs: [{ name: 'pooled', id: pooled }], updates: [] })
+}
+
 export const cacheNames = (layer: number): readonly [string, string] => [
   `cache.k.${layer}`,
   `cache.v.${layer}`,
@@ -266,5 +279,6 @@ export const model = (name: string, spec: ModelSpec, s: Shapes): Either<Reason, 
         fns.push(generateFn(context(), prompt, s.generate, byName))
       if (hasBeams(s.generate)) fns.push(reorderFn(builder(), s.generate, byName))
     }
+    if (s.embed === true) fns.push(embedFn(context(), s))
     return { name, state: [...weights.values(), ...kept], fns }
   })

@@ -4,7 +4,7 @@ import { shortFindings } from '../data/findings-text.ts'
 import { findingsOf } from '../data/findings.ts'
 import { reportData, type DataReport } from '../data/report.ts'
 import { batchingOf } from './batch.ts'
-import { promptSpec, usedColumns } from './dataset.ts'
+import { promptSpec, usedColumns } from './rows.ts'
 import type { Plan } from './plan.ts'
 
 /** Null without data. */

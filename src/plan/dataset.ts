@@ -1,21 +1,21 @@
 /** The dataset of a job: rows read, prompts rendered, split, and turned into samples, with an account of every loss. */
-import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import type { Config } from '../config/schema/config.ts'
 import { answerCap } from '../config/outputs.ts'
 import { isEmpty, locate, rowName, unknownColumn, type Table } from '../data/cell.ts'
 import type { Dataset as Rows } from '../data/dataset.ts'
-import { promptColumns, renderPrompts, type PromptSpec } from '../data/prompt.ts'
+import { renderPrompts } from '../data/prompt.ts'
 import { str } from '../data/python.ts'
 import { buildSamples, type RowText, type SampleOptions, type Samples } from '../data/samples.ts'
-import { sampleRows, splitNames, splitRows, type Split } from '../data/split.ts'
-import { readTable } from '../data/table.ts'
+import { splitNames } from '../data/split.ts'
 import type { Target } from '../data/targets.ts'
 import { roomOf } from '../data/pack.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import type { ModelSpec } from '../models/spec.ts'
+import type { Contexts } from '../retrieval/contexts.ts'
 import { extrasOf, preferred } from './preferences.ts'
+import { promptSpec, readRows } from './rows.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
 import { labelledSamples, type Known, type LabelledRows } from './labelled.ts'
 
@@ -26,27 +26,11 @@ export interface Dataset extends Rows {
   readonly targets?: ReadonlyArray<Target>
 }
 
-export const promptSpec = (c: Config): PromptSpec => ({
-  inputColumn: c.input_features[0].column,
-  ...(c.prompt.template === null ? {} : { template: c.prompt.template }),
-  ...(c.prompt.task === null ? {} : { task: c.prompt.task }),
-})
-
-/** The columns that prompts, answers and the split are made of. */
-export const usedColumns = (c: Config): ReadonlySet<string> => {
-  const { split } = c.preprocessing
-  return new Set([
-    ...promptColumns(promptSpec(c)),
-    ...c.output_features.map((f) => f.column),
-    ...[c.trainer.rejected_column, c.trainer.label_column].flatMap((x) => x ?? []),
-    ...(split.type === 'random' ? [] : [split.column]),
-  ])
-}
-
 const textsOf = (
   c: Config,
   table: Table,
   asking: boolean,
+  context: ((row: number) => string) | undefined,
 ): E.Either<Issues, ReadonlyArray<RowText>> => {
   const targets = c.output_features.map((f) => f.column)
   const gone = targets.findIndex((t) => !table.columns.includes(t))
@@ -60,7 +44,10 @@ const textsOf = (
     )
   return pipe(
     E.Do,
-    E.apS('prompts', renderPrompts(promptSpec(c), table)),
+    E.apS(
+      'prompts',
+      renderPrompts({ ...promptSpec(c), ...(context === undefined ? {} : { context }) }, table),
+    ),
     E.apS('extras', extrasOf(c, table, asking)),
     E.map(({ prompts, extras }) =>
       prompts.map((prompt, row): RowText => {
@@ -69,14 +56,6 @@ const textsOf = (
         return { row, prompt, target, ...extras[row] }
       }),
     ),
-  )
-}
-
-const splitOf = (c: Config, table: Table): E.Either<Issues, Split> => {
-  const { sample_ratio: ratio, sample_size: size, split } = c.preprocessing
-  return pipe(
-    sampleRows(table.rows.length, size === null ? { ratio } : { size }, c.random_seed),
-    E.chain((rows) => splitRows(table, rows, split, c.random_seed)),
   )
 }
 
@@ -137,21 +116,23 @@ const writtenSamples = (
     E.map((built) => ({ built })),
   )
 
+/** What a data set needs besides its file where it is asked, or where prompts show other rows. */
+export interface Asking extends Known {
+  readonly contexts: Contexts | null
+}
+
 /** Reads and prepares `file` for a model whose tokenizer lies in `folder`; `asking`: rows may lack answers. Left: every problem of file, columns, split. */
 export const prepareDataset = (
   c: Config,
   file: string,
   folder: string,
   spec: ModelSpec,
-  { asking = false, targets }: Partial<Known> = {},
+  { asking = false, targets, contexts = null }: Partial<Asking> = {},
 ): E.Either<Issues, Dataset> =>
   pipe(
-    E.Do,
-    E.bind('table', () =>
-      readTable(path.resolve(file), { uses: usedColumns(c), naAsText: c.compiler.na_as_text }),
-    ),
-    E.bind('texts', ({ table }) => textsOf(c, table, asking)),
-    E.bind('split', ({ table }) => splitOf(c, table)),
+    readRows(c, file),
+    E.bind('context', (rows) => (contexts === null ? E.right(undefined) : contexts(rows))),
+    E.bind('texts', ({ table, context }) => textsOf(c, table, asking, context)),
     E.bind('tokenizer', () => pipe(loadTokenizer(folder), E.mapLeft(one))),
     E.bind('made', (rows) =>
       c.model_type === 'ecd'
@@ -161,14 +142,15 @@ export const prepareDataset = (
           })
         : writtenSamples(rows, limits(c, spec)),
     ),
-    E.chain(({ made: { built, ...more }, ...rest }) => {
+    E.chain(({ made: { built, ...more }, table, texts, split, tokenizer }) => {
+      const rest = { table, texts, split, tokenizer }
       const [train, validation, test] = built.map((b) => b.samples)
       const notes = built.flatMap((b) => b.notes)
       return train!.length === 0 && !asking && c.trainer.type !== 'none'
         ? E.left(
             one(
               issue('no training row has anything to learn: every answer is empty or cut off', {
-                file: rest.table.file,
+                file: table.file,
                 hint: 'raise preprocessing.global_max_sequence_length, or fill the answers',
               }),
             ),

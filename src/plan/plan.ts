@@ -12,6 +12,8 @@ import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { findBase, type Base } from '../models/base.ts'
 import { beyondBounds } from '../models/bounds.ts'
 import type { Shapes } from '../models/llama.ts'
+import { contextsFor } from '../retrieval/contexts.ts'
+import type { Examples } from '../retrieval/pool.ts'
 import type { Techniques } from '../pipeline.ts'
 import { agreeing } from './agreeing.ts'
 import { pretrainedOf, type Pretrained } from './adapter.ts'
@@ -60,6 +62,8 @@ export interface Setting {
   readonly device?: Device | null
   /** Rows are asked, so those without an answer count, too. */
   readonly asking?: boolean
+  /** Where the training rows are that prompts show, if not in the data itself. */
+  readonly examples?: Examples | null
   /** Of heads that are trained already; absent: the data decides what they predict. */
   readonly targets?: ReadonlyArray<Target>
 }
@@ -109,10 +113,21 @@ const computable = (c: Config, device: Device | null): E.Either<Issues, void> =>
     : E.left(one(issue(lack.why, { path: 'compiler.compute_dtype', hint: lack.hint })))
 }
 
+/** Left: the model whose embeddings prompts go by is none that is known. */
+const embeddable = (c: Config, folder: string): E.Either<Issues, unknown> => {
+  const name = c.prompt.retrieval.model_name
+  return name === null
+    ? E.right(undefined)
+    : pipe(
+        findBase(name, folder),
+        E.mapLeft((i) => one({ ...i, path: 'prompt.retrieval.model_name' })),
+      )
+}
+
 const datasetOf = (
   c: Config,
   base: Base,
-  { folder, asking = false, targets }: Setting,
+  { folder, asking = false, targets, examples = null }: Setting,
 ): E.Either<Issues, Dataset | null> => {
   const file = c.compiler.dataset
   if (file === null || base.folder === null) return E.right(null)
@@ -122,6 +137,7 @@ const datasetOf = (
     E.chain((at) =>
       prepareDataset(c, at, base.folder!, base.spec, {
         asking,
+        contexts: contextsFor(c, base, folder, examples),
         ...(targets === undefined ? {} : { targets }),
       }),
     ),
@@ -145,6 +161,7 @@ export const planOf = (c: Config, setting: Setting): E.Either<Issues, Plan> => {
         E.mapLeft(one),
       ),
     ),
+    E.chainFirst(() => embeddable(c, folder)),
     E.bind('pretrained', () => E.mapLeft(one)(pretrainedOf(c, folder))),
     E.bind('data', ({ bare }) => datasetOf(c, bare, setting)),
     E.let('base', ({ bare, data }) => {

@@ -36,6 +36,12 @@ export const columnsOf = (out: string, { rows }: Predicted): ReadonlyArray<Colum
   },
 ]
 
+/** What the base answered, beside what the tuned model does; the columns that Ludwig names stay what they are. */
+export const baseColumns = (out: string, base: Predicted): ReadonlyArray<Column> =>
+  columnsOf(out, base)
+    .filter((c) => /_(response|probability)$/.test(c.name))
+    .map((c) => ({ ...c, name: `${c.name}_base` }))
+
 /** Metrics as Ludwig files them: by feature, and the loss of all features together. */
 export const statistics = (out: string, metrics: Predicted['metrics']): object =>
   Object.keys(metrics).length === 0
@@ -50,24 +56,26 @@ interface Contents {
   readonly bytes: Uint8Array
 }
 
+/** Statistics of another kind, and the file they go into. */
+export interface Named {
+  readonly name: string
+  readonly stats: object
+}
+
 const contents = (
   columns: ReadonlyArray<Column>,
   stats: object,
   format: Format,
+  others: ReadonlyArray<Named>,
 ): ReadonlyArray<Contents> => [
   { name: `predictions.${format}`, bytes: encoded[format](columns) },
   ...columns.map((c) => ({
     name: `${c.name.replace(/[/\\\0]/g, '_')}.csv`,
     bytes: Buffer.from(csvOfColumn(c)),
   })),
-  ...(Object.keys(stats).length === 0
-    ? []
-    : [
-        {
-          name: 'test_statistics.json',
-          bytes: Buffer.from(`${JSON.stringify(stats, null, 2)}\n`),
-        },
-      ]),
+  ...[{ name: 'test_statistics.json', stats }, ...others]
+    .filter((n) => Object.keys(n.stats).length > 0)
+    .map((n) => ({ name: n.name, bytes: Buffer.from(`${JSON.stringify(n.stats, null, 2)}\n`) })),
 ]
 
 /** Writes them, each whole or not at all, and `stats` where there are any; their names. */
@@ -76,8 +84,9 @@ export const writePredictions = (
   columns: ReadonlyArray<Column>,
   stats: object,
   format: Format,
+  others: ReadonlyArray<Named> = [],
 ): TE.TaskEither<Issue, ReadonlyArray<string>> => {
-  const files = contents(columns, stats, format)
+  const files = contents(columns, stats, format, others)
   return pipe(
     attempt('make the folder', folder, () => mkdir(folder, { recursive: true })),
     TE.chain(() =>

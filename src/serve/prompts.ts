@@ -4,7 +4,7 @@ import { pipe } from 'fp-ts/lib/function.js'
 import type { Row, Table } from '../data/cell.ts'
 import { promptColumns, renderPrompts } from '../data/prompt.ts'
 import type { Issues } from '../issue.ts'
-import { promptSpec } from '../plan/dataset.ts'
+import { promptSpec } from '../plan/rows.ts'
 import type { Served } from './model.ts'
 
 /** The columns that a prompt is made of. */

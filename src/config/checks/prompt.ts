@@ -10,8 +10,12 @@ const path = 'prompt.template'
 
 type Field = Extract<TemplatePart, { readonly field: string }>
 
-const special = (fields: ReadonlyArray<Field>, task: string | null): ReadonlyArray<Problem> => {
+const special = (
+  fields: ReadonlyArray<Field>,
+  { task, retrieval }: Config['prompt'],
+): ReadonlyArray<Problem> => {
   const names = fields.map((f) => f.field)
+  const looks = names.includes('__context__')
   return [
     ...when(task !== null && !names.includes('__task__'), () =>
       problem(path, 'the template does not use `prompt.task`', 'put `{__task__}` where it belongs'),
@@ -19,11 +23,18 @@ const special = (fields: ReadonlyArray<Field>, task: string | null): ReadonlyArr
     ...when(task === null && names.includes('__task__'), () =>
       problem(path, 'the template names `{__task__}`, but `prompt.task` is not given'),
     ),
-    ...when(names.includes('__context__'), () =>
+    ...when(retrieval.type !== null && !looks, () =>
       problem(
         path,
-        'Ludwig knows `{__context__}`; tunec does not yet',
-        'write the examples into the template',
+        'the template does not show the rows that `prompt.retrieval` finds',
+        'put `{__context__}` where they belong, or remove `retrieval`',
+      ),
+    ),
+    ...when(retrieval.type === null && looks, () =>
+      problem(
+        path,
+        'the template names `{__context__}`, but no rows are retrieved',
+        'add `retrieval: {type: random, k: 3}` to `prompt`, or remove it',
       ),
     ),
   ]
@@ -60,7 +71,7 @@ const inFields = (
             : ''),
       ),
     ),
-    ...special(fields, prompt.task),
+    ...special(fields, prompt),
   ]
 }
 
@@ -78,4 +89,31 @@ const template: Check = {
   },
 }
 
-export const promptChecks: ReadonlyArray<Check> = [template]
+const retrieval: Check = {
+  reads: ['prompt'],
+  find: ({ prompt: { template: own, task, retrieval: r } }, given) => [
+    ...when(r.type === null && r.k > 0, () =>
+      problem(
+        'prompt.retrieval.k',
+        'k rows are to be shown, but not which',
+        'add `type: random` or `type: semantic` beside it',
+      ),
+    ),
+    ...when(r.type !== 'semantic' && given('prompt.retrieval.model_name'), () =>
+      problem(
+        'prompt.retrieval.model_name',
+        'a model is asked for embeddings only with `type: semantic`',
+        'leave it out, or write `type: semantic`',
+      ),
+    ),
+    ...when(r.type !== null && own === null && task === null, () =>
+      problem(
+        'prompt.retrieval',
+        'there is no prompt to show the rows in',
+        'add `task`, for the built-in template, or a `template` with `{__context__}`',
+      ),
+    ),
+  ],
+}
+
+export const promptChecks: ReadonlyArray<Check> = [template, retrieval]

@@ -1,7 +1,7 @@
 /** Every key of a Ludwig LLM config that tunec does not support yet, section by section. */
 import { adapterKeys, modelParameterKeys, quantizationKeys } from './adapter-keys.ts'
 import { inputFeature, outputFeature } from './feature-keys.ts'
-import { defaults, no, type Known, type Refusal } from './known.ts'
+import { no, type Known, type Refusal } from './known.ts'
 import { trainerKeys } from './trainer-keys.ts'
 
 const greedyOrSampled =
@@ -45,8 +45,6 @@ const generation: Known = Object.fromEntries(
   ]),
 )
 
-const noRetrieval = 'leave it out: write the examples into `prompt.template`'
-
 const preprocessing: Known = {
   cache_encoder_embeddings: no(
     'leave it out: it belongs to the input feature of `model_type: ecd`',
@@ -76,7 +74,9 @@ export const ludwigKeys: Known = {
   prompt: {
     section: {
       retrieval: {
-        section: defaults({ type: null, index_name: null, model_name: null, k: 0 }, noRetrieval),
+        section: {
+          index_name: no('leave it out: embeddings are found again by their content', null),
+        },
       },
     },
   },

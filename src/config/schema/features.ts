@@ -4,6 +4,7 @@ import type * as t from 'io-ts'
 import { columnName } from '../template.ts'
 import {
   completed,
+  natural,
   nullable,
   oneOf,
   only,
@@ -56,9 +57,27 @@ const textFeature = completed<Open, TextFeature>(open, (f) => ({
 
 export const inputFeatures = required(only(textFeature, 'text feature'))
 
+const openRetrieval = section({
+  /** Null: none; random: any training rows; semantic: those most alike. */
+  type: withDefault(nullable(oneOf('random', 'semantic')), null),
+  /** Rows shown with each prompt; with a type at least 1. */
+  k: withDefault(natural, 0),
+  /** A folder with the model whose embeddings are compared; null: the base model itself. */
+  model_name: withDefault(nullable(text), null),
+})
+
+type OpenRetrieval = t.TypeOf<typeof openRetrieval>
+
+const retrieval = completed<OpenRetrieval, OpenRetrieval>(openRetrieval, (r) => ({
+  ...r,
+  k: r.type === null ? r.k : Math.max(1, r.k),
+}))
+
 export const prompt = section({
   /** Python `str.format` text over the dataset's columns. */
   template: withDefault(nullable(text), null),
   /** What `{__task__}` stands for; alone, it selects Ludwig's built-in template. */
   task: withDefault(nullable(text), null),
+  /** Training rows with their answers, which `{__context__}` stands for. */
+  retrieval,
 })

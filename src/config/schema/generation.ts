@@ -46,6 +46,6 @@ export const generation = section({
   ),
   /** No sequence of so many tokens occurs twice, the prompt included; 0: any may. */
   no_repeat_ngram_size: withDefault(natural, 0),
-  /** Texts that end an answer, and are the end of it. */
+  /** Texts that end an answer, and are no part of what is shown of it. */
   stop_strings: withDefault(nullable(strings), null),
 })
