@@ -270,6 +270,21 @@ test('a config that names base and data by id is checked, and its base asked, wi
       const card = await fs.readFile(path.join(adapter, 'README.md'), 'utf8')
       assert.ok(card.includes(`from_pretrained("${ID}", revision="${commitOf('a')}"`))
       assert.ok(!card.includes(folder))
+      const own = await here('generate', path.join(folder, 'results/experiment_run'), '--prompt', 'Add')
+      const named = path.join(folder, 'named.yaml')
+      const text = await fs.readFile(job, 'utf8')
+      await fs.writeFile(named, text.replace('{type: lora}', '{type: lora, pretrained_adapter_weights: someone/adapter}'))
+      assert.match((await here('check', named)).err, /someone\/adapter is not in the cache[^]*named\.yaml:3/)
+      process.env['HF_HUB_OFFLINE'] = '0'
+      const files: Record<string, Uint8Array> = {}
+      for (const n of ['adapter_config.json', 'README.md']) files[n] = await fs.readFile(path.join(adapter, n))
+      hub.repos.set('models/someone/adapter', { files, commit: commitOf('x') })
+      assert.match((await here('generate', named, '--prompt', 'Add')).err, /has no adapter_model\.safetensors/)
+      files['adapter_model.safetensors'] = await fs.readFile(path.join(adapter, 'adapter_model.safetensors'))
+      const theirs = await here('generate', named, '--prompt', 'Add')
+      assert.equal(theirs.code, 0, theirs.err)
+      assert.equal(theirs.out, own.out)
+      process.env['HF_HUB_OFFLINE'] = '1'
       assert.equal((await here('generate', job, '--prompt', 'Add')).out, asked.out)
       const gone = await here('download', 'someone/other')
       assert.match(gone.err, /HF_HUB_OFFLINE/)

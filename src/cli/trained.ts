@@ -10,6 +10,7 @@ import type { Program } from '../../ir/graph.ts'
 import { arenaBytes } from '../../passes/schedule.ts'
 import { importAdapter } from '../adapter/import.ts'
 import { parseConfig, type Config } from '../config/index.ts'
+import { adapterPath } from '../hub/adapter-path.ts'
 import { modelRepo } from '../hub/address.ts'
 import { datasetArgument } from '../hub/dataset-path.ts'
 import type { Target } from '../data/targets.ts'
@@ -222,7 +223,7 @@ export const openTrained = (
         TE.map(({ config, folder, notices }) => {
           showNotices(name, notices, t)
           const named = config.adapter?.pretrained_adapter_weights ?? null
-          const adapter = named === null ? null : path.resolve(folder, named)
+          const adapter = named === null ? null : adapterPath(named, folder)
           const nothing = { heads: null, untuned: null, began: false, trainedOn: null }
           return { config, folder, adapter, ...nothing }
         }),
