@@ -82,7 +82,7 @@ export const techniquesOf = (
     },
     ...keptAs(o),
     recompute: frozen ? { _tag: 'none' } : recomputePolicy(c, limit),
-    ...(c.model_parameters.neftune_noise_alpha === 0 || frozen
+    ...(c.model_parameters.neftune_noise_alpha === 0 || frozen || cached
       ? {}
       : { neftune: c.model_parameters.neftune_noise_alpha }),
     ...(c.trainer.layers_to_freeze_regex === null
