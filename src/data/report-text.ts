@@ -25,6 +25,7 @@ const splitLines = (split: SplitReport): ReadonlyArray<string> => {
     ...(split.targetTokens.total === 0
       ? []
       : [line('of the prompt', split.promptTokens), line('of the answer', split.targetTokens)]),
+    ...(split.rejectedTokens === null ? [] : [line('of the worse one', split.rejectedTokens)]),
     line('characters', split.characters),
   ]
 }
