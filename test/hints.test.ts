@@ -50,6 +50,7 @@ const telling: Readonly<Record<string, unknown>> = {
   base_learning_rate: 0.001,
   learning_rate_warmup_epochs: 2,
   decay_rate: 0.9,
+  lr: 0.001,
   decay_steps: 5,
   staircase: true,
   reduce_learning_rate_on_plateau: 2,

@@ -76,7 +76,7 @@ export const techniquesOf = (
     quantize: q === null || cached ? null : quantizeOf(q),
     compute: cached ? 'f32' : computeDtype(c, target),
     optimizer: {
-      ...optimizerOf(o),
+      ...optimizerOf(o, c.trainer.learning_rate),
       clip: clip.clipglobalnorm === 0 ? null : clip.clipglobalnorm,
       ...((a?.loraplus_lr_ratio ?? null) === null ? {} : { ratioB: a!.loraplus_lr_ratio! }),
     },
