@@ -74,7 +74,7 @@ const units: Readonly<Record<string, Unit>> = {
   },
   'loss.cu': { needs: 75, defines: paired.flatMap((d) => [0, 4].map((n) => ({ ...d, CE_N: n }))) },
   'nf4.cu': { needs: 75, defines: [...decoded, macros('bf16', 'f32'), macros('f16', 'f32')] },
-  'int8.cu': { needs: 75, defines: decoded },
+  'int8.cu': { needs: 75, defines: [...decoded, macros('bf16', 'f32'), macros('f16', 'f32')] },
   'int8_dot.cu': { needs: 75, defines: floats.map((d) => macros(d, d)) },
   'optim.cu': { needs: 75, defines: decoded },
   'dot.cu': { needs: 75, defines: paired },

@@ -10,7 +10,15 @@ import { loadingOf, spareOf, type Loading, type Memory } from '../backends/cuda/
 import type { Stored } from '../backends/backend.ts'
 import { materialize } from '../backends/materialize.ts'
 import type { State } from '../ir/graph.ts'
-import { bytes, isEncoded, size, tensor, type DType, type Float } from '../ir/type.ts'
+import {
+  bytes,
+  isEncoded,
+  size,
+  tensor,
+  type DType,
+  type Float,
+  type TensorType,
+} from '../ir/type.ts'
 import { random } from '../src/data/random.ts'
 import { fromF32, toF32 } from '../src/tensors/convert.ts'
 import { calls, fake, gpuOf, missing } from './cuda-fake.ts'
@@ -46,9 +54,13 @@ interface Room {
   readonly buffer?: number
 }
 
+/** A vector; 8-bit integers in rows of 512. */
+const typed = (type: DType, n: number): TensorType =>
+  type === 'int8' ? tensor(type, n / 512, 512) : tensor(type, n)
+
 /** Loads one tensor into an arena that ends with guards; gives what the device holds, or null. */
 const loadOne = async (type: DType, n: number, from: Float, file: Uint8Array, room: Room) => {
-  const port = { name: 'w', type: tensor(type, n), offset: 512 }
+  const port = { name: 'w', type: typed(type, n), offset: 512 }
   const memory: Memory = { state: new Map([['w', port]]), arenaBytes: 0 }
   const whole = { ...memory, arenaBytes: spareOf(memory).offset + room.spare }
   const arena = Buffer.alloc(whole.arenaBytes + 4096, 0xa5)
@@ -94,9 +106,9 @@ const hosts = async (type: DType, n: number, from: Float, file: Uint8Array) => {
   const load = { _tag: 'load', key: 'w' } as const
   const s: State = {
     name: 'w',
-    type: tensor(type, n),
+    type: typed(type, n),
     role: 'frozen',
-    recipe: isEncoded(type) ? { _tag: 'nf4', of: load } : load,
+    recipe: isEncoded(type) ? { _tag: type === 'int8' ? 'int8' : 'nf4', of: load } : load,
   }
   return right(await materialize(s, () => TE.right(right(toF32(names[from], file))), 0)())
 }
@@ -108,6 +120,8 @@ const cases: ReadonlyArray<readonly [DType, Float, number, Room]> = [
   ['nf4/64/256', 'f16', 16384, { spare: 2 ** 20 }],
   ['nf4/64', 'bf16', 3 * 16384 + 1, { spare: 100 * KIB, buffer: 64 * KIB }],
   ['nf4/32/256', 'bf16', 40_000, { spare: 64 * KIB }],
+  ['int8', 'bf16', 70 * 512, { spare: 48 * KIB }],
+  ['int8', 'f32', 40 * 512, { spare: 2 ** 18, buffer: 32 * KIB }],
   ['bf16', 'f32', 50_001, { spare: 60 * KIB }],
   ['f16', 'f32', 9_000, { spare: 64 * KIB, buffer: 16 * KIB }],
   ['f32', 'bf16', 50_001, { spare: 30 * KIB, buffer: 64 * KIB }],
@@ -137,6 +151,8 @@ const bad: ReadonlyArray<readonly [string, DType, Float, number]> = [
   ['an infinity', 'nf4/64', 'f32', Infinity],
   ['a value beyond f16', 'f16', 'f32', 65520],
   ['a value beyond bf16', 'bf16', 'f32', 3.4028e38],
+  ['a NaN', 'int8', 'bf16', NaN],
+  ['a value beyond f16', 'int8', 'f32', 65520],
   ['scales beyond f32', 'nf4/64/256', 'f32', 3.4e38],
 ]
 for (const [what, type, from, value] of bad)

@@ -48,7 +48,8 @@ const sort: Target = {
     ...common,
     type: 'category',
     top_k: 3,
-    decoder: { type: 'classifier', use_bias: true },
+    preprocessing: { fallback_label: '', vocab: [] },
+    decoder: { type: 'classifier', use_bias: true, match: null, fallback_label: null },
     loss: {
       type: 'softmax_cross_entropy',
       weight: 1,

@@ -1,8 +1,11 @@
 /** Labels as data: what columns become, how rows are split and balanced, and what predictions are worth. */
 import assert from 'node:assert/strict'
+import fs from 'node:fs'
+import path from 'node:path'
 import { test } from 'node:test'
 import * as E from 'fp-ts/lib/Either.js'
 import fc from 'fast-check'
+import { csvOf, generate } from '../examples/result-type/generate.ts'
 import type { Table } from '../src/data/cell.ts'
 import { balanced } from '../src/data/labelled.ts'
 import { spreadOut, splitRows } from '../src/data/split.ts'
@@ -180,4 +183,27 @@ test('accuracy by class, hits at k, errors of numbers: by hand', () => {
     [8 / 3, 4 / 3, Math.sqrt(8 / 3), 1 - 8 / 6],
   )
   assert.deepEqual(softmax([1000, 1000]), [0.5, 0.5])
+})
+
+test('the bundled job: its data is what the generator makes, its four configs are accepted', () => {
+  const folder = path.join(import.meta.dirname, '../examples/result-type')
+  assert.equal(fs.readFileSync(path.join(folder, 'data.csv'), 'utf8'), csvOf(generate(1)))
+  const configs = ['full', 'lora', 'qlora', 'frozen'].map((way) => {
+    const text = fs.readFileSync(path.join(folder, `${way}.yaml`), 'utf8')
+    return right(parseConfig(text, { file: `${way}.yaml` })).config
+  })
+  assert.deepEqual(
+    configs.map((c) => [
+      c.adapter !== null,
+      c.quantization !== null,
+      c.input_features[0].encoder!.trainable,
+      c.input_features[0].preprocessing.cache_encoder_embeddings,
+    ]),
+    [
+      [false, false, true, false],
+      [true, false, true, false],
+      [true, true, true, false],
+      [false, false, false, true],
+    ],
+  )
 })

@@ -259,7 +259,15 @@ test('a trained model is asked in the type that its GPU trains in, and no ways t
   inFolder(async (folder) => {
     const file = await job(folder, 'memory_budget: auto')
     const { config } = right(parseConfig(await fs.readFile(file, 'utf8'), { file }))
-    const trained = { config, folder, adapter: null, heads: null, untuned: null, trainedOn: null }
+    const trained = {
+      config,
+      folder,
+      adapter: null,
+      heads: null,
+      untuned: null,
+      began: false,
+      trainedOn: null,
+    }
     const asked = (device: Device | null | undefined) =>
       right(planTrained(trained, { ...terminal(), note: () => {} }, device))
     assert.deepEqual(

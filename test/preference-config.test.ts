@@ -7,7 +7,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import { stringify } from 'yaml'
 import { parseConfig } from '../src/config/index.ts'
 import { preferenceOf } from '../src/preference/preference.ts'
-import { inFolder } from './cli-child.ts'
+import { here, inFolder } from './cli-child.ts'
 import { differs, observe, writeModel } from './effects-job.ts'
 import { holds } from './fc.ts'
 import { right } from './right.ts'
@@ -120,6 +120,30 @@ test('columns that are missing and labels that say nothing are named with their 
       `prompt,chosen,label\n${'a,b,yes\n'.repeat(12)}`,
     )
     assert.match(said({ type: 'kto' }), /every training row has true in "label"/)
+  }))
+
+test('evaluate compares what was tuned with its base, as the run did', async () =>
+  inFolder(async (folder) => {
+    await writeJob(folder)
+    for (const type of ['dpo', 'kto', 'orpo']) {
+      const file = path.join(folder, `${type}.yaml`)
+      const compiler = { dataset: 'data.csv', backend: 'reference' }
+      await fs.writeFile(file, stringify(job({ type }, { compiler })))
+      const results = path.join(folder, type)
+      const ran = await here('train', file, '--output-directory', results)
+      assert.equal(ran.code, 0, ran.err)
+      const run = path.join(results, 'experiment_run')
+      const statistics = path.join(run, 'training_statistics.json')
+      const { test: last } = JSON.parse(await fs.readFile(statistics, 'utf8')) as {
+        readonly test: { readonly chosen: Readonly<Record<string, readonly [number]>> }
+      }
+      const { code, out, err } = await here('evaluate', run, '--json', '--backend', 'reference')
+      assert.equal(code, 0, err)
+      const seen = JSON.parse(out) as Readonly<Record<string, number>>
+      for (const [name, [value]] of Object.entries(last.chosen))
+        assert.ok(Math.abs(seen[name]! - value) < 1e-5, `${type} ${name} ${seen[name]} ${value}`)
+      holds('reward_accuracy' in seen)
+    }
   }))
 
 test('a row without a worse answer is left out and told of', async () =>

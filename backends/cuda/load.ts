@@ -27,9 +27,17 @@ export interface Lane {
 /** Half of the largest f32: a scale is a sum of two such numbers at most. */
 const LARGE = 2 ** 127
 
-/** Whether every scale of a double-quantized tensor decodes to a finite number. */
+/** Whether every scale of a double-quantized tensor decodes to a finite number, and of 8-bit integers is one. */
 const scalesFit = (lane: Lane, { type, offset }: Port): Cuda<boolean> => {
   const stored = new Map(parts(type).map((p) => [p.name, p]))
+  if (type.dtype === 'int8') {
+    const { at, count } = stored.get('scales')!
+    const scales = new Float32Array(count)
+    return pipe(
+      lane.copyOut(new Uint8Array(scales.buffer), offset + at),
+      E.map(() => scales.every(Number.isFinite)),
+    )
+  }
   const [nested, mean] = [stored.get('nested'), stored.get('offset')]
   if (nested === undefined || mean === undefined) return E.right(true)
   // The mean lies behind the scales' scales.

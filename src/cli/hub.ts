@@ -2,6 +2,7 @@
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Config } from '../config/index.ts'
+import { adapterRepo } from '../hub/adapter-path.ts'
 import { isAddress, modelRepo } from '../hub/address.ts'
 import type { FetchOptions } from '../hub/fetch.ts'
 import type { Extent } from '../hub/model.ts'
@@ -36,6 +37,21 @@ const model = (
   }
 }
 
+const adapter = (
+  c: Config,
+  folder: string,
+  extent: Extent,
+  t: Terminal,
+): TE.TaskEither<Issue, unknown> => {
+  const name = c.adapter?.pretrained_adapter_weights ?? null
+  const repo = name === null ? null : adapterRepo(name, folder)
+  if (repo === null) return TE.right(undefined)
+  return async () => {
+    const { adapterFolder } = await import('../hub/model.ts')
+    return adapterFolder(repo, extent, fetchOptions(t))()
+  }
+}
+
 const dataset = (c: Config, t: Terminal): TE.TaskEither<Issue, unknown> => {
   const name = c.compiler.dataset
   if (name === null || !isAddress(name)) return TE.right(undefined)
@@ -45,7 +61,7 @@ const dataset = (c: Config, t: Terminal): TE.TaskEither<Issue, unknown> => {
   }
 }
 
-/** Base and data are here afterwards, as far as they have addresses. Left: their hub gives them not. */
+/** Base, adapter and data are here afterwards, as far as they have addresses. Left: their hub gives them not. */
 export const obtained = (
   c: Config,
   folder: string,
@@ -54,6 +70,7 @@ export const obtained = (
 ): TE.TaskEither<Issues, void> =>
   pipe(
     model(c, folder, extent, t),
+    TE.chain(() => adapter(c, folder, extent, t)),
     TE.chain(() => dataset(c, t)),
     TE.bimap(one, () => t.status(null)),
     TE.mapLeft((issues) => (t.status(null), issues)),

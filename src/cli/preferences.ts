@@ -16,8 +16,7 @@ import type { Trained } from './trained.ts'
 export const comparable = ({ config }: Plan, trained: Trained): Preference | null => {
   const p = preferenceOf(config.trainer)
   if (p === null || !hasReference(p)) return p
-  const begins = config.adapter !== null && config.adapter.pretrained_adapter_weights === null
-  return begins && trained.trainedOn !== null ? p : null
+  return trained.began ? p : null
 }
 
 /** The answers that are to be written. */

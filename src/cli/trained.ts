@@ -10,6 +10,7 @@ import type { Program } from '../../ir/graph.ts'
 import { arenaBytes } from '../../passes/schedule.ts'
 import { importAdapter } from '../adapter/import.ts'
 import { parseConfig, type Config } from '../config/index.ts'
+import { adapterPath } from '../hub/adapter-path.ts'
 import { modelRepo } from '../hub/address.ts'
 import { datasetArgument } from '../hub/dataset-path.ts'
 import type { Target } from '../data/targets.ts'
@@ -51,6 +52,8 @@ export interface Trained {
     readonly results: string
     readonly targets: ReadonlyArray<Target>
   } | null
+  /** Whether training began with the base and an adapter that added nothing. */
+  readonly began: boolean
   /** Of the base that an adapter was trained on: its small files, and the SHA-256 of its tensors. */
   readonly trainedOn: {
     readonly files: ReadonlyArray<Fingerprint>
@@ -172,6 +175,7 @@ const fromResults = (results: string): TE.TaskEither<Issues, Trained> => {
         folder: path.resolve(results),
         adapter: lora ? weights : null,
         untuned: baseOf(is.base_model_folder, config),
+        began: config.adapter !== null && config.adapter.pretrained_adapter_weights === null,
         trainedOn: same ? { files: is.base_model_files, sha256: is.base_model_sha256 } : null,
         config: {
           ...uncached(config),
@@ -219,8 +223,9 @@ export const openTrained = (
         TE.map(({ config, folder, notices }) => {
           showNotices(name, notices, t)
           const named = config.adapter?.pretrained_adapter_weights ?? null
-          const adapter = named === null ? null : path.resolve(folder, named)
-          return { config, folder, adapter, heads: null, untuned: null, trainedOn: null }
+          const adapter = named === null ? null : adapterPath(named, folder)
+          const nothing = { heads: null, untuned: null, began: false, trainedOn: null }
+          return { config, folder, adapter, ...nothing }
         }),
       )
 
@@ -232,6 +237,7 @@ export const untuned = (x: Trained): Trained | null =>
         ...x,
         adapter: null,
         heads: null,
+        began: false,
         trainedOn: null,
         config: {
           ...x.config,

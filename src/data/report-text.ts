@@ -23,6 +23,7 @@ const splitLines = (split: SplitReport): ReadonlyArray<string> => {
     line('tokens', split.tokens),
     line('of the prompt', split.promptTokens),
     line('of the answer', split.targetTokens),
+    ...(split.rejectedTokens === null ? [] : [line('of the worse one', split.rejectedTokens)]),
     line('characters', split.characters),
   ]
 }

@@ -18,6 +18,8 @@ export interface SplitReport {
   readonly promptTokens: Distribution
   /** EOS among them; as kept, after cutting. */
   readonly targetTokens: Distribution
+  /** The same of worse answers; null where there are none. Tokens count the prompt once more then. */
+  readonly rejectedTokens: Distribution | null
   readonly tokens: Distribution
   /** UTF-16 units of prompt and answer as written. */
   readonly characters: Distribution
@@ -69,6 +71,9 @@ const splitReport = (dataset: Dataset, name: SplitName): SplitReport => {
     samples: samples.length,
     promptTokens: distribution(samples.map(({ prompt }) => prompt.length)),
     targetTokens: distribution(samples.map(({ target }) => target.length)),
+    rejectedTokens: samples.some((s) => s.rejected !== undefined)
+      ? distribution(samples.map(({ rejected = [] }) => rejected.length))
+      : null,
     tokens: distribution(samples.map(lengthOf)),
     characters: distribution(characters),
   }

@@ -1,4 +1,4 @@
-/** Cards of 8-bit integers with a scale a row: decoding, and the steps of their product. */
+/** Cards of 8-bit integers with a scale a row: decoding, encoding, and the steps of their product. */
 import { parts, rowsOf, size, type Float, type TensorType } from '../../../ir/type.ts'
 import {
   at,
@@ -30,6 +30,27 @@ export const dequantize = ({ type, offset, out }: Decode, to: Float): KernelLaun
     [at(offset), at(scalesAt(type, offset)), ...matrix(out), u32(width)],
     rows * (width * (1 + elementBytes[to]) + 4),
     2 * rows * width,
+  )
+}
+
+/** Encodes whole rows of `from` without gaps at `x`, of which the first value is the `first` of the matrix. */
+export const encodeRows = (o: {
+  readonly type: TensorType
+  readonly offset: Place
+  readonly x: Place
+  readonly from: Float
+  readonly first: number
+  readonly count: number
+}): KernelLaunch => {
+  const { width } = rowsOf(o.type)
+  const scales = scalesAt(o.type, o.offset) + (4 * o.first) / width
+  return launch(
+    kernel('int8.cu', 'int8_encode', macros(o.from, 'f32')),
+    [o.count / width],
+    256,
+    [at(o.x), at(o.offset + o.first), at(scales), u32(width)],
+    o.count * (elementBytes[o.from] + 1),
+    2 * o.count,
   )
 }
 

@@ -1,7 +1,5 @@
 // Products of 8-bit integers (ir/ops/int8.ts is the definition): rows of x quantized, codes multiplied as numbers of `elem`, which holds them all, sums in f32;
 // then scales, and columns with outliers as they are.
-DEV float as_half(float x) { return rounded(x, (const f16*)0); }
-
 // Which columns hold an outlier. A block takes 32 columns, its warps every eighth row.
 KERNEL __launch_bounds__(256) int8_outliers(const elem* x, u32 ldx, u8* flags, u32 rows, u32 width, float threshold) {
   __shared__ u32 part[8][32];
@@ -44,7 +42,7 @@ KERNEL __launch_bounds__(256) int8_rows(const elem* x, u32 ldx, const u8* flags,
     if (!(flags && a >= threshold)) most = fmaxf(most, a);
   }
   most = block_max(most);
-  float factor = most == 0.f ? 0.f : __fdiv_rn(127.f, most);
+  float factor = int8_factor(most);
   for (u32 c = threadIdx.x; c < width; c += blockDim.x) {
     float v = as_half(load(from + c));
     store(codes + row * width + c, flags && flags[c] ? 0.f : rintf(__fmul_rn(v, factor)));

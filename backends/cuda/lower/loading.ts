@@ -1,9 +1,21 @@
 /** How state comes to be on the device: what is sent there and the launches that cast, quantize and check it, for any file and none. */
-import { blocks, bytes, isFourBit, isFloat, isPlain, size, type Float } from '../../../ir/type.ts'
+import {
+  blocks,
+  bytes,
+  isEncoded,
+  isFloat,
+  isFourBit,
+  isPlain,
+  rowsOf,
+  size,
+  type Float,
+  type TensorType,
+} from '../../../ir/type.ts'
 import { aligned } from '../../../passes/memory.ts'
 import { elementBytes } from '../kernels/card.ts'
 import { cast, fill } from '../kernels/elementwise.ts'
 import { quantizePiece, quantizeScales, quantizeWorkspaceBytes } from '../kernels/nf4.ts'
+import { encodeRows } from '../kernels/int8.ts'
 import { isFinite, reduceWorkspaceBytes } from '../kernels/reduce.ts'
 import type { KernelLaunch } from '../launch.ts'
 import type { Span } from './context.ts'
@@ -42,6 +54,12 @@ export const spareOf = (l: Memory): Span => {
 
 const range = (n: number): ReadonlyArray<number> => Array.from({ length: n }, (_, i) => i)
 
+/** A piece is so many values or a multiple: whole rows of 8-bit integers, whole blocks of an even number of 4-bit codes. */
+const unitOf = (type: TensorType): number =>
+  type.dtype === 'int8'
+    ? rowsOf(type).width
+    : 256 * (isFourBit(type.dtype) ? blocks(type.dtype).block : 16)
+
 /** Null where the device cannot take the tensor within the spare bytes. */
 export const wayOf = (
   { type, offset }: Port,
@@ -51,10 +69,8 @@ export const wayOf = (
 ): Way | null => {
   const { dtype } = type
   const n = size(type)
-  // Rows of 8-bit integers are made by the host: a piece may end within one.
-  if (n === 0 || !(isFloat(dtype) || isFourBit(dtype))) return null
-  // Whole blocks of an even number of codes.
-  const unit = 256 * (isFourBit(dtype) ? blocks(dtype).block : 16)
+  if (n === 0 || !(isFloat(dtype) || isEncoded(dtype))) return null
+  const unit = unitOf(type)
   const wide = elementBytes[from]
   const flags = { offset: spare.offset, bytes: Math.ceil(n / unit) }
   const partials = flags.offset + aligned(flags.bytes)
@@ -76,7 +92,7 @@ export const wayOf = (
     const part = { rows: 1, width: count, a: { offset: at, ld: count }, dtype: of }
     return isFinite({ parts: [part], out: flag, workspace: partials })
   }
-  if (isFourBit(dtype)) {
+  if (isEncoded(dtype)) {
     const job = { type, offset, workspace, from }
     return {
       reads,
@@ -84,9 +100,11 @@ export const wayOf = (
       to: () => staging,
       launches: (p, flag) => [
         ...finite(staging, from, p.count, flag),
-        ...quantizePiece({ ...job, ...p, x: staging }),
+        ...(dtype === 'int8'
+          ? [encodeRows({ ...job, ...p, x: staging })]
+          : quantizePiece({ ...job, ...p, x: staging })),
       ],
-      last: quantizeScales(job),
+      last: dtype === 'int8' ? [] : quantizeScales(job),
     }
   }
   const target = (p: Piece): number => offset + p.first * elementBytes[dtype]
