@@ -207,3 +207,65 @@ test('the bundled job: its data is what the generator makes, its four configs ar
     ],
   )
 })
+
+/** As Ludwig ships them: examples/llm_finetuning/imdb_deepspeed_zero3.yaml, and its guide to classification with LLMs. */
+const shipped = [
+  `input_features:
+  - name: review
+    type: text
+    encoder:
+      type: auto_transformer
+      pretrained_model_name_or_path: bigscience/bloom-3b
+      trainable: true
+      adapter: lora
+
+output_features:
+  - name: sentiment
+    type: category
+
+trainer:
+  batch_size: 4
+  epochs: 3
+  gradient_accumulation_steps: 8
+
+backend:
+  type: deepspeed
+  zero_optimization:
+    stage: 3
+    offload_optimizer:
+      device: cpu
+      pin_memory: true
+`,
+  `model_type: ecd
+input_features:
+  - name: title
+    type: text
+    encoder:
+      type: llm
+      adapter:
+        type: lora
+      base_model: meta-llama/Llama-2-7b-hf
+      quantization:
+        bits: 4
+    column: title
+output_features:
+  - name: class
+    type: category
+    column: class
+trainer:
+  epochs: 3
+`,
+]
+
+test('classifiers that Ludwig ships are read as they stand, and mean an encoder with its adapter', () => {
+  for (const text of shipped) {
+    const { config } = right(parseConfig(text, { file: 'job.yaml' }))
+    assert.equal(config.model_type, 'ecd')
+    assert.equal(config.adapter?.type, 'lora')
+    assert.equal(config.input_features[0].encoder?.trainable, true)
+    assert.equal(config.input_features[0].preprocessing.max_sequence_length, 256)
+    // What a run writes down of it is read again as the same.
+    const again = right(parseConfig(JSON.stringify(config), { file: 'description.json' }))
+    assert.deepEqual(again.config, config)
+  }
+})

@@ -9,7 +9,6 @@ import { renderPrompts } from '../data/prompt.ts'
 import { str } from '../data/python.ts'
 import { buildSamples, type RowText, type SampleOptions, type Samples } from '../data/samples.ts'
 import { splitNames } from '../data/split.ts'
-import type { Target } from '../data/targets.ts'
 import { roomOf } from '../data/pack.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import type { ModelSpec } from '../models/spec.ts'
@@ -22,8 +21,6 @@ import { labelledSamples, type Known, type LabelledRows } from './labelled.ts'
 /** Prepared rows, and the tokenizer that made tokens of them. */
 export interface Dataset extends Rows {
   readonly tokenizer: Tokenizer
-  /** What heads predict; absent where text is written. */
-  readonly targets?: ReadonlyArray<Target>
 }
 
 const textsOf = (
