@@ -12,6 +12,11 @@ import { isFolderHere, isKnown } from '../models/base.ts'
 import { size } from '../report/units.ts'
 import type { Terminal } from './terminal.ts'
 
+/** What a command needs: small files to plan with, all that a kept plan tells, or what runs. */
+export type Need = 'plan' | 'kept plan' | 'run'
+
+const extentOf = (need: Need): Extent => (need === 'plan' ? 'small' : 'whole')
+
 /** Milliseconds that a broken connection is given at first. */
 const PATIENCE = 1000
 
@@ -24,23 +29,23 @@ export const fetchOptions = (t: Terminal): FetchOptions => ({
 const model = (
   c: Config,
   folder: string,
-  extent: Extent,
+  need: Need,
   t: Terminal,
 ): TE.TaskEither<Issue, unknown> => {
   const repo = modelRepo(c.base_model)
   if (repo === null || isFolderHere(c.base_model, folder)) return TE.right(undefined)
   // Shapes that are known need no file to plan with.
-  if (extent === 'small' && isKnown(c.base_model)) return TE.right(undefined)
+  if (need !== 'run' && isKnown(c.base_model)) return TE.right(undefined)
   return async () => {
     const { modelFolder } = await import('../hub/model.ts')
-    return modelFolder(repo, extent, fetchOptions(t))()
+    return modelFolder(repo, extentOf(need), fetchOptions(t))()
   }
 }
 
 const adapter = (
   c: Config,
   folder: string,
-  extent: Extent,
+  need: Need,
   t: Terminal,
 ): TE.TaskEither<Issue, unknown> => {
   const name = c.adapter?.pretrained_adapter_weights ?? null
@@ -48,7 +53,7 @@ const adapter = (
   if (repo === null) return TE.right(undefined)
   return async () => {
     const { adapterFolder } = await import('../hub/model.ts')
-    return adapterFolder(repo, extent, fetchOptions(t))()
+    return adapterFolder(repo, extentOf(need), fetchOptions(t))()
   }
 }
 
@@ -65,15 +70,13 @@ const dataset = (c: Config, t: Terminal): TE.TaskEither<Issue, unknown> => {
 export const obtained = (
   c: Config,
   folder: string,
-  extent: Extent,
+  need: Need,
   t: Terminal,
 ): TE.TaskEither<Issues, void> =>
   pipe(
-    model(c, folder, extent, t),
-    TE.chain(() => adapter(c, folder, extent, t)),
+    model(c, folder, need, t),
+    TE.chain(() => adapter(c, folder, need, t)),
     TE.chain(() => dataset(c, t)),
     TE.bimap(one, () => t.status(null)),
     TE.mapLeft((issues) => (t.status(null), issues)),
   )
-
-export type { Extent }

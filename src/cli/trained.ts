@@ -214,12 +214,12 @@ export const openTrained = (
   fs.existsSync(name) && fs.statSync(name).isDirectory()
     ? pipe(
         fromResults(name),
-        TE.chainFirst(({ config, folder }) => obtained(asked(config, o), folder, 'whole', t)),
+        TE.chainFirst(({ config, folder }) => obtained(asked(config, o), folder, 'run', t)),
       )
     : pipe(
         // What is asked is not what the config learns from: `withRows` tells them apart.
         TE.fromEither(openConfig(name, { ...o, dataset: undefined })),
-        TE.chainFirst(({ config, folder }) => obtained(asked(config, o), folder, 'whole', t)),
+        TE.chainFirst(({ config, folder }) => obtained(asked(config, o), folder, 'run', t)),
         TE.map(({ config, folder, notices }) => {
           showNotices(name, notices, t)
           const named = config.adapter?.pretrained_adapter_weights ?? null
