@@ -6,8 +6,12 @@ import type { Pass } from './pass.ts'
 
 /** PyTorch's name of a parameter in the model that Ludwig trains. */
 export const parameterName = (state: string): string => {
-  const adapter = /^(.*\.lora_[AB])\.weight$/.exec(state)
-  return adapter === null ? `model.${state}` : `model.base_model.model.${adapter[1]}.default.weight`
+  const [, adapter, weight = ''] =
+    /^(.*\.(?:lora_[AB]|lora_magnitude_vector|ia3_l))(\.weight)?$/.exec(state) ?? []
+  if (adapter === undefined) return `model.${state}`
+  // A magnitude is a module's weight, whatever PEFT calls it in files.
+  const tail = adapter.endsWith('_vector') ? '.weight' : weight
+  return `model.base_model.model.${adapter}.default${tail}`
 }
 
 /** Of many names a first few. */

@@ -17,6 +17,8 @@ const folders = [
   'tsconfig.json',
   // What tests make their models of.
   'examples/code-instructions/base/tokenizer.json',
+  'examples/code-instructions/random.ts',
+  'examples/result-type',
 ]
 /** Of the fixtures, the files these tests read. */
 const wanted = (from: string): boolean => {

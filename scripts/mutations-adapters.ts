@@ -12,8 +12,8 @@ export const adapterMutations: ReadonlyArray<Mutation> = [
   m(
     'IA³ multiplies before the bias',
     'passes/ia3.ts',
-    "biased ? 'addRow' : 'dot'",
-    "biased ? 'dot' : 'dot'",
+    "biased ? eqn.op === 'addRow' : multiplies(eqn.op)",
+    'multiplies(eqn.op)',
     'adapter-kinds',
   ),
   m(

@@ -1,7 +1,9 @@
 /** Ways to break what asks a model: freezing, answers, beams, penalties. */
 import { m, type Mutation } from './mutation.ts'
+import { labelMutations } from './mutations-labels.ts'
 
 export const asking: ReadonlyArray<Mutation> = [
+  ...labelMutations,
   m(
     'a row is shown its own answer',
     'src/retrieval/contexts.ts',

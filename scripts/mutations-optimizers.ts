@@ -100,4 +100,18 @@ export const optimizerMutations: ReadonlyArray<Mutation> = [
     "new Set(['adagrad.sum'])",
     'eight-bit',
   ),
+  m(
+    'muon multiplies by the larger Gram matrix from the wrong side',
+    'passes/optimizers/muon.ts',
+    'wide ? alg.dot({}, by, x) : alg.dot({}, x, by)',
+    'alg.dot({}, wide ? by : x, wide ? x : gram)',
+    'optimizers',
+  ),
+  m(
+    'adafactor forgets to divide by the mean of its rows',
+    'passes/optimizers/adafactor.ts',
+    'alg.power(-0.5, alg.scaleBy(row, alg.reciprocal(mean)))',
+    'alg.power(-0.5, row)',
+    'optimizers',
+  ),
 ]

@@ -237,8 +237,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   m(
     'an overflow is applied',
     'passes/optimizer.ts',
-    'finite === null ? next[i]! : alg.select(finite, next[i]!, [p, m, v][i]!)',
-    'next[i]!',
+    'finite === null ? to : alg.select(finite, to, from)',
+    'to',
     'precision',
   ),
   m('an update leaves gradients', 'passes/accumulate.ts', ', ...cleared]', ']', 'training'),

@@ -172,3 +172,17 @@ test('a config.json with another dtype than its weights: said, and written model
       if (kind === 'merged') assert.match(await card(adapter), /stored in another dtype/)
     })
 })
+
+test('weights trained beside an adapter: its card loads a 16-bit base in the 32 bits that they have', async () => {
+  await withBase(async (folder) => {
+    const of = async (adapter: string): Promise<string> => {
+      const plan = planFor(folder, yaml().replace('  r: 2', adapter))
+      const done = right(await train(plan, reference, quiet(folder).options)())
+      return card(done.adapterFolder!)
+    }
+    assert.doesNotMatch(await of('  r: 2'), /float32|32-bit/)
+    const text = await of('  r: 2\n  modules_to_save: [norm]')
+    assert.match(text, /from_pretrained\(.*, dtype="float32"\)/)
+    assert.match(text, /a base loaded in 16 bits would round them/)
+  })
+})

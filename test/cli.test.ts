@@ -268,6 +268,8 @@ test('a hub id that is not in the cache names what fetches it, and a folder of t
     assert.equal((await here('check', file)).code, 0)
     const known = await here('check', llama)
     assert.match(known.out, /tunec download meta-llama\/Llama-2-7b-hf/)
+    const kept = await here('compile', llama, '-o', path.join(folder, 'plan.json'))
+    assert.equal(kept.code, 0, kept.err)
   }))
 
 test('a config that trains nothing is asked, and train leads to the command that asks', async () =>

@@ -165,6 +165,9 @@ const optimizer: fc.Arbitrary<Config['trainer']['optimizer']> = fc
       nesterov: fc.constant(false),
       initial_accumulator_value: atLeastZero,
       lr_decay: atLeastZero,
+      scale_parameter: fc.boolean(),
+      relative_step: fc.constant(true),
+      warmup_init: fc.boolean(),
     }),
     atLeastZero,
   )

@@ -75,6 +75,9 @@ const defaults: Config = {
       nesterov: null,
       initial_accumulator_value: null,
       lr_decay: null,
+      scale_parameter: null,
+      relative_step: null,
+      warmup_init: null,
     },
     learning_rate: 0.001,
     learning_rate_scheduler: {

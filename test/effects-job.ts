@@ -7,6 +7,8 @@ import { stringify } from 'yaml'
 import { reference } from '../backends/reference/index.ts'
 import { print } from '../ir/print.ts'
 import { parseConfig } from '../src/config/index.ts'
+import { extracted } from '../src/config/outputs.ts'
+import { classesOf, labelIn } from '../src/predict/labels.ts'
 import { ask, heldOut } from '../src/cli/ask.ts'
 import { terminal } from '../src/cli/terminal.ts'
 import { random } from '../src/data/random.ts'
@@ -17,6 +19,7 @@ import { writeFolder } from '../src/tensors/writer.ts'
 import { foresee } from '../src/train/foresee.ts'
 import { rateAt, rateOf } from '../src/train/rate.ts'
 import { runOfPlan, stepsOf } from '../src/train/schedule.ts'
+import { initializePlan } from '../src/train/initialize.ts'
 import { train } from '../src/train/train.ts'
 import { model } from '../src/models/llama.ts'
 import { findBase } from '../src/models/base.ts'
@@ -81,7 +84,20 @@ const below = async (folder: string): Promise<ReadonlyArray<string>> => {
   return names.filter((n) => /model_weights|merged/.test(n)).toSorted()
 }
 
+/** What a model that nothing trains answers. */
+const answers = async (plan: Plan): Promise<string> => {
+  const session = right(await reference.prepare(plan.program)())
+  right(await initializePlan(plan, session)())
+  const given = await ask(plan, heldOut(plan), { ...terminal(), status: () => {} })(
+    session,
+    'before',
+  )()
+  right(await session.close()())
+  return JSON.stringify(given)
+}
+
 const trained: View = async (plan, folder) => {
+  if (plan.techniques.frozen !== undefined) return answers(plan)
   const results = path.join(folder, 'results')
   await fs.rm(results, { recursive: true, force: true })
   const told: Array<unknown> = []
@@ -112,6 +128,15 @@ const views: ReadonlyArray<View> = [
   (plan) => print(plan.program),
   steps,
   (plan) => (plan.budget === null ? '' : (fitIssue(fitOf(plan, plan.budget))?.message ?? '')),
+  // How a label is read out of an answer.
+  ({ config: c, data }) => {
+    const f = extracted(c)
+    const classes = f === null ? [] : classesOf(f, data?.texts ?? [])
+    return JSON.stringify([
+      classes,
+      f && ['', 'a', 'it is ABOUT 1'].map((x) => labelIn(f, classes, x)),
+    ])
+  },
   // What `choose` is asked for.
   ({ config: c }) => c.compiler.backend,
   trained,

@@ -83,7 +83,15 @@ const labels: Readonly<Record<string, unknown>> = {
   generation: undefined,
 }
 
+/** A label read out of what the model writes; nothing is trained. */
+const extracted: Readonly<Record<string, unknown>> = {
+  'output_features[0]': { name: 'kind', type: 'category', preprocessing: { fallback_label: 'x' } },
+  adapter: undefined,
+  trainer: { type: 'none' },
+}
+
 const labelContexts: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  'a label in an answer': extracted,
   'a category beside an adapter': labels,
   'a number, all weights trained': {
     ...labels,

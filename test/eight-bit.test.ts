@@ -7,10 +7,27 @@ import * as E from 'fp-ts/lib/Either.js'
 import { codeOf, decode, encode, mapOf, thresholdsOf } from '../ir/eight.ts'
 import { showReason } from '../ir/reason.ts'
 import { bytes, size, tensor } from '../ir/type.ts'
-import { differentiate, eightBit, optimizer, precision } from '../passes/index.ts'
+import { decode as decodeBytes, encode as encodeBytes } from '../backends/bytes.ts'
+import { lower } from '../backends/cuda/lower/lower.ts'
+import type { Rule } from '../backends/cuda/lower/rule.ts'
+import { rules } from '../backends/cuda/lower/rules/index.ts'
+import { cardOf } from '../backends/cuda/lower/targets.ts'
+import type { State } from '../ir/graph.ts'
+import {
+  accumulate,
+  differentiate,
+  eightBit,
+  optimizer,
+  precision,
+  schedule,
+  simplify,
+} from '../passes/index.ts'
 import { compile } from '../passes/pass.ts'
+import { emulated } from './cuda/backend.ts'
+import { noCompiler } from './cuda/emulate.ts'
 import { fc, holds, runs } from './fc.ts'
-import { close, run, sameBits, through, type Named } from './laws.ts'
+import { close, noise, run, sameBits, through, type Named } from './laws.ts'
+import { right } from './right.ts'
 import { curves, slope, stepping } from './optimizer-job.ts'
 
 interface Step {
@@ -186,3 +203,72 @@ test('a step that overflows in f16 leaves codes and scales as they were', () => 
   const third = stepAt(0.25, { ...second, 'scaler.scale': Float64Array.of(8) })
   assert.ok(!sameBits(third['adam.m_scales.p0.weight']!, second['adam.m_scales.p0.weight']!))
 })
+
+test(
+  'on a GPU whole tensors side by side step in one launch, with the codes of step by step',
+  {
+    skip: noCompiler,
+  },
+  async () => {
+    const target = cardOf('sm_80')!.target
+    const shapes = [
+      [128, 256],
+      [64, 512],
+      [3, 100],
+      [64, 256],
+      [16, 16],
+    ]
+    const adam = { beta1: 0.9, beta2: 0.99, eps: 1e-8, decay: 0.1, decoupled: true, clip: 1 }
+    // Gradients come as inputs here; accumulated, they are state that lies like the parameters.
+    const p = through(
+      differentiate,
+      optimizer(adam),
+      eightBit({ least: 300 }),
+      simplify,
+      accumulate,
+      schedule,
+    )(slope(shapes))
+    const launches = (with_: ReadonlyArray<Rule>) =>
+      lower(p, target, with_).fns.find((f) => f.name === 'update')!.launches
+    const fused = launches(rules).filter((l) => l.rule === 'update in 8 bits')
+    // The last of a range need not be whole, and ends it.
+    assert.equal(fused.length, 2)
+    assert.ok(launches([]).length > 3 * fused.length)
+    const results: Array<ReadonlyArray<Uint8Array>> = []
+    for (const with_ of [rules, []]) {
+      const session = right(await emulated(target, with_).prepare(p)())
+      const filled = (s: State): Float64Array => noise(s.name, size(s.type))
+      for (const s of p.state.filter((x) => x.role === 'train'))
+        right(await session.write(s.name, encodeBytes(s.type, filled(s)))())
+      for (const step of [1, 2]) {
+        const gradients = shapes.map((shape, i) => [
+          `g${i}`,
+          Float32Array.from(
+            noise(
+              `${step}${i}`,
+              shape.reduce((a, b) => a * b, 1),
+            ),
+          ),
+        ])
+        right(await session.run('micro', Object.fromEntries(gradients))())
+        const at = { lr: Float32Array.of(0.01), step: Float32Array.of(step) }
+        right(await session.run('update', at)())
+      }
+      const read: Uint8Array[] = []
+      for (const s of p.state.filter((x) => ['train', 'optimizer'].includes(x.role)))
+        read.push(right(await session.read(s.name)()))
+      results.push(read)
+      right(await session.close()())
+    }
+    // Fused, a product is rounded with its sum: a code may differ by one here and there.
+    results[0]!.forEach((bytesOf, i) => {
+      const other = results[1]![i]!
+      const differ = bytesOf.filter((x, k) => x !== other[k]).length
+      holds(bytesOf.length === other.length && bytesOf.some((x) => x !== 0))
+      const s = p.state.filter((x) => ['train', 'optimizer'].includes(x.role))[i]!
+      if (s.type.dtype === 'u8') holds(differ < bytesOf.length / 500, `${s.name}: ${differ} codes`)
+      else
+        holds(close(1e-4, 1e-6)(decodeBytes(s.type, bytesOf), decodeBytes(s.type, other)), s.name)
+    })
+  },
+)

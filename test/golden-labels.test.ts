@@ -5,6 +5,7 @@ import path from 'node:path'
 import { test } from 'node:test'
 import type { Backend, Session } from '../backends/backend.ts'
 import { decode, encode } from '../backends/bytes.ts'
+import { cardOf } from '../backends/cuda/lower/targets.ts'
 import { onnx } from '../backends/onnx/index.ts'
 import { reference } from '../backends/reference/index.ts'
 import type { Program } from '../ir/graph.ts'
@@ -15,6 +16,8 @@ import type { Target } from '../src/data/targets.ts'
 import { classifier, type Head, type Labels } from '../src/models/labels.ts'
 import { readSpec } from '../src/models/spec.ts'
 import { labelTask, logitsOf, type LabelJob } from '../src/train/label-task.ts'
+import { emulated } from './cuda/backend.ts'
+import { noCompiler } from './cuda/emulate.ts'
 import { load, open, relativeError, type Golden } from './golden.ts'
 import { right } from './right.ts'
 import { tensorsOf, type Stored } from './stored.ts'
@@ -48,7 +51,8 @@ const sort: Target = {
     ...common,
     type: 'category',
     top_k: 3,
-    decoder: { type: 'classifier', use_bias: true },
+    preprocessing: { fallback_label: '', vocab: [] },
+    decoder: { type: 'classifier', use_bias: true, match: null, fallback_label: null },
     loss: {
       type: 'softmax_cross_entropy',
       weight: 1,
@@ -189,3 +193,7 @@ for (const [backend, name, kind] of [
 ] as const)
   test(`heads over ${name} on ${backend.name}, pooled by ${kind}: torch's numbers`, () =>
     check(backend, name, kind))
+
+test('heads over llama2-tiny by launches of a GPU, emulated', { skip: noCompiler }, () =>
+  check(emulated(cardOf('sm_75')!.target), 'llama2-tiny', 'mean'),
+)

@@ -50,6 +50,7 @@ const telling: Readonly<Record<string, unknown>> = {
   base_learning_rate: 0.001,
   learning_rate_warmup_epochs: 2,
   decay_rate: 0.9,
+  lr: 0.001,
   decay_steps: 5,
   staircase: true,
   reduce_learning_rate_on_plateau: 2,
@@ -249,8 +250,10 @@ test('what belongs to another task is said in one sentence', () => {
     decoder: { type: 'category_extractor', match: { a: { type: 'contains', value: 'a' } } },
   }
   const zeroShot = { ...least, output_features: [category], trainer: { type: 'none' } }
-  assert.equal(issuesOf(stringify(zeroShot)).length, 1)
-  leadsOut(zeroShot, 'zero-shot classification')
+  assert.deepEqual(issuesOf(stringify(zeroShot)), [])
+  const trained = { ...zeroShot, trainer: { type: 'finetune' } }
+  assert.equal(issuesOf(stringify(trained)).length, 1)
+  leadsOut(trained, 'a label that is to be learned')
   const extractor = { ...category, type: 'text', preprocessing: undefined }
   const decoded = { ...least, output_features: [extractor] }
   assert.deepEqual(

@@ -35,6 +35,12 @@ test('names are those of Ludwig’s modules', () => {
     parameterName('model.layers.0.self_attn.q_proj.lora_A.weight'),
     'model.base_model.model.model.layers.0.self_attn.q_proj.lora_A.default.weight',
   )
+  const q = 'model.layers.0.self_attn.q_proj'
+  assert.equal(
+    parameterName(`${q}.lora_magnitude_vector`),
+    `model.base_model.model.${q}.lora_magnitude_vector.default.weight`,
+  )
+  assert.equal(parameterName(`${q}.ia3_l`), `model.base_model.model.${q}.ia3_l.default`)
 })
 
 test('the rest has the gradients that it had, bit for bit, and what is held has none', () => {

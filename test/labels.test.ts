@@ -1,8 +1,11 @@
 /** Labels as data: what columns become, how rows are split and balanced, and what predictions are worth. */
 import assert from 'node:assert/strict'
+import fs from 'node:fs'
+import path from 'node:path'
 import { test } from 'node:test'
 import * as E from 'fp-ts/lib/Either.js'
 import fc from 'fast-check'
+import { csvOf, generate } from '../examples/result-type/generate.ts'
 import type { Table } from '../src/data/cell.ts'
 import { balanced } from '../src/data/labelled.ts'
 import { spreadOut, splitRows } from '../src/data/split.ts'
@@ -180,4 +183,89 @@ test('accuracy by class, hits at k, errors of numbers: by hand', () => {
     [8 / 3, 4 / 3, Math.sqrt(8 / 3), 1 - 8 / 6],
   )
   assert.deepEqual(softmax([1000, 1000]), [0.5, 0.5])
+})
+
+test('the bundled job: its data is what the generator makes, its four configs are accepted', () => {
+  const folder = path.join(import.meta.dirname, '../examples/result-type')
+  assert.equal(fs.readFileSync(path.join(folder, 'data.csv'), 'utf8'), csvOf(generate(1)))
+  const configs = ['full', 'lora', 'qlora', 'frozen'].map((way) => {
+    const text = fs.readFileSync(path.join(folder, `${way}.yaml`), 'utf8')
+    return right(parseConfig(text, { file: `${way}.yaml` })).config
+  })
+  assert.deepEqual(
+    configs.map((c) => [
+      c.adapter !== null,
+      c.quantization !== null,
+      c.input_features[0].encoder!.trainable,
+      c.input_features[0].preprocessing.cache_encoder_embeddings,
+    ]),
+    [
+      [false, false, true, false],
+      [true, false, true, false],
+      [true, true, true, false],
+      [false, false, false, true],
+    ],
+  )
+})
+
+/** As Ludwig ships them: examples/llm_finetuning/imdb_deepspeed_zero3.yaml, and its guide to classification with LLMs. */
+const shipped = [
+  `input_features:
+  - name: review
+    type: text
+    encoder:
+      type: auto_transformer
+      pretrained_model_name_or_path: bigscience/bloom-3b
+      trainable: true
+      adapter: lora
+
+output_features:
+  - name: sentiment
+    type: category
+
+trainer:
+  batch_size: 4
+  epochs: 3
+  gradient_accumulation_steps: 8
+
+backend:
+  type: deepspeed
+  zero_optimization:
+    stage: 3
+    offload_optimizer:
+      device: cpu
+      pin_memory: true
+`,
+  `model_type: ecd
+input_features:
+  - name: title
+    type: text
+    encoder:
+      type: llm
+      adapter:
+        type: lora
+      base_model: meta-llama/Llama-2-7b-hf
+      quantization:
+        bits: 4
+    column: title
+output_features:
+  - name: class
+    type: category
+    column: class
+trainer:
+  epochs: 3
+`,
+]
+
+test('classifiers that Ludwig ships are read as they stand, and mean an encoder with its adapter', () => {
+  for (const text of shipped) {
+    const { config } = right(parseConfig(text, { file: 'job.yaml' }))
+    assert.equal(config.model_type, 'ecd')
+    assert.equal(config.adapter?.type, 'lora')
+    assert.equal(config.input_features[0].encoder?.trainable, true)
+    assert.equal(config.input_features[0].preprocessing.max_sequence_length, 256)
+    // What a run writes down of it is read again as the same.
+    const again = right(parseConfig(JSON.stringify(config), { file: 'description.json' }))
+    assert.deepEqual(again.config, config)
+  }
 })

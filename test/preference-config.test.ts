@@ -43,6 +43,39 @@ test('Ludwig’s names with the type before them are those of its examples', () 
   assert.match(problems(job({ type: 'finetune', dpo_beta: 0.3 })), /unknown key `dpo_beta`/)
 })
 
+/** In the form of Ludwig's `examples/alignment`. */
+const shipped = (type: string, output: string, more: Readonly<Record<string, unknown>>) => ({
+  model_type: 'llm',
+  base_model: 'meta-llama/Llama-3.1-8B',
+  adapter: { type: 'lora', r: 16, alpha: 32, dropout: 0.05 },
+  trainer: {
+    type,
+    epochs: 1,
+    learning_rate: 5e-7,
+    batch_size: 2,
+    gradient_accumulation_steps: 8,
+    ...more,
+  },
+  input_features: [{ name: 'prompt', type: 'text' }],
+  output_features: [{ name: output, type: 'text' }],
+  backend: { type: 'local' },
+})
+
+test('files as Ludwig ships them are taken as they stand, but for grpo', () => {
+  const weights = { desirable_weight: 1, undesirable_weight: 1 }
+  for (const doc of [
+    shipped('dpo', 'chosen', { beta: 0.1 }),
+    shipped('kto', 'response', { beta: 0.1, ...weights }),
+    shipped('orpo', 'chosen', {}),
+  ]) {
+    assert.equal(problems(doc), '')
+    holds(preferenceOf(right(read(doc)).config.trainer)!.loss.beta === 0.1)
+  }
+  const keys = { grpo_beta: 0.04, grpo_epsilon: 0.2, grpo_num_generations: 4 }
+  const grpo = shipped('grpo', 'output', { ...keys, rejected_column: 'rejected' })
+  assert.match(problems(grpo), /^trainer.type: Ludwig knows `grpo` for `trainer.type`; [^\n]*$/)
+})
+
 test('what a file does not say is what Ludwig and TRL take', () => {
   const of = (type: string) => right(read(job({ type }))).config.trainer
   assert.deepEqual(preferenceOf(of('dpo')), {

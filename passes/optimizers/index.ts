@@ -1,8 +1,10 @@
 /** The optimizers by name. A new one is a file beside this and a line in `ruleOf`. */
 import type { Adam } from '../../ir/algebra.ts'
+import { adafactor, type Adafactor } from './adafactor.ts'
 import { adagrad, type Adagrad } from './adagrad.ts'
 import { adam } from './adam.ts'
 import { lion, type Lion } from './lion.ts'
+import { muon, type Muon } from './muon.ts'
 import type { Rule } from './rule.ts'
 import { sgd, type Sgd } from './sgd.ts'
 
@@ -12,6 +14,8 @@ export type Settings =
   | ({ readonly kind: 'sgd' } & Sgd)
   | ({ readonly kind: 'adagrad' } & Adagrad)
   | ({ readonly kind: 'lion' } & Lion)
+  | ({ readonly kind: 'adafactor' } & Adafactor)
+  | ({ readonly kind: 'muon' } & Muon)
 
 export const ruleOf = (o: Settings): Rule => {
   switch (o.kind) {
@@ -21,6 +25,10 @@ export const ruleOf = (o: Settings): Rule => {
       return adagrad(o)
     case 'lion':
       return lion(o)
+    case 'adafactor':
+      return adafactor(o)
+    case 'muon':
+      return muon(o)
     default:
       return adam(o)
   }

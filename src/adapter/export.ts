@@ -7,7 +7,7 @@ import type { Session } from '../../backends/backend.ts'
 import type { Program } from '../../ir/graph.ts'
 import { issue, type Issue } from '../issue.ts'
 import { atomicFolder, atomicWrite } from '../tensors/atomic.ts'
-import { openFile, openFolder } from '../tensors/reader.ts'
+import { openFile, openFolder, type Checkpoint } from '../tensors/reader.ts'
 import { writeSumsOf } from '../tensors/sums.ts'
 import { writeFile } from '../tensors/writer.ts'
 import { call } from '../train/problem.ts'
@@ -75,6 +75,13 @@ const prove =
     )
   }
 
+/** Whether weights of the base are trained themselves that it holds in fewer bits. */
+const isWide = (program: Program, base: Checkpoint): boolean =>
+  program.state.some((s) => {
+    const dtype = s.role === 'train' ? base.tensors.get(s.name)?.dtype : undefined
+    return dtype !== undefined && dtype !== 'F32' && dtype !== 'F64'
+  })
+
 /** Writes the adapter folder, which appears only once what lies in it has been read back and compared. */
 export const exportAdapter = (e: Exported, folder: string): TE.TaskEither<Issue, void> => {
   const all = writtenOf(e.session, e.program, e.lora, e.start)
@@ -95,7 +102,7 @@ export const exportAdapter = (e: Exported, folder: string): TE.TaskEither<Issue,
       TE.bindTo('sum'),
       TE.bind('base', () => openFolder(e.baseFolder)),
       TE.bind('changed', ({ base }) => writeChanged(base, temporary, e.carried)),
-      TE.chainFirst(({ changed }) =>
+      TE.chainFirst(({ base, changed }) =>
         atomicWrite(
           join(temporary, 'README.md'),
           Buffer.from(
@@ -104,6 +111,7 @@ export const exportAdapter = (e: Exported, folder: string): TE.TaskEither<Issue,
               referenceTo(e.baseModel, e.baseFolder),
               changed,
               e.carried,
+              isWide(e.program, base),
             ),
           ),
         ),

@@ -37,7 +37,7 @@ const differences = (
   ]
 }
 
-const loading = (base: Reference, changed: ReadonlyArray<Changed>): string => {
+const loading = (base: Reference, changed: ReadonlyArray<Changed>, wide: boolean): string => {
   const [config, generation] = [CONFIG, GENERATION].map((n) => changed.some((c) => c.name === n))
   const names = [
     ...(config ? ['AutoConfig'] : []),
@@ -50,28 +50,32 @@ const loading = (base: Reference, changed: ReadonlyArray<Changed>): string => {
     `from transformers import ${names.join(', ')}`,
     '',
     ...(config ? ['config = AutoConfig.from_pretrained(".")'] : []),
-    `base = AutoModelForCausalLM.from_pretrained(${from}${config ? ', config=config' : ''})`,
+    `base = AutoModelForCausalLM.from_pretrained(${from}${config ? ', config=config' : ''}${wide ? ', dtype="float32"' : ''})`,
     ...(generation ? ['base.generation_config = GenerationConfig.from_pretrained(".")'] : []),
     'model = PeftModel.from_pretrained(base, ".")',
   )
 }
 
-/** Of an adapter; `baseModel` as the config names it. The code runs in the adapter's folder. */
+const WIDE =
+  'Weights of the base were trained besides, in 32-bit floats, and are stored so: a base loaded in 16 bits would round them.'
+
+/** Of an adapter; `baseModel` as the config names it; `wide`: it holds weights that its base has in 16 bits. The code runs in the adapter's folder. */
 export const readme = (
   baseModel: string,
   base: Reference,
   changed: ReadonlyArray<Changed>,
   carried: Carried,
+  wide: boolean,
 ): string => {
-  const said = differences(changed, carried)
+  const said = [...differences(changed, carried), ...(wide ? [WIDE] : [])]
   return `---
 base_model: ${JSON.stringify(baseModel)}
 library_name: peft
 ---
 
 An adapter for \`${baseModel}\`, trained with tunec.
-${said.length === 0 ? '' : `\n${said.join('\n')}\nLoad it as below: \`AutoPeftModelForCausalLM\` would take the base's own files.\n`}
-${loading(base, changed)}
+${said.length === 0 ? '' : `\n${said.join('\n')}\nLoad it as below: \`AutoPeftModelForCausalLM\` would take the base's own files${wide ? ' and dtype' : ''}.\n`}
+${loading(base, changed, wide)}
 `
 }
 

@@ -141,8 +141,8 @@ export const run: Run = async (file, o, t) => {
   if (textOf(o, 'arch') !== undefined && textOf(o, 'dumpKernels') === undefined)
     return refuse([issue('--arch says what --dump-kernels compiles for, and stands alone here')], t)
   // A plan that is kept tells the files of its base, weights too.
-  const extent = textOf(o, 'output') === undefined ? 'small' : 'whole'
-  const opened = await openPlan(file, o, t, foresee, extent)
+  const need = textOf(o, 'output') === undefined ? 'plan' : 'kept plan'
+  const opened = await openPlan(file, o, t, foresee, need)
   if (E.isLeft(opened)) return refuse(opened.left, t)
   const plan = opened.right
   const [diff, stop] = [textOf(o, 'diff'), textOf(o, 'stopAfter')]

@@ -26,12 +26,14 @@ import { embedded } from './embeddings.ts'
 import { engineFor } from './engine.ts'
 import { limitLines } from './ask.ts'
 import { runLabels } from './labels.ts'
+import { answered } from './predict.ts'
 import { nearby, refuse } from './open.ts'
 import { comparable, comparing, goodAnswers } from './preferences.ts'
 import { splitIn, splitOf, whatOf, withRows, type Wanted } from './rows.ts'
 import type { Terminal } from './terminal.ts'
 import { generationNames } from '../models/llama.ts'
 import { askingProgram } from '../plan/asking.ts'
+import { extracted } from '../config/outputs.ts'
 import { dataFindings } from '../plan/data-report.ts'
 import { openTrained, planTrained, withSession } from './trained.ts'
 
@@ -133,6 +135,8 @@ export const run: Run = async (name, o, t) => {
   if (E.isLeft(found)) return refuse(found.left, t)
   const trained = found.right
   if (trained.config.model_type === 'ecd') return runLabels(trained, false, o, t)
+  // Labels stand in answers: there is nothing to measure without them.
+  if (extracted(trained.config) !== null) return answered(trained, false, o, t)
   const asked = await embedded(withRows(trained, o, wanted), o, t)()
   if (E.isLeft(asked)) return refuse(asked.left, t)
   const device = await deviceHere(trained.config, o)

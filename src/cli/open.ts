@@ -16,7 +16,7 @@ import { readText } from '../text-file.ts'
 import { embedded } from './embeddings.ts'
 import { deviceHere } from './card.ts'
 import { flagOf, numberOf, textOf, type Exit, type Options } from './command.ts'
-import { obtained, type Extent } from './hub.ts'
+import { obtained, type Need } from './hub.ts'
 import type { Terminal } from './terminal.ts'
 
 export interface OpenedConfig {
@@ -87,17 +87,17 @@ export interface OpenedHere extends OpenedConfig {
   readonly device: Device | null
 }
 
-/** `extent`: how much of a base model that lies on a hub is needed. */
+/** `need`: how much of what lies on a hub is fetched. */
 export const openHere = async (
   file: string,
   o: Options,
   t: Terminal,
-  extent: Extent = 'small',
+  need: Need = 'plan',
 ): Promise<E.Either<Issues, OpenedHere>> => {
   const opened = openConfig(file, o)
   if (E.isLeft(opened)) return opened
   const { config, folder } = opened.right
-  const here = await obtained(config, folder, extent, t)()
+  const here = await obtained(config, folder, need, t)()
   if (E.isLeft(here)) return E.left(placed(file, here.left))
   const made = await embedded(opened.right, o, t)()
   if (E.isLeft(made)) return E.left(placed(file, made.left))
@@ -147,11 +147,11 @@ export const openPlan = async (
   o: Options,
   t: Terminal,
   demand: Demand = foresee,
-  extent: Extent = 'small',
+  need: Need = 'plan',
 ): Promise<E.Either<Issues, Plan>> => {
   if (!isPlanFile(file))
     return pipe(
-      await openHere(file, o, t, extent),
+      await openHere(file, o, t, need),
       E.chainFirst(({ notices }) => E.right(showNotices(file, notices, t))),
       E.chain((opened) => runnableFrom(opened, t, demand)),
     )

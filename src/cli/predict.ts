@@ -3,6 +3,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import type { Session } from '../../backends/backend.ts'
+import { extracted } from '../config/outputs.ts'
 import { gridFor, unanswerable } from '../generate/index.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import { generationNames } from '../models/llama.ts'
@@ -18,13 +19,15 @@ import {
   writePredictions,
   type Format,
 } from '../predict/files.ts'
+import { labelColumns, labelled, type Labelled } from '../predict/labels.ts'
 import { askedOf, predict, type Asked, type Predicted } from '../predict/predict.ts'
+import { matrixLines } from '../report/matrix.ts'
 import { metricText } from '../report/progress.ts'
 import { table } from '../report/table.ts'
 import { plural } from '../report/units.ts'
 import { limitLines } from './ask.ts'
 import { deviceHere } from './card.ts'
-import { flagOf, numberOf, textOf, type Options, type Run } from './command.ts'
+import { flagOf, numberOf, textOf, type Exit, type Options, type Run } from './command.ts'
 import { embedded } from './embeddings.ts'
 import { engineFor } from './engine.ts'
 import { runLabels } from './labels.ts'
@@ -69,6 +72,8 @@ const rowsIn = (
 interface Outcome {
   readonly plan: Plan
   readonly predicted: Predicted
+  /** Where the output is a label that stands in the answer. */
+  readonly labels?: Labelled
 }
 
 /** Plans, loads and asks one model. */
@@ -117,6 +122,14 @@ const predictedBy = (
     }),
     TE.map(({ plan, predicted }) => ({ plan, predicted })),
   )
+
+/** What is read out of the answers in place of them, where the output is a label. */
+const withLabels = ({ plan, predicted }: Outcome): Outcome => {
+  const category = extracted(plan.config)
+  if (category === null) return { plan, predicted }
+  const labels = labelled(category, plan.data!.texts, predicted)
+  return { plan, predicted: { ...predicted, metrics: labels.metrics }, labels }
+}
 
 /** Both models on the same rows; without a comparison the first alone. */
 interface Both {
@@ -195,15 +208,29 @@ const show = (both: Both, o: Options, t: Terminal): void =>
     `${plural(both.tuned.predicted.rows.length, 'row')} ${whatOf(splitIn(o))}`,
     ...metricLines(both),
     ...limitLines(limitsOf(both.tuned)).map(t.style.yellow),
+    ...matrixOf(both.tuned, t),
   )
+
+const matrixOf = ({ plan, labels }: Outcome, t: Terminal): ReadonlyArray<string> =>
+  labels === undefined || labels.matrix === null
+    ? []
+    : [
+        '',
+        ...matrixLines(plan.config.output_features[0].name, labels.classes, labels.matrix, t.style),
+      ]
 
 const write = ({ tuned, base }: Both, o: Options): TE.TaskEither<Issue, ReadonlyArray<string>> => {
   const out = tuned.plan.config.output_features[0].name
   const columns = [
-    ...columnsOf(out, tuned.predicted),
+    ...(tuned.labels === undefined
+      ? columnsOf(out, tuned.predicted)
+      : labelColumns(out, tuned.predicted, tuned.labels)),
     ...(base === null ? [] : baseColumns(out, base.predicted)),
   ]
-  const stats = statistics(out, tuned.predicted.metrics)
+  const { labels } = tuned
+  const more =
+    labels === undefined ? {} : { labels: labels.classes, confusion_matrix: labels.matrix }
+  const stats = statistics(out, tuned.predicted.metrics, more)
   const others =
     base === null
       ? []
@@ -216,16 +243,28 @@ export const run: Run = async (name, o, t) => {
   const found = await openTrained(name, o, t)()
   if (E.isLeft(found)) return refuse(found.left, t)
   const trained = found.right
-  if (trained.config.model_type === 'ecd') return runLabels(trained, true, o, t)
+  return trained.config.model_type === 'ecd'
+    ? runLabels(trained, true, o, t)
+    : answered(trained, true, o, t)
+}
+
+/** Answers every row; `writes`: into files, too. */
+export const answered = async (
+  trained: Trained,
+  writes: boolean,
+  o: Options,
+  t: Terminal,
+): Promise<Exit> => {
   const device = await deviceHere(trained.config, o)
   const done = await predictedByBoth(trained, device, o, t)()
   t.status(null)
   if (E.isLeft(done)) return refuse(done.left, t)
-  const both = done.right
+  const both = { ...done.right, tuned: withLabels(done.right.tuned) }
   const findings = dataFindings(both.tuned.plan, trained.config).map(nearby)
   if (findings.length > 0) t.note(...findings.map(t.noteStyle.yellow))
   if (flagOf(o, 'json')) t.out(JSON.stringify(json(both, findings), null, 2))
   else show(both, o, t)
+  if (!writes) return 0
   const wrote = await write(both, o)()
   if (E.isLeft(wrote)) return refuse([wrote.left], t)
   const folder = nearby(textOf(o, 'output')!)

@@ -179,7 +179,7 @@ export const trained = async (
   o: Options,
   t: Terminal,
 ): Promise<E.Either<Exit, TrainResult<Exactness>>> => {
-  const opened = await openPlan(file, o, t, ready, 'whole')
+  const opened = await openPlan(file, o, t, ready, 'run')
   if (E.isLeft(opened)) return E.left(refuse(opened.left, t))
   const plan = opened.right
   // What a plan file says was free is of another time.

@@ -10,6 +10,7 @@ import type { Program } from '../../ir/graph.ts'
 import { arenaBytes } from '../../passes/schedule.ts'
 import { importAdapter } from '../adapter/import.ts'
 import { parseConfig, type Config } from '../config/index.ts'
+import { adapterPath } from '../hub/adapter-path.ts'
 import { modelRepo } from '../hub/address.ts'
 import { datasetArgument } from '../hub/dataset-path.ts'
 import type { Target } from '../data/targets.ts'
@@ -213,16 +214,16 @@ export const openTrained = (
   fs.existsSync(name) && fs.statSync(name).isDirectory()
     ? pipe(
         fromResults(name),
-        TE.chainFirst(({ config, folder }) => obtained(asked(config, o), folder, 'whole', t)),
+        TE.chainFirst(({ config, folder }) => obtained(asked(config, o), folder, 'run', t)),
       )
     : pipe(
         // What is asked is not what the config learns from: `withRows` tells them apart.
         TE.fromEither(openConfig(name, { ...o, dataset: undefined })),
-        TE.chainFirst(({ config, folder }) => obtained(asked(config, o), folder, 'whole', t)),
+        TE.chainFirst(({ config, folder }) => obtained(asked(config, o), folder, 'run', t)),
         TE.map(({ config, folder, notices }) => {
           showNotices(name, notices, t)
           const named = config.adapter?.pretrained_adapter_weights ?? null
-          const adapter = named === null ? null : path.resolve(folder, named)
+          const adapter = named === null ? null : adapterPath(named, folder)
           const nothing = { heads: null, untuned: null, began: false, trainedOn: null }
           return { config, folder, adapter, ...nothing }
         }),

@@ -139,7 +139,11 @@ export const gathered = (
   return wholes
     .reduce<ReadonlyArray<Problem>>((left, { of, say }) => {
       const mine = left.filter((p) => of.some((o) => below(p.path, o)) && isForeignProblem(root, p))
-      return mine.length === 0 ? left : [...left.filter((p) => !mine.includes(p)), say(root, mine)]
+      // A label that is read out of an answer has a decoder of its own.
+      const own = valueAt(root, TYPE) === 'category' && !mine.some((p) => below(p.path, TYPE))
+      return mine.length === 0 || own
+        ? left
+        : [...left.filter((p) => !mine.includes(p)), say(root, mine)]
     }, problems)
     .map((p) => withKeys(root, p))
 }

@@ -44,6 +44,11 @@ export const idleTraining: ReadonlyArray<Idle> = [
     'skip_all_evaluation is true',
   ),
   [
+    'trainer.learning_rate',
+    ({ trainer: { optimizer: o } }) => o.type === 'adafactor' && o.relative_step === true,
+    'adafactor chooses its own steps; set `relative_step: false` for it',
+  ],
+  [
     'trainer.optimizer.dampening',
     ({ trainer: { optimizer: o } }) => o.type === 'sgd' && o.momentum === 0,
     'there is no momentum',

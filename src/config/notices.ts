@@ -124,6 +124,7 @@ const idle: ReadonlyArray<Idle> = [
   ...leavesBelow('trainer', trainer)
     .filter((key) => key !== 'trainer.type')
     .map((key): Idle => [key, (c) => !trains(c.trainer), 'nothing is trained']),
+  ['model_parameters.neftune_noise_alpha', ({ trainer }) => !trains(trainer), 'nothing is trained'],
   [
     'compiler.recompute',
     ({ trainer }) => !trains(trainer),

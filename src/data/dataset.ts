@@ -2,6 +2,7 @@
 import type { Table } from './cell.ts'
 import type { RowNote, RowText, Sample } from './samples.ts'
 import type { Split, SplitName } from './split.ts'
+import type { Target } from './targets.ts'
 
 export interface Dataset {
   readonly table: Table
@@ -11,4 +12,6 @@ export interface Dataset {
   readonly texts: ReadonlyArray<RowText>
   readonly samples: { readonly [S in SplitName]: ReadonlyArray<Sample> }
   readonly notes: ReadonlyArray<RowNote>
+  /** What heads predict; absent where text is written. */
+  readonly targets?: ReadonlyArray<Target>
 }

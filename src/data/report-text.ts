@@ -2,7 +2,7 @@
 import { count as number, plural } from '../report/units.ts'
 import type { Distribution } from './distribution.ts'
 import { findingLines } from './findings-text.ts'
-import type { DataReport, Example, PackingReport, SplitReport } from './report.ts'
+import type { DataReport, Example, LabelReport, PackingReport, SplitReport } from './report.ts'
 import { visible } from './visible.ts'
 
 const percent = (part: number, whole: number): string =>
@@ -21,8 +21,11 @@ const splitLines = (split: SplitReport): ReadonlyArray<string> => {
     head,
     `  ${''.padEnd(16)}${['min', 'median', '95 %', 'max'].map((w) => w.padStart(8)).join('')}${'total'.padStart(12)}`,
     line('tokens', split.tokens),
-    line('of the prompt', split.promptTokens),
-    line('of the answer', split.targetTokens),
+    // Where labels are predicted there is no answer.
+    ...(split.targetTokens.total === 0
+      ? []
+      : [line('of the prompt', split.promptTokens), line('of the answer', split.targetTokens)]),
+    ...(split.rejectedTokens === null ? [] : [line('of the worse one', split.rejectedTokens)]),
     line('characters', split.characters),
   ]
 }
@@ -48,11 +51,25 @@ const exampleLines = ({ name, prompt, target }: Example): ReadonlyArray<string> 
   const near = 12
   const head = prompt.length > near ? '… ' : ''
   const tail = target.length > near ? ' …' : ''
+  if (target.length === 0)
+    return [
+      `the end of a text, token by token (${name}):`,
+      `  ${head}${prompt.slice(-near).map(tokenText).join('')}`,
+    ]
   return [
     `the end of a prompt and the start of its answer, token by token (${name}):`,
     `  prompt ${head}${prompt.slice(-near).map(tokenText).join('')}`,
     `  answer ${target.slice(0, near).map(tokenText).join('')}${tail}`,
   ]
+}
+
+/** Beyond this a line has no room. */
+const MOST = 12
+
+const labelLine = ({ name, counts }: LabelReport): string => {
+  const shown = counts.slice(0, MOST).map(([label, n]) => `${label} ${number(n)}`)
+  const more = counts.length > MOST ? `, and ${counts.length - MOST} more labels` : ''
+  return `${name} of training samples: ${shown.join(', ')}${more}`
 }
 
 /** Lines without line ends; those that start with `!` deserve a look. */
@@ -64,6 +81,7 @@ export const renderReport = (report: DataReport): ReadonlyArray<string> => {
     `${report.file}: ${plural(report.rows, 'row')}${apart}`,
     ...report.splits.flatMap(splitLines),
     ...(train ? ['tokens of a training sample', ...histogram(train.tokens)] : []),
+    ...report.labels.map(labelLine),
     ...(report.packing ? [packingLine(report.packing)] : []),
     ...findingLines(report),
     ...(report.example ? exampleLines(report.example) : []),

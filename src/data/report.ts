@@ -18,6 +18,8 @@ export interface SplitReport {
   readonly promptTokens: Distribution
   /** EOS among them; as kept, after cutting. */
   readonly targetTokens: Distribution
+  /** The same of worse answers; null where there are none. Tokens count the prompt once more then. */
+  readonly rejectedTokens: Distribution | null
   readonly tokens: Distribution
   /** UTF-16 units of prompt and answer as written. */
   readonly characters: Distribution
@@ -40,6 +42,12 @@ export interface Example {
   readonly target: ReadonlyArray<string>
 }
 
+/** How often the training samples have each label. */
+export interface LabelReport {
+  readonly name: string
+  readonly counts: ReadonlyArray<readonly [label: string, count: number]>
+}
+
 export interface DataReport extends Findings {
   readonly file: string
   readonly separator: string | null
@@ -48,6 +56,7 @@ export interface DataReport extends Findings {
   /** Undefined when a sample does not fit into a row. */
   readonly packing: PackingReport | undefined
   readonly example: Example | undefined
+  readonly labels: ReadonlyArray<LabelReport>
 }
 
 export interface ReportOptions extends FindingOptions {
@@ -69,6 +78,9 @@ const splitReport = (dataset: Dataset, name: SplitName): SplitReport => {
     samples: samples.length,
     promptTokens: distribution(samples.map(({ prompt }) => prompt.length)),
     targetTokens: distribution(samples.map(({ target }) => target.length)),
+    rejectedTokens: samples.some((s) => s.rejected !== undefined)
+      ? distribution(samples.map(({ rejected = [] }) => rejected.length))
+      : null,
     tokens: distribution(samples.map(lengthOf)),
     characters: distribution(characters),
   }
@@ -104,6 +116,21 @@ const exampleOf = (dataset: Dataset, tokenizer: Tokenizer): Example | undefined 
     : undefined
 }
 
+const labelsOf = ({ samples, targets = [] }: Dataset): ReadonlyArray<LabelReport> =>
+  targets.flatMap((t, h) =>
+    t.kind === 'number'
+      ? []
+      : [
+          {
+            name: t.of.name,
+            counts: t.classes.map(
+              (label, c) =>
+                [label, samples.train.filter((s) => s.labels?.[h] === c).length] as const,
+            ),
+          },
+        ],
+  )
+
 /** The report on a prepared data set. */
 export const reportData = (
   dataset: Dataset,
@@ -117,4 +144,5 @@ export const reportData = (
   splits: splitNames.map((name) => splitReport(dataset, name)),
   packing: packingOf(dataset.samples.train, options),
   example: exampleOf(dataset, tokenizer),
+  labels: labelsOf(dataset),
 })

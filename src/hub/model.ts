@@ -1,4 +1,4 @@
-/** A base model from a hub: its small files, which planning and checking need, or its weights as well. */
+/** A base model or an adapter from a hub: its small files, which planning and checking need, or its weights as well. */
 import fs from 'node:fs'
 import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
@@ -106,4 +106,43 @@ export const modelFolder = (
   return cached !== null && suffices(cached, extent)
     ? TE.right(cached)
     : renewModel(repo, extent, o)
+}
+
+const ADAPTER = ['adapter_config.json', 'adapter_model.safetensors'] as const
+
+/** The files of an adapter that an extent asks for. */
+const adapterFiles = (extent: Extent): ReadonlyArray<string> =>
+  extent === 'small' ? ADAPTER.slice(0, 1) : ADAPTER
+
+const choosingAdapter =
+  (repo: Repo, extent: Extent): Choose =>
+  (all) => {
+    const wanted = adapterFiles(extent)
+    const lacking = wanted.find((name) => !all.some((f) => f.path === name))
+    return lacking === undefined
+      ? TE.right(all.filter((f) => wanted.includes(f.path)))
+      : TE.left(
+          issue(`${shownRepo(repo)} has no ${lacking}, so it holds no adapter that can be read`, {
+            path: 'adapter.pretrained_adapter_weights',
+            expected: ADAPTER.join(' and '),
+          }),
+        )
+  }
+
+/** The folder of an adapter: the cache's where that has it, else fetched now. */
+export const adapterFolder = (
+  repo: Repo,
+  extent: Extent,
+  o: FetchOptions,
+): TE.TaskEither<Issue, string> => {
+  const cached = cachedSnapshot(repo, o.settings.cache)
+  const whole =
+    cached !== null && adapterFiles(extent).every((n) => fs.existsSync(path.join(cached, n)))
+  if (whole) return TE.right(cached)
+  return pipe(
+    o.settings.offline
+      ? TE.left(offlineIssue({ repo, settings: o.settings, gated: false }))
+      : fetchRepo(repo, choosingAdapter(repo, extent), o),
+    TE.mapLeft((i): Issue => ({ ...i, path: 'adapter.pretrained_adapter_weights' })),
+  )
 }

@@ -1,10 +1,10 @@
 /** From the config's `adapter`, or the PEFT adapter that it goes on from, to the settings of its pass. */
-import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import type { Ia3, Lora } from '../../passes/index.ts'
 import { readAdapterConfig, type Adapter as Settings } from '../adapter/config.ts'
 import type { Config } from '../config/schema/config.ts'
+import { adapterPath } from '../hub/adapter-path.ts'
 import type { Issue } from '../issue.ts'
 import type { Adapter } from '../config/schema/adapter.ts'
 
@@ -67,7 +67,7 @@ export const pretrainedOf = (
 ): E.Either<Issue, Pretrained | null> => {
   const named = adapter?.pretrained_adapter_weights ?? null
   if (named === null) return E.right(null)
-  const at = path.resolve(folder, named)
+  const at = adapterPath(named, folder)
   return pipe(
     readAdapterConfig(at),
     E.map((lora): Pretrained => ({ folder: at, lora })),

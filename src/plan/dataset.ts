@@ -2,14 +2,13 @@
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import type { Config } from '../config/schema/config.ts'
-import { answerCap } from '../config/outputs.ts'
+import { answerCap, extracted } from '../config/outputs.ts'
 import { isEmpty, locate, rowName, unknownColumn, type Table } from '../data/cell.ts'
 import type { Dataset as Rows } from '../data/dataset.ts'
 import { renderPrompts } from '../data/prompt.ts'
 import { str } from '../data/python.ts'
 import { buildSamples, type RowText, type SampleOptions, type Samples } from '../data/samples.ts'
 import { splitNames } from '../data/split.ts'
-import type { Target } from '../data/targets.ts'
 import { roomOf } from '../data/pack.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
 import type { ModelSpec } from '../models/spec.ts'
@@ -22,8 +21,6 @@ import { labelledSamples, type Known, type LabelledRows } from './labelled.ts'
 /** Prepared rows, and the tokenizer that made tokens of them. */
 export interface Dataset extends Rows {
   readonly tokenizer: Tokenizer
-  /** What heads predict; absent where text is written. */
-  readonly targets?: ReadonlyArray<Target>
 }
 
 const textsOf = (
@@ -33,6 +30,8 @@ const textsOf = (
   context: ((row: number) => string) | undefined,
 ): E.Either<Issues, ReadonlyArray<RowText>> => {
   const targets = c.output_features.map((f) => f.column)
+  // As Ludwig has it: a row without a label has the fallback's.
+  const fallback = extracted(c)?.preprocessing.fallback_label || null
   const gone = targets.findIndex((t) => !table.columns.includes(t))
   if (gone >= 0 && !asking)
     return E.left(
@@ -52,7 +51,7 @@ const textsOf = (
     E.map(({ prompts, extras }) =>
       prompts.map((prompt, row): RowText => {
         const cells = targets.map((t) => table.rows[row]![t] ?? null)
-        const target = cells.some(isEmpty) ? null : cells.map(str).join(', ')
+        const target = cells.some(isEmpty) ? fallback : cells.map(str).join(', ')
         return { row, prompt, target, ...extras[row] }
       }),
     ),

@@ -55,6 +55,9 @@ const policyName = (p: Policy): string =>
 const quantizationName = (q: Quantize): string =>
   inEightBits(q) ? 'int8' : `nf4${q.nested === null ? '' : ', double'}`
 
+const rungOf = (o: NonNullable<Techniques['lora']>): string =>
+  o.kind === 'ia3' ? '+ ia3' : `+ ${o.dora === true ? 'dora' : 'lora'} r=${o.r}`
+
 /** Techniques switched on one after the other, in the pipeline's order. */
 const stepsOf = (t: Techniques): readonly [Step, ...Step[]] => {
   const { prefer, eightBit, hold, neftune, ...bare } = t
@@ -80,7 +83,7 @@ const stepsOf = (t: Techniques): readonly [Step, ...Step[]] => {
       ? []
       : [
           {
-            name: t.lora.kind === 'ia3' ? '+ ia3' : `+ lora r=${t.lora.r}`,
+            name: rungOf(t.lora),
             techniques: lora,
           },
         ]),

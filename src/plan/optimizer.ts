@@ -3,7 +3,7 @@ import { LEAST, type EightBit, type Settings } from '../../passes/index.ts'
 import { isEightBit, plainType, type Optimizer } from '../config/schema/optimizer.ts'
 
 /** Keys of the type are filled by the config's reader. */
-export const optimizerOf = (o: Optimizer): Settings => {
+export const optimizerOf = (o: Optimizer, rate: number): Settings => {
   const [beta1, beta2] = o.betas ?? [0, 0]
   const decay = o.weight_decay
   switch (plainType(o.type)) {
@@ -28,6 +28,16 @@ export const optimizerOf = (o: Optimizer): Settings => {
       }
     case 'lion':
       return { kind: 'lion', beta1, beta2, decay }
+    case 'adafactor':
+      return {
+        kind: 'adafactor',
+        scaled: o.scale_parameter!,
+        relative: o.relative_step!,
+        warmup: o.warmup_init!,
+        rate,
+      }
+    case 'muon':
+      return { kind: 'muon', momentum: o.momentum!, nesterov: o.nesterov! }
   }
 }
 

@@ -76,13 +76,13 @@ export const techniquesOf = (
     quantize: q === null || cached ? null : quantizeOf(q),
     compute: cached ? 'f32' : computeDtype(c, target),
     optimizer: {
-      ...optimizerOf(o),
+      ...optimizerOf(o, c.trainer.learning_rate),
       clip: clip.clipglobalnorm === 0 ? null : clip.clipglobalnorm,
       ...((a?.loraplus_lr_ratio ?? null) === null ? {} : { ratioB: a!.loraplus_lr_ratio! }),
     },
     ...keptAs(o),
     recompute: frozen ? { _tag: 'none' } : recomputePolicy(c, limit),
-    ...(c.model_parameters.neftune_noise_alpha === 0 || frozen
+    ...(c.model_parameters.neftune_noise_alpha === 0 || frozen || cached
       ? {}
       : { neftune: c.model_parameters.neftune_noise_alpha }),
     ...(c.trainer.layers_to_freeze_regex === null

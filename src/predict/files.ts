@@ -43,11 +43,11 @@ export const baseColumns = (out: string, base: Predicted): ReadonlyArray<Column>
     .map((c) => ({ ...c, name: `${c.name}_base` }))
 
 /** Metrics as Ludwig files them: by feature, and the loss of all features together. */
-export const statistics = (out: string, metrics: Predicted['metrics']): object =>
+export const statistics = (out: string, metrics: Predicted['metrics'], more: object = {}): object =>
   Object.keys(metrics).length === 0
     ? {}
     : {
-        [out]: metrics,
+        [out]: { ...metrics, ...more },
         ...(metrics['loss'] === undefined ? {} : { combined: { loss: metrics['loss'] } }),
       }
 

@@ -83,8 +83,9 @@ KERNEL __launch_bounds__(256) decode8_blocks(const u8* codes, const float* scale
   out[i] = __fmul_rn(value, scales[blockIdx.x]);
 }
 
-// Adam (optim.cu) on 8-bit moments: decoded, stepped and encoded without leaving the block. Results lie over operands.
-KERNEL __launch_bounds__(256) adamw8(float* p, const float* g, u8* m, float* mScales, u8* v, float* vScales, const float* multiplier,
+// Adam (optim.cu) on 8-bit moments: decoded, stepped and encoded without leaving the block. Results may lie over operands.
+KERNEL __launch_bounds__(256) adamw8(const float* p, const float* g, const u8* m, const float* mScales, const u8* v, const float* vScales,
+             float* nextP, u8* nextM, float* nextMScales, u8* nextV, float* nextVScales, const float* multiplier,
              const float* rate, const float* step, float beta1, float rest1, float log1, float beta2, float rest2, float log2, float eps, float decay,
              u32 decoupled, u32 n) {
   __shared__ Maps first, second;
@@ -100,15 +101,15 @@ KERNEL __launch_bounds__(256) adamw8(float* p, const float* g, u8* m, float* mSc
     if (!decoupled) x += decay * P;
     M = beta1 * __fmul_rn(first.value[m[i]], mScales[blockIdx.x]) + rest1 * x;
     V = beta2 * __fmul_rn(second.value[v[i]], vScales[blockIdx.x]) + rest2 * x * x;
-    p[i] = P * keep - (lr / c1 * M) / (sqrtf(V) / c2 + eps);
+    nextP[i] = P * keep - (lr / c1 * M) / (sqrtf(V) / c2 + eps);
   }
   float ms = largest(M, shared), vs = largest(V, shared);
   if (i < n) {
-    m[i] = (u8)code8(first, relative(M, ms), 0);
-    v[i] = (u8)code8(second, relative(V, vs), 1);
+    nextM[i] = (u8)code8(first, relative(M, ms), 0);
+    nextV[i] = (u8)code8(second, relative(V, vs), 1);
   }
   if (threadIdx.x == 0) {
-    mScales[blockIdx.x] = ms;
-    vScales[blockIdx.x] = vs;
+    nextMScales[blockIdx.x] = ms;
+    nextVScales[blockIdx.x] = vs;
   }
 }

@@ -60,7 +60,7 @@ export const decode8 = (o: One & { readonly out: Place }): KernelLaunch =>
     1,
   )
 
-/** Everything is written over what it was. */
+/** New values may lie over old ones. */
 export const adamw8 = (o: {
   readonly adam: Adam
   readonly n: number
@@ -68,12 +68,18 @@ export const adamw8 = (o: {
   readonly g: Place
   readonly m: Coded
   readonly v: Coded
+  readonly nextP: Place
+  readonly nextM: Coded
+  readonly nextV: Coded
   readonly rate: Place
   readonly step: Place
   readonly multiplier?: Place
 }): KernelLaunch => {
   const { beta1, beta2, eps, decay, decoupled } = o.adam
-  const places = [o.p, o.g, o.m.codes, o.m.scales, o.v.codes, o.v.scales]
+  const places = [
+    ...[o.p, o.g, o.m.codes, o.m.scales, o.v.codes, o.v.scales],
+    ...[o.nextP, o.nextM.codes, o.nextM.scales, o.nextV.codes, o.nextV.scales],
+  ]
   const betas = [beta1, 1 - beta1, Math.log(beta1), beta2, 1 - beta2, Math.log(beta2)]
   return blocks(
     'adamw8',

@@ -30,4 +30,29 @@ const nesterov: Check = {
     ),
 }
 
-export const optimizerChecks: ReadonlyArray<Check> = [foreign, nesterov]
+const warmup: Check = {
+  reads: ['trainer.optimizer.relative_step', 'trainer.optimizer.warmup_init'],
+  find: ({ trainer: { optimizer: o } }) =>
+    when(o.type === 'adafactor' && o.warmup_init === true && o.relative_step !== true, () =>
+      problem(
+        'trainer.optimizer.warmup_init',
+        'warmup_init needs relative_step',
+        'leave it out, or leave out `relative_step`',
+      ),
+    ),
+}
+
+/** Neither has a decay of weights in Ludwig. */
+const undecayed: Check = {
+  reads: ['trainer.optimizer.type', 'trainer.optimizer.weight_decay'],
+  find: ({ trainer: { optimizer: o } }) =>
+    when(o.weight_decay > 0 && (o.type === 'adafactor' || o.type === 'muon'), () =>
+      problem(
+        'trainer.optimizer.weight_decay',
+        `${o.type} has no \`weight_decay\``,
+        'leave it out',
+      ),
+    ),
+}
+
+export const optimizerChecks: ReadonlyArray<Check> = [foreign, nesterov, warmup, undecayed]

@@ -1,6 +1,8 @@
 /** Checks of what a model's outputs are, which `model_type` decides. */
+import * as E from 'fp-ts/lib/Either.js'
 import type { Config } from '../schema/config.ts'
 import { COMBINED } from '../schema/encoder.ts'
+import type { OutputFeature } from '../schema/outputs.ts'
 import { prefers } from '../schema/preference.ts'
 import { problem, when, type Check } from './check.ts'
 
@@ -13,6 +15,68 @@ const isText = (
   encoder: Config['input_features'][0]['encoder'],
   outputs: Config['output_features'],
 ): boolean => type === 'ecd' && encoder === null && outputs.every((f) => f.type === 'text')
+
+/** Written, read out of what is written, or predicted. */
+const isForeign = (f: OutputFeature, type: Config['model_type']): boolean =>
+  type === 'ecd' ? f.type === 'text' : f.type === 'binary' || f.type === 'number'
+
+/** A label that is read out of an answer: how, and that nothing is trained for it. */
+const extractor: Check = {
+  reads: ['model_type', 'trainer.type', 'output_features'],
+  find: ({ model_type, trainer, output_features: outputs }) =>
+    outputs.flatMap((f, i) => {
+      if (f.type !== 'category') return []
+      const at = `output_features[${i}]`
+      if (model_type === 'ecd')
+        return (
+          [
+            ['decoder.match', f.decoder.match !== null],
+            ['decoder.fallback_label', f.decoder.fallback_label !== null],
+            ['preprocessing.fallback_label', f.preprocessing.fallback_label !== ''],
+            ['preprocessing.vocab', f.preprocessing.vocab.length > 0],
+            ['decoder.type', f.decoder.type === 'category_extractor'],
+          ] as const
+        ).flatMap(([key, is]) =>
+          when(is, () =>
+            problem(
+              `${at}.${key}`,
+              `\`${key}\` reads a label out of an answer, and \`model_type: ecd\` writes none`,
+              'leave it out',
+            ),
+          ),
+        )
+      const broken = Object.entries(f.decoder.match ?? {}).find(
+        ([, m]) => m.type === 'regex' && !isPattern(m.value),
+      )
+      return [
+        ...when(trainer.type !== 'none', () =>
+          problem(
+            `${at}.type`,
+            'a label is read out of an answer where nothing is trained, as in Ludwig',
+            'write `type: text`, which learns to write the label, or `model_type: ecd` with the model as encoder',
+          ),
+        ),
+        ...when(f.decoder.type === 'classifier', () =>
+          problem(`${at}.decoder.type`, headless('category'), 'write `category_extractor`'),
+        ),
+        ...when(broken !== undefined, () =>
+          problem(
+            `${at}.decoder.match`,
+            `${JSON.stringify(broken![1].value)} is no regular expression`,
+            'write it as JavaScript knows them, or with `type: contains`',
+          ),
+        ),
+      ]
+    }),
+}
+
+const isPattern = (text: string): boolean =>
+  E.isRight(
+    E.tryCatch(
+      () => new RegExp(text, 'i'),
+      () => undefined,
+    ),
+  )
 
 const kinds: Check = {
   reads: ['model_type', 'input_features', 'output_features'],
@@ -32,7 +96,7 @@ const kinds: Check = {
       ),
     ),
     ...outputs.flatMap((f, i) =>
-      when((f.type === 'text') !== (model_type === 'llm') && !isText(model_type, e, outputs), () =>
+      when(isForeign(f, model_type) && !isText(model_type, e, outputs), () =>
         problem(
           `output_features[${i}].type`,
           model_type === 'llm'
@@ -45,6 +109,18 @@ const kinds: Check = {
       ),
     ),
   ],
+}
+
+const preferences: Check = {
+  reads: ['model_type', 'trainer.type'],
+  find: ({ model_type, trainer: { type } }) =>
+    when(model_type === 'ecd' && type !== 'finetune', () =>
+      problem(
+        'trainer.type',
+        `\`type: ${type}\` is for language models, and \`model_type: ecd\` predicts labels`,
+        'leave it out',
+      ),
+    ),
 }
 
 const names: Check = {
@@ -208,6 +284,8 @@ const plateau: Check = {
 
 export const outputChecks: ReadonlyArray<Check> = [
   kinds,
+  extractor,
+  preferences,
   names,
   encoder,
   validation,

@@ -13,7 +13,7 @@ const optimizer: Known = {
     'lbfgs',
     'max_iter max_eval tolerance_grad tolerance_change history_size line_search_fn',
   ),
-  ...keysOfType('adafactor', 'lr scale_parameter relative_step warmup_init'),
+  lr: no('write it as `trainer.learning_rate`', null),
   ...keysOfType('schedule_free_adamw', 'warmup_steps'),
   ...keysOfType('lamb lamb_8bit', 'bias_correction adam_w_mode'),
   ...keysOfType('lamb lamb_8bit lars lars_8bit', 'max_unorm'),

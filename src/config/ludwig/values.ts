@@ -97,7 +97,7 @@ export const ludwigValues: ReadonlyArray<readonly [string, Values]> = [
     new Map([
       ...all(
         'write `adam` or `adamw`',
-        'adadelta adamax nadam rmsprop lbfgs radam adafactor schedule_free_adamw muon ' +
+        'adadelta adamax nadam rmsprop lbfgs radam schedule_free_adamw ' +
           'soap rmsprop_8bit lamb lamb_8bit lars lars_8bit',
       ),
       ...all('write `sgd`: the same step with 32-bit state', 'sgd_8bit'),

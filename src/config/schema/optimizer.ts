@@ -26,6 +26,8 @@ const types = [
   'sgd',
   'adagrad',
   'lion',
+  'adafactor',
+  'muon',
   'adam_8bit',
   'adamw_8bit',
   'adagrad_8bit',
@@ -43,6 +45,10 @@ const open = section({
   nesterov: withDefault(nullable(truth), null),
   initial_accumulator_value: withDefault(nullable(atLeastZero), null),
   lr_decay: withDefault(nullable(atLeastZero), null),
+  /** Adafactor: steps relative to the size of the tensor, and to the step's number. */
+  scale_parameter: withDefault(nullable(truth), null),
+  relative_step: withDefault(nullable(truth), null),
+  warmup_init: withDefault(nullable(truth), null),
 })
 
 export type Optimizer = t.TypeOf<typeof open>
@@ -64,6 +70,8 @@ const plainDefaults = {
   sgd: { momentum: 0, dampening: 0, nesterov: false },
   adagrad: { initial_accumulator_value: 0, lr_decay: 0, eps: 1e-10 },
   lion: { betas: [0.9, 0.999] },
+  adafactor: { scale_parameter: true, relative_step: true, warmup_init: false },
+  muon: { momentum: 0.95, nesterov: true },
 } as const
 
 export const defaultsOf = (type: OptimizerType): Partial<Optimizer> =>

@@ -59,10 +59,48 @@ const classWeights = guard(
     t.UnknownRecord.is(u) && Object.values(u).every((w) => atLeastZero.is(w)),
 )
 
+export interface Match {
+  readonly type: 'contains' | 'regex'
+  readonly value: string
+}
+
+const isMatch = (u: unknown): u is Match =>
+  t.UnknownRecord.is(u) &&
+  Object.keys(u).length === 2 &&
+  ['contains', 'regex'].includes(String(u['type'])) &&
+  typeof u['value'] === 'string' &&
+  u['value'] !== ''
+
+const matches = guard(
+  'a map from each label to `{type: contains, value: words}` or `{type: regex, value: pattern}`',
+  (u): u is Readonly<Record<string, Match>> =>
+    t.UnknownRecord.is(u) && Object.keys(u).length > 0 && Object.values(u).every(isMatch),
+)
+
+const label = guard('text', t.string.is)
+const labels = guard(
+  'a list of labels',
+  (u): u is ReadonlyArray<string> => Array.isArray(u) && u.every(t.string.is),
+)
+
 const openCategory = section({
   ...common,
   type: oneOf('category'),
-  decoder: section({ type: withDefault(oneOf('classifier'), 'classifier'), use_bias: useBias }),
+  preprocessing: section({
+    /** Of `model_type: llm`: what a row without a label has, and an answer in which none is found. */
+    fallback_label: withDefault(label, ''),
+    /** Labels besides those of the data. */
+    vocab: withDefault(labels, []),
+  }),
+  decoder: section({
+    /** Null in the file: a head with `model_type: ecd`, else the label is read out of the answer. */
+    type: withDefault(nullable(oneOf('classifier', 'category_extractor')), null),
+    use_bias: useBias,
+    /** What tells each label in an answer, in the order in which they are tried; null: its own words. */
+    match: withDefault(nullable(matches), null),
+    /** Null: that of `preprocessing`. */
+    fallback_label: withDefault(nullable(label), null),
+  }),
   loss: section({
     type: withDefault(oneOf('softmax_cross_entropy'), 'softmax_cross_entropy'),
     weight,

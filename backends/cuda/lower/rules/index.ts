@@ -15,6 +15,7 @@ import { residual } from './residual.ts'
 import { rope } from './rope.ts'
 import { token } from './token.ts'
 import { update } from './update.ts'
+import { update8 } from './update8.ts'
 import { wide } from './wide.ts'
 
 export const rules: ReadonlyArray<Rule> = [
@@ -39,4 +40,5 @@ export const rules: ReadonlyArray<Rule> = [
   loss,
   greedy,
   update,
+  update8,
 ]

@@ -1,47 +1,15 @@
 /** The parameter update as flat ranges: parameters, gradients and moments lie in the same order, so one launch serves every adapter. */
 import type { Id } from '../../../../ir/graph.ts'
 import type { Adam } from '../../../../ir/algebra.ts'
-import { bytes, size, type TensorType } from '../../../../ir/type.ts'
-import { aligned } from '../../../../passes/memory.ts'
+import { size } from '../../../../ir/type.ts'
 import { adamw } from '../../kernels/optim.ts'
 import { reduceWorkspaceBytes, sumSquares } from '../../kernels/reduce.ts'
 import type { Context, Site } from '../context.ts'
 import { argOf, outOf } from '../pattern.ts'
 import { steps, type Proposal, type Rule } from '../rule.ts'
-import type { Places } from '../step.ts'
-
-/** State tensors that follow one another in the arena, padding between them, as one range of f32. */
-interface Range {
-  readonly first: number
-  readonly count: number
-}
+import { groupBy, rangesOf } from './ranges.ts'
 
 const flatPart = (n: number) => ({ rows: 1, width: n })
-
-/** Neighbours in the arena become one range; `ids` in every list stand for one tensor each. */
-const rangesOf = (
-  at: Places,
-  lists: ReadonlyArray<ReadonlyArray<Id>>,
-  type: (id: Id) => TensorType,
-): ReadonlyArray<Range> => {
-  const ranges: Array<{ first: number; count: number; last: number }> = []
-  lists[0]!.forEach((id, i) => {
-    const before = ranges.at(-1)
-    const follows =
-      before !== undefined &&
-      lists.every(
-        (list) =>
-          at.offset(list[i]!) ===
-          at.offset(list[before.last]!) + aligned(bytes(type(list[before.last]!))),
-      )
-    if (!follows) ranges.push({ first: i, last: i, count: bytes(type(id)) / 4 })
-    else {
-      before.count = (at.offset(id) - at.offset(lists[0]![before.first]!) + bytes(type(id))) / 4
-      before.last = i
-    }
-  })
-  return ranges
-}
 
 /** sumSquares of many tensors, added up from left to right. */
 const norms = (c: Context): ReadonlyArray<Proposal> =>
@@ -190,12 +158,6 @@ const clears = (c: Context): ReadonlyArray<Proposal> => {
             })),
         }),
       ]
-}
-
-const groupBy = <T>(list: ReadonlyArray<T>, key: (x: T) => string): ReadonlyMap<string, T[]> => {
-  const groups = new Map<string, T[]>()
-  for (const x of list) groups.set(key(x), [...(groups.get(key(x)) ?? []), x])
-  return groups
 }
 
 export const update: Rule = {
