@@ -120,10 +120,8 @@ export const labelsOf = (
       }
     }),
     pool: encoder.reduce_output,
-    shortest: samples.reduce(
-      (n, s) => Math.min(n, lengthOf(s)),
-      samples.length === 0 ? 1 : Infinity,
-    ),
+    // Without data nobody knows, and every text has a row of its own.
+    shortest: samples.reduce((n, s) => Math.min(n, lengthOf(s)), Infinity),
     cached: preprocessing.cache_encoder_embeddings,
   }
 }

@@ -177,13 +177,19 @@ const withData = (c: Config, spec: ModelSpec, data: Dataset, costs: ShapeCosts):
 
 const answersOf = ({ trainer }: Config): number => (trainer.rejected_column === null ? 1 : 2)
 
+/** An encoder's texts are cut at a length of their own. */
+const longestWithout = (c: Config, spec: ModelSpec): number => {
+  const cap = c.model_type === 'ecd' ? c.input_features[0].preprocessing.max_sequence_length : null
+  return Math.min(sequenceLimit(c, spec), cap ?? Infinity)
+}
+
 /** Without data: the longest sequence allowed, one row a sample of Ludwig's micro-batch. */
 const withoutData = (c: Config, spec: ModelSpec): Shapes => {
   const { row_length: length, micro_batch_rows: rows } = c.compiler
   return {
     rows: rows === 'auto' ? batchingOf(c.trainer, 1).batch : rows,
     // A pair lies in one row.
-    length: length === 'auto' ? sequenceLimit(c, spec) * answersOf(c) : length,
+    length: length === 'auto' ? longestWithout(c, spec) * answersOf(c) : length,
     generate:
       c.trainer.type === 'none' && c.model_type === 'llm'
         ? generationShapes(c, spec, [sequenceLimit(c, spec)])

@@ -15,6 +15,8 @@ import { packBatch, type MicroBatch } from '../data/pack.ts'
 import { feedsOf as preferenceFeeds } from '../preference/feeds.ts'
 import { preferenceOf, type Preference } from '../preference/preference.ts'
 import { gridOf } from '../preference/task.ts'
+import type { Dataset } from '../plan/dataset.ts'
+import { feedLabels } from '../train/label-task.ts'
 import { call } from '../train/problem.ts'
 import { runOfPlan } from '../train/schedule.ts'
 import { initializePlan } from '../train/initialize.ts'
@@ -53,6 +55,29 @@ export interface Profiled {
   }
 }
 
+/** Of heads over an encoder; vectors that are kept on disk take the same time whatever is in them. */
+const labelFeeds = (plan: Plan, data: Dataset): E.Either<Issue, ReadonlyArray<Feeds>> => {
+  const samples = data.samples.train.slice(0, runOfPlan(plan, data).batching.effective)
+  const { hidden } = plan.base.spec
+  const vectors = new Map(samples.map((s) => [s.row, new Float32Array(hidden)]))
+  return pipe(
+    feedLabels({
+      labels: plan.base.labels!,
+      targets: data.targets ?? [],
+      shapes: plan.shapes,
+      embeddings: vectors,
+    })(samples),
+    E.map(({ micros }) =>
+      micros.map(({ inputs, keys, lengths }): Feeds => ({
+        ...inputs,
+        seed: Int32Array.of(1),
+        keys,
+        lengths,
+      })),
+    ),
+  )
+}
+
 /** The micro-steps of the first optimizer step, of the job's own rows where there are some. */
 export const feedsOf = (plan: Plan): E.Either<Issue, ReadonlyArray<Feeds>> => {
   const { data, shapes, config, program } = plan
@@ -63,6 +88,7 @@ export const feedsOf = (plan: Plan): E.Either<Issue, ReadonlyArray<Feeds>> => {
     return E.right(Array.from({ length: Math.ceil(effective / shapes.rows) }, () => feeds))
   }
   const { batching } = runOfPlan(plan, data)
+  if (plan.base.labels !== undefined) return labelFeeds(plan, data)
   const preference = preferenceOf(config.trainer)
   const samples = data.samples.train.slice(0, batching.effective)
   return pipe(

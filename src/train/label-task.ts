@@ -119,7 +119,8 @@ const targetsFor = (
   return { [`targets.${head.key}`]: targets, [`weights.${head.key}`]: weights }
 }
 
-const feed =
+/** An optimizer step's samples as micro-steps. */
+export const feedLabels =
   (job: LabelJob) =>
   (samples: ReadonlyArray<Sample>): E.Either<Issue, Fed> =>
     pipe(
@@ -191,7 +192,7 @@ export const scoreSamples = (
   )
 
 export const labelTask = (job: LabelJob): Task => ({
-  feed: (samples) => TE.fromEither(feed(job)(samples)),
+  feed: (samples) => TE.fromEither(feedLabels(job)(samples)),
   measure: (session, samples, blame) =>
     pipe(
       scoreSamples(job, session, samples, blame),
