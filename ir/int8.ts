@@ -12,8 +12,9 @@ export const nearestInteger = (x: number): number => {
   return above < 0.5 || (above === 0.5 && low % 2 === 0) ? low : low + 1
 }
 
-/** What a row's values are multiplied by; a row of zeros has codes of zero. */
-export const factorOf = (most: number): number => (most === 0 ? 0 : Math.fround(LARGEST / most))
+/** What a row's values are multiplied by: torch's 127 / x, a reciprocal and a product. A row of zeros has codes of zero. */
+export const factorOf = (most: number): number =>
+  most === 0 ? 0 : Math.fround(Math.fround(1 / most) * LARGEST)
 
 /** Views of codes and scales inside the bytes of a tensor. */
 export const views = (type: TensorType, bytes: Uint8Array) => {

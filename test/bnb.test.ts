@@ -64,7 +64,7 @@ for (const [name, words] of [
   ['double', fourBits(true)],
   ['single', fourBits(false)],
   ['mixed', fourBits(true)],
-  ['eight', eightBits(5)],
+  ['eight', eightBits(2)],
 ] as const)
   test(`${name}: every weight decodes to what bitsandbytes decodes it to`, async () => {
     const plan = right(planned(path.join(fixtures, name), words))
@@ -77,7 +77,7 @@ for (const [name, words] of [
 test('a weight that the files hold in 16 bits stays so, as in transformers', () => {
   for (const [name, words, dtype, pass] of [
     ['mixed', fourBits(true), 'nf4/64/256', 'quantize(nf4, block=64, double=256, except=1)'],
-    ['eight', eightBits(5), 'int8', 'quantize(int8, threshold=5, except=1)'],
+    ['eight', eightBits(2), 'int8', 'quantize(int8, threshold=2, except=1)'],
   ] as const) {
     const plan = right(planned(path.join(fixtures, name), words))
     const kept = 'model.layers.0.mlp.down_proj.weight'
@@ -141,7 +141,7 @@ test('a config that asks for another model than the quantized one is refused, wi
     [
       planned(path.join(fixtures, 'eight'), ''),
       'quantization',
-      /quantization: \{bits: 8, llm_int8_threshold: 5\}/,
+      /quantization: \{bits: 8, llm_int8_threshold: 2\}/,
     ],
     [
       planned(path.join(fixtures, 'eight'), fourBits(true)),
@@ -152,7 +152,7 @@ test('a config that asks for another model than the quantized one is refused, wi
     [
       planned(path.join(fixtures, 'eight'), eightBits(6)),
       'quantization.llm_int8_threshold',
-      /^write 5,/,
+      /^write 2,/,
     ],
     [
       planned(double, fourBits(true), merge),
@@ -333,7 +333,7 @@ for (const [what, change, message] of [
   ],
 ] as const)
   test(`refused of 8 bits: ${what}`, async () => {
-    const i = await saysOf(change, 'eight', eightBits(5))
+    const i = await saysOf(change, 'eight', eightBits(2))
     assert.match(i?.message ?? 'nothing was said', message)
     assert.ok(i?.path !== undefined)
   })

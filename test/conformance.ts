@@ -268,7 +268,7 @@ const longRows = async (backend: Backend, { length, d, dtype, bound }: Long): Pr
   )
 }
 
-const grid = { rows: 2, length: 8 }
+export const grid = { rows: 2, length: 8 }
 
 export const trained = (compute: Compute, recompute: Policy, hold?: string): Program =>
   right(
@@ -284,7 +284,7 @@ export const trained = (compute: Compute, recompute: Policy, hold?: string): Pro
     )(right(model('small', small, { ...grid, generate: null }))),
   ).program
 
-const small: ModelSpec = {
+export const small: ModelSpec = {
   ...plainSpec,
   vocab: 40,
   hidden: 64,

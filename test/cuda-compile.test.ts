@@ -77,6 +77,7 @@ const units: Readonly<Record<string, Unit>> = {
   'int8.cu': { needs: 75, defines: [...decoded, macros('bf16', 'f32'), macros('f16', 'f32')] },
   'int8_dot.cu': { needs: 75, defines: floats.map((d) => macros(d, d)) },
   'optim.cu': { needs: 75, defines: decoded },
+  'classes.cu': { needs: 75, defines: [macros('f32', 'f32')] },
   'eight.cu': { needs: 75, defines: [macros('f32', 'f32')] },
   'dot.cu': { needs: 75, defines: paired },
   'lora.cu': { needs: 75, defines: alone },

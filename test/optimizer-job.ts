@@ -1,4 +1,4 @@
-/** Two parameters whose gradients are inputs: an optimizer's steps, by the evaluators or on a backend. */
+/** Parameters whose gradients are inputs: an optimizer's steps, by the evaluators or on a backend. */
 import fs from 'node:fs'
 import path from 'node:path'
 import type { Backend } from '../backends/backend.ts'
@@ -15,14 +15,14 @@ export interface Curve {
   readonly name: string
   readonly settings: Optimizer
   readonly rates: ReadonlyArray<number>
-  /** Both parameters after each step. */
+  /** Every parameter after each step. */
   readonly curve: ReadonlyArray<ReadonlyArray<ReadonlyArray<number>>>
 }
 
 interface Curves {
   readonly shapes: ReadonlyArray<ReadonlyArray<number>>
   readonly start: ReadonlyArray<ReadonlyArray<number>>
-  /** Of each step, of both. */
+  /** Of each step, of every parameter. */
   readonly gradients: ReadonlyArray<ReadonlyArray<ReadonlyArray<number>>>
   readonly cases: ReadonlyArray<Curve>
 }
@@ -33,7 +33,7 @@ export const curves = JSON.parse(
 
 const loads = (key: string): Recipe => ({ _tag: 'load', key })
 
-/** Σ p·g over both, whose gradient is g. */
+/** Σ p·g over all, whose gradient is g. */
 export const slope = (shapes = curves.shapes): Program => {
   const state = shapes.map((shape, i): State => ({
     name: `p${i}.weight`,

@@ -65,11 +65,11 @@ test('what is kept for a tensor is what the optimizer needs and no more', () => 
   }
   const kept = curves.cases.map((c) => [titled(c.settings), floats({ ...c.settings, clip: null })])
   for (const [name, n] of kept) {
-    // Of a matrix of 3 × 5 and a vector of 4, Adafactor keeps rows, columns and the vector's own.
+    // Of matrices of 3 × 5 and 5 × 2 and a vector of 4, Adafactor keeps rows, columns and the vector's own.
     const want = /kind=adam /.test(String(name))
       ? 2
       : /kind=adafactor/.test(String(name))
-        ? (3 + 5 + 4) / (15 + 4)
+        ? (3 + 5 + 5 + 2 + 4) / (15 + 10 + 4)
         : /kind=sgd momentum=0 /.test(String(name))
           ? 0
           : 1

@@ -5,6 +5,7 @@ import { round } from '../ir/number.ts'
 import { size, type Plain } from '../ir/type.ts'
 import { model, type Shapes } from '../src/models/llama.ts'
 import type { ModelSpec } from '../src/models/spec.ts'
+import type { Quantize } from '../passes/index.ts'
 import type { Techniques } from '../src/pipeline.ts'
 import { fc } from './fc.ts'
 import { unit, worldOf, type World } from './laws.ts'
@@ -178,7 +179,12 @@ export const techniques: fc.Arbitrary<Techniques> = fc
   .record({
     rank: fc.constantFrom(0, 1, 2),
     dropout: fc.constantFrom(0, 0.25),
-    nested: fc.constantFrom(undefined, null, 3),
+    quantize: fc.constantFrom<Quantize | null>(
+      null,
+      { block: 4, nested: null },
+      { block: 4, nested: 3 },
+      { threshold: 1 },
+    ),
     compute: fc.constantFrom<'f32' | 'bf16' | 'f16'>('f32', 'bf16', 'f16'),
     clip: fc.constantFrom(null, 0.5),
     decoupled: fc.boolean(),
@@ -187,7 +193,7 @@ export const techniques: fc.Arbitrary<Techniques> = fc
   .map((o) => ({
     lora: o.rank === 0 ? null : { r: o.rank, alpha: 3, dropout: o.dropout, targets },
     // Without an adapter nothing is frozen, so nothing can be quantized.
-    quantize: o.nested === undefined || o.rank === 0 ? null : { block: 4, nested: o.nested },
+    quantize: o.rank === 0 ? null : o.quantize,
     compute: o.compute,
     optimizer: { ...adamw, clip: o.clip, decoupled: o.decoupled },
     recompute: o.recompute === 'budget' ? { _tag: 'budget', bytes: 1 } : { _tag: o.recompute },

@@ -14,7 +14,7 @@ const most = (n: Nodes, x: Value, axis: number): Value =>
 /** Rounded with a scale a row, as the f32 that comes back. */
 const rounded = (n: Nodes, x: Value): Value => {
   const scale = most(n, x, 1)
-  const factor = n.div(n.scalar(LARGEST), scale)
+  const factor = n.mul(n.div(n.scalar(1), scale), n.scalar(LARGEST))
   const codes = n.one('Round', [
     n.mul(x, where(n, n.one('Equal', [scale, zero(n)]), zero(n), factor)),
   ])

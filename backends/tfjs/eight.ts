@@ -20,9 +20,13 @@ const outOfBlocks = (n: Nodes, x: Value, count: number, shape: ReadonlyArray<num
   return n.reshape(n.slice(flat, 0, 0, count), ...shape)
 }
 
+/** The least magnitude that TensorFlow tells from zero: it takes smaller numbers for it, so zero would not be above a threshold among them. */
+const LEAST = 2 ** -126
+const told = (x: number): number => (Math.abs(x) < LEAST ? Math.sign(x) * LEAST : x)
+
 const codeOf = (n: Nodes, thresholds: Float32Array, name: string, x: Value): Value => {
   // One more, that nothing exceeds: the search looks at index 255 too.
-  const table = n.constant([BLOCK], [...thresholds, 3e38], name)
+  const table = n.constant([BLOCK], [...Array.from(thresholds, told), 3e38], name)
   let k = n.mul(x, n.scalar(0))
   for (let step = BLOCK / 2; step > 0; step >>= 1) {
     const at = n.cast(n.add(k, n.scalar(step - 1)), DT.i32)

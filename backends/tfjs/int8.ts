@@ -11,7 +11,7 @@ const most = (n: Nodes, x: Value, axis: number): Value => n.max(n.one('Abs', [x]
 /** Rounded with a scale a row, as the f32 that comes back. */
 const rounded = (n: Nodes, x: Value): Value => {
   const scale = most(n, x, 1)
-  const factor = n.div(n.scalar(LARGEST), scale)
+  const factor = n.mul(n.div(n.scalar(1), scale), n.scalar(LARGEST))
   const finite = n.where(n.one('Equal', [scale, n.scalar(0)]), n.scalar(0), factor)
   return n.mul(n.one('Rint', [n.mul(x, finite)]), n.div(scale, n.scalar(LARGEST)))
 }

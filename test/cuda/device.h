@@ -200,7 +200,6 @@ static inline double __hiloint2double(int hi, int lo) { return as<double>(((uint
 static inline float __fmul_rn(float a, float b) { return a * b; }
 static inline float __fadd_rn(float a, float b) { return a + b; }
 static inline float __fsub_rn(float a, float b) { return a - b; }
-static inline float __fdiv_rn(float a, float b) { return a / b; }
 static inline float __frcp_rn(float a) { return 1.f / a; }
 static inline float __fdividef(float a, float b) { return a / b; }
 #define __expf(x) expf(x)

@@ -335,8 +335,8 @@ DEV u32 hash32(u32 seed, u32 salt, u32 index, u32 key) {
 // 8-bit integers (ir/int8.ts is the definition): code × scale, then × 1/127, each rounded, as bitsandbytes computes it.
 // They are made of values that have been rounded to f16.
 DEV float as_half(float x) { return rounded(x, (const f16*)0); }
-// Where there is nothing but zeros, codes are zero.
-DEV float int8_factor(float most) { return most == 0.f ? 0.f : __fdiv_rn(127.f, most); }
+// What a row is multiplied by; where there is nothing but zeros, codes are zero.
+DEV float int8_factor(float most) { return most == 0.f ? 0.f : __fmul_rn(__frcp_rn(most), 127.f); }
 DEV float int8_value(signed char code, float scale) { return __fmul_rn(__fmul_rn((float)code, scale), 0.007874015748031496f); }
 
 // NF4 (ir/nf4.ts is the definition): the values of codes.
