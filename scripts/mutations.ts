@@ -321,7 +321,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   ),
   m(
     'another base answers for the one trained on',
-    'src/cli/trained.ts',
+    'src/cli/trained-session.ts',
     'trainedOn === null || trainedOn.sha256 === sum',
     "trainedOn === null || sum !== ''",
     'checksums',

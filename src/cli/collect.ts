@@ -23,7 +23,8 @@ import { engineFor } from './engine.ts'
 import { nearby, refuse } from './open.ts'
 import { splitIn, splitOf, whatOf, withRows } from './rows.ts'
 import type { Terminal } from './terminal.ts'
-import { openTrained, planTrained, withSession, type Trained } from './trained.ts'
+import { planTrained, withSession } from './trained-session.ts'
+import { openTrained, type Trained } from './trained.ts'
 
 const textsOf = (plan: Plan, o: Options): E.Either<Issues, ReadonlyArray<Text>> => {
   const { data } = plan

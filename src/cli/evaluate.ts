@@ -35,7 +35,8 @@ import { generationNames } from '../models/llama.ts'
 import { askingProgram } from '../plan/asking.ts'
 import { extracted } from '../config/outputs.ts'
 import { dataFindings } from '../plan/data-report.ts'
-import { openTrained, planTrained, withSession } from './trained.ts'
+import { planTrained, withSession } from './trained-session.ts'
+import { openTrained } from './trained.ts'
 
 interface Result {
   readonly counts: Measured

@@ -25,7 +25,8 @@ import type { Terminal } from './terminal.ts'
 import { generationNames } from '../models/llama.ts'
 import { askingProgram } from '../plan/asking.ts'
 import { inTurn, turnsOf } from './turns.ts'
-import { openTrained, planTrained, withSession, writesNothing, type Trained } from './trained.ts'
+import { planTrained, withSession } from './trained-session.ts'
+import { openTrained, writesNothing, type Trained } from './trained.ts'
 
 type Texts = ReadonlyArray<Answer & { readonly prompt: string; readonly adapter?: string }>
 

@@ -23,7 +23,8 @@ import { engineFor } from './engine.ts'
 import { nearby, refuse } from './open.ts'
 import { splitIn, splitOf, whatOf, withRows } from './rows.ts'
 import type { Terminal } from './terminal.ts'
-import { planTrained, withSession, type Trained } from './trained.ts'
+import { planTrained, withSession } from './trained-session.ts'
+import type { Trained } from './trained.ts'
 
 interface Outcome {
   readonly plan: Plan

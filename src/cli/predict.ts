@@ -34,7 +34,8 @@ import { runLabels } from './labels.ts'
 import { nearby, refuse } from './open.ts'
 import { splitIn, splitOf, whatOf, withRows } from './rows.ts'
 import type { Terminal } from './terminal.ts'
-import { openTrained, planTrained, untuned, withSession, type Trained } from './trained.ts'
+import { planTrained, withSession } from './trained-session.ts'
+import { openTrained, untuned, type Trained } from './trained.ts'
 
 const limited = (x: Trained, o: Options): Trained => {
   const most = numberOf(o, 'maxNewTokens')

@@ -25,7 +25,8 @@ import { tokenizerOf, withoutData } from './generate.ts'
 import { refuse } from './open.ts'
 import { serve } from './serving.ts'
 import type { Terminal } from './terminal.ts'
-import { openTrained, planTrained, withSession, type Trained } from './trained.ts'
+import { planTrained, withSession } from './trained-session.ts'
+import { openTrained, type Trained } from './trained.ts'
 
 const SLOTS = 8
 const CONTEXT = 2048

@@ -1,21 +1,16 @@
-/** A model to ask: the results of a run, or a config's base as it is; and the program and session that answer. */
+/** A model to ask: the results of a run, or a config's base as it is. */
 import fs from 'node:fs'
 import path from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import { pipe } from 'fp-ts/lib/function.js'
 import * as TE from 'fp-ts/lib/TaskEither.js'
 import * as t from 'io-ts'
-import type { Backend, Session } from '../../backends/backend.ts'
-import type { Program } from '../../ir/graph.ts'
-import { arenaBytes } from '../../passes/schedule.ts'
-import { importAdapter } from '../adapter/import.ts'
 import { parseConfig, type Config } from '../config/index.ts'
 import { adapterPath } from '../hub/adapter-path.ts'
 import { modelRepo } from '../hub/address.ts'
 import { datasetArgument } from '../hub/dataset-path.ts'
 import type { Target } from '../data/targets.ts'
 import { issue, one, type Issue, type Issues } from '../issue.ts'
-import { affordable } from '../machine.ts'
 import {
   changed,
   fingerprintCodec,
@@ -23,19 +18,15 @@ import {
   smallOnes,
   type Fingerprint,
 } from '../plan/fingerprint.ts'
-import type { Device } from '../plan/device.ts'
-import { planOf, type Plan } from '../plan/plan.ts'
 import { readJsonFile } from '../text-file.ts'
 import { currentFolder } from '../tensors/atomic.ts'
 import { verifySums, type Sum } from '../tensors/sums.ts'
-import { call } from '../train/problem.ts'
-import { importHeads, readMeaning, withoutHeads } from '../train/heads.ts'
+import { readMeaning } from '../train/heads.ts'
 import { descriptionName, weightsFolder } from '../train/results.ts'
-import { initializePlan } from '../train/initialize.ts'
 import type { Examples } from '../retrieval/pool.ts'
 import { textOf, type Options } from './command.ts'
 import { obtained } from './hub.ts'
-import { openConfig, remarked, showNotices } from './open.ts'
+import { openConfig, showNotices } from './open.ts'
 import type { Terminal } from './terminal.ts'
 
 export interface Trained {
@@ -93,7 +84,7 @@ const readDescription = (file: string): E.Either<Issues, t.TypeOf<typeof descrip
     ),
   )
 
-const otherBase = (what: string, file: string): Issues =>
+export const otherBase = (what: string, file: string): Issues =>
   one(
     issue(`the base model is not the one that this was trained on: ${what}`, {
       file,
@@ -246,80 +237,3 @@ export const untuned = (x: Trained): Trained | null =>
           trainer: { ...x.config.trainer, type: 'none' },
         },
       }
-
-/** Who only asks a model is not held to what there was when it was trained, and weighs no ways to train. */
-const unbound = (c: Config, device: Device | null | undefined): Config =>
-  c.compiler.memory_budget === 'auto' || (device ?? null) !== null
-    ? { ...c, compiler: { ...c.compiler, memory_budget: null } }
-    : c
-
-/** Decides shapes and reads data as a run on that device would. A base that is asked as it is gets no adapter. */
-export const planTrained = (
-  { config, folder, heads, examples = null }: Trained,
-  t: Terminal,
-  device?: Device | null,
-  asking = false,
-): E.Either<Issues, Plan> =>
-  pipe(
-    planOf(unbound(config, device), {
-      folder,
-      clock: t.clock,
-      asking,
-      examples,
-      ...(heads === null ? {} : { targets: heads.targets }),
-      ...(device === undefined
-        ? {}
-        : { device: device === null ? null : { ...device, freeBytes: null } }),
-    }),
-    E.map((plan) => remarked(plan, t)),
-  )
-
-const filled = (
-  session: Session,
-  plan: Plan,
-  program: Program,
-  { adapter, heads, trainedOn }: Trained,
-  first: (session: Session) => TE.TaskEither<Issues, void>,
-): TE.TaskEither<Issues, void> =>
-  pipe(
-    initializePlan({ ...plan, program }, session),
-    TE.mapLeft(one),
-    TE.filterOrElse(
-      (sum) => trainedOn === null || trainedOn.sha256 === sum,
-      () => otherBase('its weights are others', plan.base.folder ?? plan.base.name),
-    ),
-    TE.chain(() => first(session)),
-    TE.chain(() =>
-      adapter === null || plan.techniques.lora === null
-        ? TE.right(undefined)
-        : importAdapter(session, withoutHeads(program), plan.techniques.lora, adapter),
-    ),
-    TE.chain(() =>
-      heads === null
-        ? TE.right(undefined)
-        : TE.mapLeft(one)(importHeads(session, program, heads.results)),
-    ),
-  )
-
-/** Uses a session that holds the base's weights and the adapter's, and closes it; `first` sees it without the adapter. Left also where the base is another one. */
-export const withSession = <A>(
-  backend: Backend,
-  plan: Plan,
-  program: Program,
-  trained: Trained,
-  use: (session: Session) => TE.TaskEither<Issues, A>,
-  first: (session: Session) => TE.TaskEither<Issues, void> = () => TE.right(undefined),
-): TE.TaskEither<Issues, A> =>
-  TE.bracket(
-    pipe(
-      TE.fromEither(affordable(backend.name, arenaBytes(program), plan.device)),
-      TE.chain(() => call(backend.prepare(program))),
-      TE.mapLeft(one),
-    ),
-    (session) =>
-      pipe(
-        filled(session, plan, program, trained, first),
-        TE.chain(() => use(session)),
-      ),
-    (session) => pipe(call(session.close()), TE.mapLeft(one)),
-  )
