@@ -381,3 +381,15 @@ TABLE u32 DYNAMIC_MAP[256] = {
 DEV float dynamic_value(u32 code) { return __uint_as_float(DYNAMIC_MAP[code]); }
 // Two roundings, product then sum.
 DEV float nested_scale(u32 code, float second, float offset) { return __fadd_rn(__fmul_rn(dynamic_value(code), second), offset); }
+
+// A 64×64 tile of a product by 256 threads of 4×4: so many of the inner dimension at a time, added in order.
+#define TILE_K 16
+DEV void add_tile(float (&sum)[4][4], const float (&a)[TILE_K][65], const float (&b)[TILE_K][65]) {
+  u32 y = threadIdx.x >> 4, x = threadIdx.x & 15;
+#pragma unroll
+  for (u32 l = 0; l < TILE_K; l++)
+#pragma unroll
+    for (u32 i = 0; i < 4; i++)
+#pragma unroll
+      for (u32 j = 0; j < 4; j++) sum[i][j] += a[l][y + 16 * i] * b[l][x + 16 * j];
+}

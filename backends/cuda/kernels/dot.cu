@@ -1,30 +1,24 @@
 // D = alpha·op(A)·op(B) + beta·C for any sizes, strides and types, in plain f32: where the library has no algorithm. 64×64 tiles,
 // 256 threads of 4×4, 16 of the inner dimension at a time in order. A and B are `elem`, C and D `other`; C may be null or lie under D.
 // lda is the stride between rows as stored; TA, TB: stored transposed. grid (ceil(n / 64), ceil(m / 64)).
-#define K 16
-DEV void fill_tile(float (&tile)[K][65], const elem* x, u32 ld, bool alongK, u32 first, u32 count, u32 k0, u32 k) {
-  for (u32 i = threadIdx.x; i < 64 * K; i += 256) {
+DEV void fill_tile(float (&tile)[TILE_K][65], const elem* x, u32 ld, bool alongK, u32 first, u32 count, u32 k0, u32 k) {
+  for (u32 i = threadIdx.x; i < 64 * TILE_K; i += 256) {
     // Neighbouring threads take neighbouring addresses.
-    u32 r = alongK ? i / K : i % 64, c = alongK ? i % K : i / 64, row = first + r, column = k0 + c;
+    u32 r = alongK ? i / TILE_K : i % 64, c = alongK ? i % TILE_K : i / 64, row = first + r, column = k0 + c;
     bool in = row < count && column < k;
     tile[c][r] = in ? load(alongK ? x + (u64)row * ld + column : x + (u64)column * ld + row) : 0.f;
   }
 }
 KERNEL __launch_bounds__(256) dot_tiles(const elem* a, u32 lda, u32 ta, const elem* b, u32 ldb, u32 tb, const other* c, u32 ldc, other* d, u32 ldd,
                                        u32 m, u32 n, u32 k, float alpha, float beta) {
-  __shared__ float as[K][65], bs[K][65];
+  __shared__ float as[TILE_K][65], bs[TILE_K][65];
   u32 row0 = blockIdx.y * 64, column0 = blockIdx.x * 64, y = threadIdx.x >> 4, x = threadIdx.x & 15;
   float sum[4][4] = {};
-  for (u32 k0 = 0; k0 < k; k0 += K) {
+  for (u32 k0 = 0; k0 < k; k0 += TILE_K) {
     fill_tile(as, a, lda, !ta, row0, m, k0, k);
     fill_tile(bs, b, ldb, tb, column0, n, k0, k);
     __syncthreads();
-#pragma unroll
-    for (u32 l = 0; l < K; l++)
-#pragma unroll
-      for (u32 i = 0; i < 4; i++)
-#pragma unroll
-        for (u32 j = 0; j < 4; j++) sum[i][j] += as[l][y + 16 * i] * bs[l][x + 16 * j];
+    add_tile(sum, as, bs);
     __syncthreads();
   }
 #pragma unroll

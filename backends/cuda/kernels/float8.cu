@@ -92,26 +92,20 @@ DEV float of_eight(u32 c) { return low_f16(c << 8); }
 #else
 DEV float of_eight(u32 c) { return of_e4m3(c); }
 #endif
-#define K 16
 KERNEL __launch_bounds__(256) float8_dot(const u8* a, u32 lda, const float* scaleA, const u8* b, u32 ldb, const float* scaleB, const other* c, u32 ldc, other* d, u32 ldd,
                                         u32 m, u32 n, u32 k, float alpha, float beta) {
-  __shared__ float as[K][65], bs[K][65];
+  __shared__ float as[TILE_K][65], bs[TILE_K][65];
   u32 row0 = blockIdx.y * 64, column0 = blockIdx.x * 64, y = threadIdx.x >> 4, x = threadIdx.x & 15;
   float sum[4][4] = {};
-  for (u32 k0 = 0; k0 < k; k0 += K) {
-    for (u32 i = threadIdx.x; i < 64 * K; i += 256) {
-      u32 r = i / K, l = i % K;
+  for (u32 k0 = 0; k0 < k; k0 += TILE_K) {
+    for (u32 i = threadIdx.x; i < 64 * TILE_K; i += 256) {
+      u32 r = i / TILE_K, l = i % TILE_K;
       bool in = k0 + l < k;
       as[l][r] = in && row0 + r < m ? of_eight(a[(u64)(row0 + r) * lda + k0 + l]) : 0.f;
       bs[l][r] = in && column0 + r < n ? of_e4m3(b[(u64)(column0 + r) * ldb + k0 + l]) : 0.f;
     }
     __syncthreads();
-#pragma unroll
-    for (u32 l = 0; l < K; l++)
-#pragma unroll
-      for (u32 i = 0; i < 4; i++)
-#pragma unroll
-        for (u32 j = 0; j < 4; j++) sum[i][j] += as[l][y + 16 * i] * bs[l][x + 16 * j];
+    add_tile(sum, as, bs);
     __syncthreads();
   }
 #pragma unroll

@@ -62,28 +62,22 @@ KERNEL __launch_bounds__(256) int8_widen(const signed char* codes, elem* out, u3
 }
 
 // d = sums · scaleA · scaleB / 127² + x · Wᵀ over the listed columns. 64×64 tiles, 256 threads of 4×4, 16 columns at a time in order.
-#define K 16
 KERNEL __launch_bounds__(256) int8_finish(const float* sums, const float* scaleA, const float* scaleB, const u32* list, const elem* x, u32 ldx,
                                          const signed char* codes, elem* d, u32 ldd, u32 m, u32 n, u32 k) {
-  __shared__ float as[K][65], bs[K][65];
+  __shared__ float as[TILE_K][65], bs[TILE_K][65];
   u32 row0 = blockIdx.y * 64, column0 = blockIdx.x * 64, ty = threadIdx.x >> 4, tx = threadIdx.x & 15;
   u32 count = list ? list[0] : 0;
   float sum[4][4] = {};
-  for (u32 k0 = 0; k0 < count; k0 += K) {
-    for (u32 i = threadIdx.x; i < 64 * K; i += 256) {
-      u32 r = i / K, l = i % K;
+  for (u32 k0 = 0; k0 < count; k0 += TILE_K) {
+    for (u32 i = threadIdx.x; i < 64 * TILE_K; i += 256) {
+      u32 r = i / TILE_K, l = i % TILE_K;
       bool in = k0 + l < count;
       u32 c = in ? list[1 + k0 + l] : 0;
       as[l][r] = in && row0 + r < m ? load(x + (u64)(row0 + r) * ldx + c) : 0.f;
       bs[l][r] = in && column0 + r < n ? rounded(int8_value(codes[(u64)(column0 + r) * k + c], scaleB[column0 + r]), (const elem*)0) : 0.f;
     }
     __syncthreads();
-#pragma unroll
-    for (u32 l = 0; l < K; l++)
-#pragma unroll
-      for (u32 i = 0; i < 4; i++)
-#pragma unroll
-        for (u32 j = 0; j < 4; j++) sum[i][j] += as[l][ty + 16 * i] * bs[l][tx + 16 * j];
+    add_tile(sum, as, bs);
     __syncthreads();
   }
 #pragma unroll
