@@ -6,7 +6,7 @@ import type { Option } from './command.ts'
 export const EXAMPLE = 'examples/code-instructions/qlora.yaml'
 export const LARGE = 'examples/llama-2-7b/llama2_7b_4bit.yaml'
 
-export const formats = ['parquet', 'csv', 'jsonl']
+const formats = ['parquet', 'csv', 'jsonl']
 
 const positive = (text: string): number | undefined => {
   const n = Number(text)
@@ -54,4 +54,11 @@ export const randomSeed: Option = {
   doc: "instead of the config's random_seed",
   read: (text) => (/^\d+$/.test(text) && Number(text) < 2 ** 32 ? Number(text) : undefined),
   expected: 'a whole number from 0 to 4294967295',
+}
+
+export const format: Option = {
+  flags: '--format <name>',
+  doc: 'of the file that holds all columns',
+  choices: formats,
+  initial: 'parquet',
 }
